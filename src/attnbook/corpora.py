@@ -1,10 +1,70 @@
-"""Parallel sentences: what a pair is."""
+"""Parallel sentences: what a pair is, and where real ones come from.
+
+:func:`multi30k` gives image captions in German, English and French (Elliott et al. 2016),
+:func:`read_parallel` reads a pair of text files, and :mod:`attnbook.grammar` generates sentences
+whose word alignment is known.
+"""
 
 from __future__ import annotations
 
+import gzip
+import hashlib
+import os
+import random
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-__all__ = ["SentencePair"]
+import pooch
+
+from attnbook.vocabulary import tokenize
+
+__all__ = ["SPLITS", "SentencePair", "join_captions", "multi30k", "read_parallel"]
+
+SPLITS = {"train": "train", "val": "val", "test": "test_2016_flickr"}
+
+_COMMIT = "a3d2e0d26b56f3846f66a952536ffed4e401d05a"
+_ADDRESS = f"https://raw.githubusercontent.com/multi30k/dataset/{_COMMIT}/data/task1/raw/"
+
+# SHA-256 of each file as the public repository keeps it (gzip), and of the text inside.
+_CHECKSUMS = {
+    "train.de": (
+        "726e39b2fa9eb9ffb6dc763fb35a179f80fae06ffc5d28b6ace5faa883de28a6",
+        "2c2b73fd2b548fbcde3a875e0a78d6ee94d498bfdee6bd3eae3945779e9ddf72",
+    ),
+    "train.en": (
+        "d79cfa999dd4c51d2cb42499b6796d5a882c3a8a961923c25a898c90f8bbd56f",
+        "460a15fbd157e34a7a9957ee388c1ca247fe47af3ef25fb50442af6c274e0fc6",
+    ),
+    "train.fr": (
+        "622e75069e9f4c577425c4f277116ce66e63a2401c0a2312d90073cb12379a3c",
+        "5925a3c18f1587b6b54b87743106e6e8ab93618edb6f65d19eac0621f853a10d",
+    ),
+    "val.de": (
+        "f0cba2f995189cf5770f29a8a9a537a3ad3f51657ad873405082ff6863a5e75a",
+        "660e09eb7e1da2f856ea13ee5ad3cf6d36b3d5b0b733c857e94c5747a3dfc660",
+    ),
+    "val.en": (
+        "14f7d25ddd868909a9213e361768460edcacdd6ab9d1e77b92560dc10c10dc28",
+        "1f2a23d992769b5b3d209b0a10dd0b77c08cceb1f20dfb97ed0aafa49d107227",
+    ),
+    "val.fr": (
+        "ca3106f1a72390591d25f6c45cb4cd39dec4cd3f123e099748a3ce5256c160e9",
+        "5304e444d842e962b2dda4d816b70b22a1765b15401642b7ca37a67477e708dc",
+    ),
+    "test_2016_flickr.de": (
+        "9204244e408ccb38d2a55cfcd344df15005fc42a07a6e55ca6c52b6ababb8cc8",
+        "4be6b5b3236b79c25475c6bb829800a7ce559e9ba7a1f6c2394fe4d40be46d16",
+    ),
+    "test_2016_flickr.en": (
+        "611d361c6334bc7246101d48097c13cf5c4413c5befc793cc629934359d532d9",
+        "399a4382932c1aadd3ceb9bef1008d388a64c76d4ae4e9d4728c6f4301cac182",
+    ),
+    "test_2016_flickr.fr": (
+        "6d326e188d259fb1d04ac19eae3af956559b3a0b93d7635e56c90987c40c8b90",
+        "cb3160d69b002bb638e66cc7612fcd56cb0af82eadc9c142dedc438afb885ef6",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -51,3 +111,157 @@ class SentencePair:
                     f"links: the link ({i}, {j}) lies outside {len(self.source)} source and "
                     f"{len(self.target)} target tokens"
                 )
+
+
+def multi30k(
+    split: str = "train", *, source: str = "de", target: str = "en"
+) -> list[SentencePair]:
+    """Image captions and their translations (Multi30k, task 1), tokenized and lower-cased.
+
+    A local copy is read where the environment variable ``ATTNBOOK_DATA`` names a folder that
+    holds ``multi30k/train.de`` and so on; otherwise the files are downloaded once into the
+    user's cache. Either way the SHA-256 checksum of every file is verified. The data may be
+    used for research and education, not commercially.
+
+    Args:
+        split: ``"train"`` (29,000 pairs), ``"val"`` (1,014) or ``"test"`` (1,000, the Flickr
+            set of 2016).
+        source: ``"de"``, ``"en"`` or ``"fr"``.
+        target: another of these.
+
+    Raises:
+        ValueError: an unknown split or language, or a file whose checksum is wrong.
+        FileNotFoundError: ``ATTNBOOK_DATA`` is set but lacks the file.
+        ConnectionError: the download failed; the message says how to provide the files.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {', '.join(SPLITS)}; got {split!r}")
+    if {source, target} - {"de", "en", "fr"} or source == target:
+        raise ValueError(
+            f"source and target must be two of de, en, fr; got {source!r} and {target!r}"
+        )
+    sides = [_multi30k_text(f"{SPLITS[split]}.{language}") for language in (source, target)]
+    return _pairs(*map(_lines, sides), names=(source, target))
+
+
+def read_parallel(source: str | Path, target: str | Path) -> list[SentencePair]:
+    """Read two UTF-8 text files whose lines translate each other.
+
+    Raises:
+        ValueError: a file is not UTF-8, a line is empty, or the files differ in length; the
+            message names the file and the line.
+    """
+    sides = []
+    for path in (Path(source), Path(target)):
+        try:
+            sides.append(_lines(path.read_bytes().decode("utf-8")))
+        except UnicodeDecodeError as error:
+            line = error.object[: error.start].count(b"\n") + 1
+            raise ValueError(
+                f"{path}, line {line}: not UTF-8 ({error.reason}); save the file as UTF-8, for "
+                f"instance with: iconv -f latin1 -t utf-8 {path.name}"
+            ) from error
+    return _pairs(*sides, names=(str(source), str(target)))
+
+
+def _lines(text: str) -> list[str]:
+    # Cut at "\n" alone: str.splitlines would also cut at rare Unicode line marks, and two
+    # parallel files would come out of step.
+    return text.removesuffix("\n").split("\n")
+
+
+def _pairs(
+    source: Sequence[str], target: Sequence[str], *, names: tuple[str, str]
+) -> list[SentencePair]:
+    if len(source) != len(target):
+        raise ValueError(
+            f"{names[0]} has {len(source)} lines and {names[1]} has {len(target)}; "
+            "line i of one must be the translation of line i of the other"
+        )
+    pairs = []
+    for number, lines in enumerate(zip(source, target, strict=True), start=1):
+        tokens = [tuple(tokenize(line)) for line in lines]
+        for name, side in zip(names, tokens, strict=True):
+            if not side:
+                raise ValueError(f"{name}, line {number}: an empty sentence; drop the pair")
+        pairs.append(SentencePair(*tokens))
+    return pairs
+
+
+def _multi30k_text(name: str) -> str:
+    """The text of one file, from the local copy or the cache, checksum verified."""
+    packed_sum, text_sum = _CHECKSUMS[name]
+    if folder := os.environ.get("ATTNBOOK_DATA"):
+        path = Path(folder) / "multi30k" / name
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"ATTNBOOK_DATA is set to {folder}, but {path} does not exist; put the file "
+                "there, or unset ATTNBOOK_DATA to download it"
+            )
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != text_sum:
+            raise ValueError(
+                f"{path} is not the Multi30k file that the course was measured on (its SHA-256 "
+                f"is not {text_sum}); replace it, or unset ATTNBOOK_DATA to download it"
+            )
+        return content.decode("utf-8")
+    try:
+        path = Path(
+            pooch.retrieve(
+                f"{_ADDRESS}{name}.gz",
+                known_hash=f"sha256:{packed_sum}",
+                fname=f"multi30k-{name}.gz",
+                path=pooch.os_cache("attnbook"),
+                progressbar=True,
+            )
+        )
+    except OSError as error:  # requests' exceptions are OSErrors
+        raise ConnectionError(
+            f"Multi30k's {name}.gz could not be downloaded ({error}). Try again, or put the "
+            "unpacked files into a folder multi30k/ and name its parent in ATTNBOOK_DATA"
+        ) from error
+    return gzip.decompress(path.read_bytes()).decode("utf-8")
+
+
+def join_captions(
+    pairs: Sequence[SentencePair], *, most: int = 3, seed: int = 0
+) -> list[SentencePair]:
+    """Join captions, one to ``most`` at a time, into longer pairs; each caption is used once.
+
+    The captions are shuffled, then cut into groups whose sizes 1, 2, …, ``most`` come in
+    random order and equally often. A joined pair reads like a short paragraph: its length varies
+    far more than that of single captions, and its sentences have nothing to do with each other.
+
+    Args:
+        pairs: captions; links are carried over, shifted.
+        most: the largest group, at least 1.
+        seed: of the shuffle and the group sizes.
+    """
+    if most < 1:
+        raise ValueError(f"most must be at least 1, got {most}")
+    chance = random.Random(seed)
+    shuffled = chance.sample(list(pairs), len(pairs))
+    joined: list[SentencePair] = []
+    start = 0
+    while start < len(shuffled):
+        sizes = list(range(1, most + 1))
+        chance.shuffle(sizes)
+        for size in sizes:
+            if group := shuffled[start : start + size]:
+                joined.append(_join(group))
+            start += size
+    return joined
+
+
+def _join(group: Sequence[SentencePair]) -> SentencePair:
+    source: tuple[str, ...] = ()
+    target: tuple[str, ...] = ()
+    links: set[tuple[int, int]] | None = set()
+    for pair in group:
+        if pair.links is None or links is None:
+            links = None
+        else:
+            links |= {(i + len(source), j + len(target)) for i, j in pair.links}
+        source += pair.source
+        target += pair.target
+    return SentencePair(source, target, None if links is None else frozenset(links))

@@ -1,0 +1,95 @@
+"""Scores, softmax, weighted sum: one way of attending, whatever the score.
+
+The three steps of Bahdanau et al. (2015, equations 5 and 6) and of Luong et al. (2015,
+equation 7), for a query ``s``, keys ``h_1 … h_n`` and values ``v_1 … v_n``::
+
+    scores   e_i = score(s, h_i)
+    weights  α_i = exp(e_i) / Σ_k exp(e_k)
+    context  c   = Σ_i α_i v_i
+
+In a recurrent translator the query is the decoder's state, and the encoder's states are both
+the keys and the values.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from attnbook.masks import check_mask
+from attnbook.scores import Score
+
+__all__ = ["Attended", "Attention", "masked_softmax"]
+
+
+def masked_softmax(
+    scores: Float[Tensor, "*batch target source"],
+    mask: Bool[Tensor, "..."] | None = None,
+) -> Float[Tensor, "*batch target source"]:
+    """Softmax over the source, restricted to where ``mask`` is True.
+
+    ``α_i = exp(e_i) / Σ_k exp(e_k)``, the sum over the allowed positions alone. A masked
+    position gets exactly 0. A row that may look nowhere gets zeros, and zero gradients, instead
+    of the NaN that 0/0 would give.
+
+    Args:
+        scores: any float dtype.
+        mask: bool, True = may be attended to, broadcastable to ``scores``; None allows all.
+
+    Raises:
+        TypeError: the mask is not bool.
+        ValueError: the mask does not broadcast to the scores.
+    """
+    if mask is None:
+        return torch.softmax(scores, dim=-1)
+    check_mask(mask, scores)
+    # The softmax of a row of -inf is NaN, forward and backward: such a row keeps its finite
+    # scores, and loses its weights afterwards.
+    nowhere = ~mask.any(dim=-1, keepdim=True)
+    weights = torch.softmax(scores.masked_fill(~(mask | nowhere), -torch.inf), dim=-1)
+    return weights.masked_fill(nowhere, 0.0)
+
+
+class Attended(NamedTuple):
+    """What attending gives: the answer, and how it came about."""
+
+    context: Float[Tensor, "*batch target value_dim"]
+    weights: Float[Tensor, "*batch target source"]
+    scores: Float[Tensor, "*batch target source"]
+
+
+class Attention(nn.Module):
+    """Look at every source position, as much as the score says.
+
+    Args:
+        score: how a query and a key are compared, for instance
+            :class:`~attnbook.scores.DotScore`.
+        temperature: the scores are divided by it before the softmax. 1 is the formula of the
+            papers; less makes the weights sharper, more makes them flatter. It is there to be
+            played with on a trained model.
+    """
+
+    def __init__(self, score: Score, temperature: float = 1.0) -> None:
+        super().__init__()
+        if temperature <= 0:
+            raise ValueError(f"temperature must be above 0, got {temperature}")
+        self.score = score
+        self.temperature = temperature
+
+    def forward(
+        self,
+        queries: Float[Tensor, "*batch target query_dim"],
+        keys: Float[Tensor, "*batch source key_dim"],
+        values: Float[Tensor, "*batch source value_dim"],
+        mask: Bool[Tensor, "..."] | None = None,
+    ) -> Attended:
+        """Score, softmax, weighted sum."""
+        scores = self.score(queries, keys)
+        weights = masked_softmax(scores / self.temperature, mask)
+        context = weights @ values
+        if mask is not None:
+            scores = scores.masked_fill(~mask, -torch.inf)
+        return Attended(context, weights, scores)

@@ -1,0 +1,258 @@
+"""Decoders: *when* the source is consulted, apart from *how* a score is computed.
+
+Each decoder is a language model of the target, ``p(y_t | y_1 … y_{t-1}, x)``, and they differ in
+what they know of the source ``x``:
+
+- :class:`SutskeverDecoder` starts from the encoder's last state and never sees the source again;
+- :class:`ChoDecoder` sees one summary vector ``c`` of the source at every step;
+- :class:`LuongDecoder` looks at all encoder states at every step, after its state is updated.
+
+All are called in the same way. ``forward`` reads any number of target words; training gives it
+the whole right answer at once (teacher forcing), decoding gives it one word at a time together
+with the state that the last call returned.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple, final
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from attnbook.attention import Attended, Attention
+from attnbook.encoder import CELLS, Encoded, State, check_ids
+from attnbook.vocabulary import PAD
+
+__all__ = ["ChoDecoder", "Decoded", "Decoder", "LuongDecoder", "SutskeverDecoder"]
+
+
+class Decoded(NamedTuple):
+    """What a decoder has done with some target words.
+
+    Attributes:
+        readouts: ``(batch, target, embedding_dim)``, what the logits are computed from.
+        states: ``(batch, target, hidden)``, the decoder's top state ``s_t`` at each step.
+        attended: contexts, weights and scores of each step; None without attention.
+        state: the recurrent state after the last word, to go on from.
+    """
+
+    readouts: Float[Tensor, "batch target embedding_dim"]
+    states: Float[Tensor, "batch target hidden"]
+    attended: Attended | None
+    state: State
+
+
+class Decoder(nn.Module, ABC):
+    """What every decoder has: embedded words, a recurrent layer, an output layer.
+
+    The next word's distribution is ``softmax(W o_t + b)`` over the readout ``o_t``; each decoder
+    says how its readout comes about.
+
+    Args:
+        vocabulary_size: how many target words there are.
+        embedding_dim: width of a word's vector, and of the readout.
+        hidden_dim: width of a state.
+        cell: ``"rnn"``, ``"gru"`` or ``"lstm"``.
+        layers: how many are stacked.
+        dropout: probability of dropping a number of an embedding or a readout.
+        tied: use the embeddings as the rows of ``W`` (Press & Wolf 2017).
+        extra_input: width of what the recurrent layer reads beside the word.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        embedding_dim: int,
+        hidden_dim: int,
+        *,
+        cell: str = "lstm",
+        layers: int = 1,
+        dropout: float = 0.0,
+        tied: bool = True,
+        extra_input: int = 0,
+    ) -> None:
+        super().__init__()
+        if cell not in CELLS:
+            raise ValueError(f"cell must be one of {', '.join(CELLS)}; got {cell!r}")
+        self.embedding = nn.Embedding(vocabulary_size, embedding_dim, padding_idx=PAD)
+        self.dropout = nn.Dropout(dropout)
+        self.recurrent = CELLS[cell](
+            embedding_dim + extra_input,
+            hidden_dim,
+            num_layers=layers,
+            batch_first=True,
+            dropout=dropout if layers > 1 else 0.0,
+        )
+        self.output = nn.Linear(embedding_dim, vocabulary_size)
+        if tied:
+            self.output.weight = self.embedding.weight
+
+    @abstractmethod
+    def start(self, encoded: Encoded) -> State:
+        """The recurrent state before the first word, each part ``(layers, batch, hidden)``."""
+
+    @abstractmethod
+    def forward(
+        self,
+        previous: Int[Tensor, "batch target"],
+        encoded: Encoded,
+        state: State | None = None,
+    ) -> Decoded:
+        """Read the words ``y_0 … y_{t-1}`` (``y_0`` is ``<sos>``), compute all that predicts the next.
+
+        Args:
+            previous: ids of the words before each predicted one.
+            encoded: what the encoder left.
+            state: where the last call ended; None starts a sentence.
+
+        Raises:
+            ValueError: an id outside the vocabulary, or unequal numbers of sentences.
+        """
+
+    def logits(self, readouts: Float[Tensor, "... embedding_dim"]) -> Float[Tensor, "... words"]:
+        """Unnormalised log-probabilities of the next word, ``W o + b``."""
+        logits: Tensor = self.output(readouts)
+        return logits
+
+    def _embed(
+        self, previous: Int[Tensor, "batch target"], encoded: Encoded
+    ) -> Float[Tensor, "batch target embedding_dim"]:
+        check_ids(previous, self.embedding.num_embeddings, "target")
+        if len(previous) != len(encoded.states):
+            raise ValueError(
+                f"the target has {len(previous)} sentences and the source {len(encoded.states)}"
+            )
+        embedded: Tensor = self.dropout(self.embedding(previous))
+        return embedded
+
+    def _recur(
+        self, inputs: Float[Tensor, "batch target input_dim"], state: State
+    ) -> tuple[Float[Tensor, "batch target hidden"], State]:
+        """One fused call of the recurrent layer over all steps."""
+        packed = state if len(state) == 2 else state[0]
+        states, last = self.recurrent(inputs, packed)
+        return states, last if isinstance(last, tuple) else (last,)
+
+
+@final
+class SutskeverDecoder(Decoder):
+    """The encoder's last state is handed over, and that is all (Sutskever et al. 2014).
+
+    ``s_0 = h_n``, ``s_t = f(y_{t-1}, s_{t-1})`` and ``p(y_t | …) = softmax(W P s_t)``: their
+    output matrix, written as a product of two so that W can share the embeddings.
+    """
+
+    def __init__(self, vocabulary_size: int, embedding_dim: int, hidden_dim: int, **options) -> None:  # type: ignore[no-untyped-def]  # passed on to Decoder
+        super().__init__(vocabulary_size, embedding_dim, hidden_dim, **options)
+        self.project = nn.Linear(hidden_dim, embedding_dim, bias=False)
+
+    def start(self, encoded: Encoded) -> State:
+        """The encoder's last state, unchanged."""
+        return encoded.final
+
+    def forward(
+        self,
+        previous: Int[Tensor, "batch target"],
+        encoded: Encoded,
+        state: State | None = None,
+    ) -> Decoded:
+        """Only the state knows the source."""
+        embedded = self._embed(previous, encoded)
+        states, last = self._recur(embedded, self.start(encoded) if state is None else state)
+        return Decoded(self.project(self.dropout(states)), states, None, last)
+
+
+@final
+class ChoDecoder(Decoder):
+    """One summary vector is read at every step (Cho et al. 2014, section 2.2 and appendix A).
+
+    ``c = tanh(V h_n)``, ``s_0 = tanh(V' c)``, ``s_t = f([y_{t-1}; c], s_{t-1})``; the readout
+    ``o_t`` is a maxout of ``O_s s_t + O_y y_{t-1} + O_c c`` over pairs of numbers.
+    """
+
+    def __init__(self, vocabulary_size: int, embedding_dim: int, hidden_dim: int, **options) -> None:  # type: ignore[no-untyped-def]  # passed on to Decoder
+        super().__init__(
+            vocabulary_size, embedding_dim, hidden_dim, extra_input=hidden_dim, **options
+        )
+        self.summarise = nn.Linear(hidden_dim, hidden_dim)
+        self.initial = nn.Linear(hidden_dim, hidden_dim)
+        self.combine = nn.Linear(hidden_dim + embedding_dim + hidden_dim, 2 * embedding_dim)
+
+    def context(self, encoded: Encoded) -> Float[Tensor, "batch hidden"]:
+        """``c = tanh(V h_n)``, from the top layer's last state."""
+        return torch.tanh(self.summarise(encoded.final[0][-1]))
+
+    def start(self, encoded: Encoded) -> State:
+        """``s_0 = tanh(V' c)`` in every layer; an LSTM's cell starts at zero."""
+        first = torch.tanh(self.initial(self.context(encoded)))
+        hidden = first.expand(self.recurrent.num_layers, *first.shape).contiguous()
+        return (hidden, torch.zeros_like(hidden))[: len(encoded.final)]
+
+    def forward(
+        self,
+        previous: Int[Tensor, "batch target"],
+        encoded: Encoded,
+        state: State | None = None,
+    ) -> Decoded:
+        """The summary stands beside every word that is read, and beside every state."""
+        embedded = self._embed(previous, encoded)
+        context = self.context(encoded).unsqueeze(1).expand(-1, previous.shape[1], -1)
+        states, last = self._recur(
+            torch.cat([embedded, context], dim=-1),
+            self.start(encoded) if state is None else state,
+        )
+        pieces = self.combine(self.dropout(torch.cat([states, embedded, context], dim=-1)))
+        readouts = pieces.unflatten(-1, (-1, 2)).amax(dim=-1)
+        return Decoded(readouts, states, None, last)
+
+
+@final
+class LuongDecoder(Decoder):
+    """Update the state, look at the source, then speak (Luong et al. 2015, section 3).
+
+    ``s_t = f(y_{t-1}, s_{t-1})`` is the query; the context ``c_t`` is the weighted sum of the
+    encoder's states; the readout is the attentional state ``s̃_t = tanh(W_c [c_t; s_t])``
+    (equation 5), and ``p(y_t | …) = softmax(W s̃_t)`` (equation 6). The paper writes h_t for s_t.
+
+    No step depends on the context of the step before, so the recurrent layer runs over the whole
+    target in one call and all steps attend in one product.
+    """
+
+    def __init__(  # type: ignore[no-untyped-def]  # options are passed on to Decoder
+        self,
+        attention: Attention,
+        vocabulary_size: int,
+        embedding_dim: int,
+        hidden_dim: int,
+        *,
+        key_dim: int | None = None,
+        **options,
+    ) -> None:
+        super().__init__(vocabulary_size, embedding_dim, hidden_dim, **options)
+        self.attention = attention
+        self.combine = nn.Linear((key_dim or hidden_dim) + hidden_dim, embedding_dim)
+
+    def start(self, encoded: Encoded) -> State:
+        """The encoder's last state, unchanged."""
+        return encoded.final
+
+    def forward(
+        self,
+        previous: Int[Tensor, "batch target"],
+        encoded: Encoded,
+        state: State | None = None,
+    ) -> Decoded:
+        """States first, for all steps; then attention, for all steps."""
+        embedded = self._embed(previous, encoded)
+        states, last = self._recur(embedded, self.start(encoded) if state is None else state)
+        attended = self.attention(
+            queries=states,
+            keys=encoded.states,
+            values=encoded.states,
+            mask=encoded.mask.unsqueeze(1),
+        )
+        both = torch.cat([attended.context, states], dim=-1)
+        readouts = torch.tanh(self.combine(self.dropout(both)))
+        return Decoded(readouts, states, attended, last)

@@ -1,0 +1,58 @@
+"""Which positions a step may look at.
+
+A mask is a bool tensor in which **True means: may be attended to**. Masks broadcast to
+``(batch, [heads,] target, source)`` and are combined with ``&``.
+:func:`torch.nn.functional.scaled_dot_product_attention`, Hugging Face and Keras read a bool mask
+in the same way; :class:`torch.nn.MultiheadAttention` reads it the other way round.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+__all__ = ["check_mask", "padding_mask"]
+
+
+def padding_mask(lengths: Int[Tensor, " batch"], size: int) -> Bool[Tensor, "batch size"]:
+    """True at the real tokens of each sentence, False at the padding behind them.
+
+    Args:
+        lengths: how many real tokens each sentence has.
+        size: the padded length.
+
+    Raises:
+        ValueError: a length is below 0 or above ``size``.
+    """
+    if lengths.numel() and (int(lengths.min()) < 0 or int(lengths.max()) > size):
+        raise ValueError(
+            f"lengths must lie between 0 and the padded length {size}, "
+            f"got {int(lengths.min())} to {int(lengths.max())}"
+        )
+    return torch.arange(size, device=lengths.device) < lengths.unsqueeze(1)
+
+
+def check_mask(mask: Tensor, scores: Tensor) -> None:
+    """Refuse a mask that is not bool or does not broadcast to the scores' shape.
+
+    Raises:
+        TypeError: the mask is not bool. A float or integer mask is refused rather than converted,
+            since 1 means "look" in some libraries and "do not look" in others.
+        ValueError: the shapes do not fit.
+    """
+    if mask.dtype != torch.bool:
+        raise TypeError(
+            f"a mask must be bool with True = may be attended to, got {mask.dtype}; "
+            "compare it first, for instance mask == 1"
+        )
+    try:
+        fits = torch.broadcast_shapes(mask.shape, scores.shape) == scores.shape
+    except RuntimeError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"a mask of shape {tuple(mask.shape)} does not broadcast to scores of shape "
+            f"{tuple(scores.shape)}; a padding mask (batch, source) needs a target axis: "
+            "mask.unsqueeze(1)"
+        )
