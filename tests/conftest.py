@@ -1,0 +1,237 @@
+"""What all tests share: checked shapes, the data folder, the browser, and no silent skips."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+from jaxtyping import config as jaxtyping_config
+from jaxtyping import install_import_hook
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page, Playwright
+
+# Shapes and types in signatures are checked at every call made by a test. The hook must be in place
+# before the first import of the package, and pytest imports this file before any test module.
+install_import_hook("attnbook", "beartype.beartype")
+
+ROOT = Path(__file__).resolve().parents[1]
+SITE = ROOT / "_build" / "html"
+
+
+@pytest.fixture
+def as_user() -> Iterator[None]:
+    """Calls as a user makes them: shapes are not checked, so the package's own refusals are met."""
+    before = jaxtyping_config.jaxtyping_disable
+    jaxtyping_config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping_config.update("jaxtyping_disable", before)
+
+
+# --- data -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder with Multi30k that ``ATTNBOOK_DATA`` names; without it the test is a named skip."""
+    value = os.environ.get("ATTNBOOK_DATA")
+    if not value:
+        pytest.skip("needs Multi30k: set ATTNBOOK_DATA to a folder that holds multi30k/train.de")
+    folder = Path(value)
+    if not (folder / "multi30k" / "train.de").is_file():
+        pytest.fail(f"ATTNBOOK_DATA is {value}, and there is no multi30k/train.de in it")
+    return folder
+
+
+# --- no silent skips --------------------------------------------------------------------------
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--fail-on-skip",
+        action="store_true",
+        help="end with an error when any test was skipped (for CI, where everything is at hand)",
+    )
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """With ``--fail-on-skip`` a skipped or expectedly failed test is an error of the run."""
+    if not session.config.getoption("--fail-on-skip") or hasattr(session.config, "workerinput"):
+        return
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    absent = [r for kind in ("skipped", "xfailed") for r in reporter.stats.get(kind, [])]
+    if absent and session.exitstatus == pytest.ExitCode.OK:
+        reporter.write_line("")
+        for report in absent:
+            reporter.write_line(f"not run: {report.nodeid}", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+# --- the built site in a real browser -----------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def site() -> Path:
+    """The built site; fails when it is older than what it is built from."""
+    plain = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    fresh = subprocess.run(
+        ["make", "--question", "--silent", "site"], cwd=ROOT, env=plain, capture_output=True
+    )
+    if fresh.returncode != 0:
+        pytest.fail("the site in _build/html is missing or older than its sources: run `make site`")
+    return SITE
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    """Serves the site below /book/, as GitHub Pages does, so that a link from the root shows."""
+
+    prefix = "/book/"
+
+    def translate_path(self, path: str) -> str:
+        if not path.startswith(self.prefix):
+            return str(Path(self.directory) / "not-below-the-prefix")
+        return super().translate_path("/" + path.removeprefix(self.prefix))
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="session")
+def site_url(site: Path) -> Iterator[str]:
+    """The address of the built site on this machine, ending in a slash."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=str(site)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}{_Quiet.prefix}"
+    server.shutdown()
+    server.server_close()
+
+
+def chromium() -> str | None:
+    """A Chromium to drive: ``ATTNBOOK_CHROMIUM``, an installed one, or None for Playwright's own."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    mac = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
+    found = os.environ.get("ATTNBOOK_CHROMIUM") or next(
+        filter(None, map(shutil.which, names)), None
+    )
+    return found or (mac if Path(mac).exists() else None)
+
+
+@pytest.fixture(scope="session")
+def playwright() -> Iterator[Playwright]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        yield driver
+
+
+@pytest.fixture(scope="session")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    """Chromium without a window and without a network: only this machine resolves."""
+    executable = chromium()
+    if executable is None and not Path(playwright.chromium.executable_path).exists():
+        pytest.fail(
+            "no Chromium: `apt-get install chromium`, or "
+            f"`{sys.executable} -m playwright install chromium`, or set ATTNBOOK_CHROMIUM"
+        )
+    browser = playwright.chromium.launch(
+        executable_path=executable,
+        args=[
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+        ],
+    )
+    yield browser
+    browser.close()
+
+
+@dataclass
+class Visit:
+    """A page, and what went wrong while it was open."""
+
+    page: Page
+    console: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    external: list[str] = field(default_factory=list)
+
+    def problems(self) -> list[str]:
+        """Console errors and warnings, failed requests and requests to other machines, in one list."""
+        return [
+            *(f"console: {line}" for line in self.console),
+            *(f"failed: {line}" for line in self.failed),
+            *(f"external: {line}" for line in self.external),
+        ]
+
+
+OpenPage = Callable[..., Visit]
+
+
+@pytest.fixture
+def open_page(browser: Browser, site_url: str) -> Iterator[OpenPage]:
+    """``open_page("book/index.html", width=360, scheme="dark")`` gives a `Visit`, ready to look at."""
+    contexts = []
+
+    def visit(
+        path: str,
+        *,
+        width: int = 1280,
+        height: int = 800,
+        scheme: str = "light",
+        reduced_motion: str = "no-preference",
+        javascript: bool = True,
+    ) -> Visit:
+        context = browser.new_context(
+            viewport={"width": width, "height": height},
+            color_scheme=scheme,
+            reduced_motion=reduced_motion,
+            java_script_enabled=javascript,
+        )
+        contexts.append(context)
+        page = context.new_page()
+        seen = Visit(page)
+
+        def route(handler) -> None:
+            url = handler.request.url
+            if urlsplit(url).scheme in ("data", "blob") or url.startswith(site_url):
+                handler.continue_()
+            else:
+                seen.external.append(url)
+                handler.abort()
+
+        context.route("**/*", route)
+        page.on(
+            "console",
+            lambda m: seen.console.append(m.text) if m.type in ("error", "warning") else None,
+        )
+        page.on("pageerror", lambda error: seen.console.append(str(error)))
+        page.on("requestfailed", lambda r: seen.failed.append(f"{r.url} ({r.failure})"))
+        page.on(
+            "response",
+            lambda r: seen.failed.append(f"{r.url} ({r.status})") if r.status >= 400 else None,
+        )
+        page.goto(site_url + path, wait_until="load")
+        if javascript:
+            # Formulas are set after the load event; what is measured next needs their final size.
+            page.evaluate("() => window.MathJax?.startup?.promise?.then(() => true) ?? true")
+            page.evaluate("() => document.fonts.ready.then(() => true)")
+        return seen
+
+    yield visit
+    for context in contexts:
+        context.close()
