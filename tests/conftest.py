@@ -44,7 +44,7 @@ def as_user() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
-    """The folder with Multi30k that ``ATTNBOOK_DATA`` names; without it the test is a named skip."""
+    """The folder with Multi30k that ``ATTNBOOK_DATA`` names; without it, a named skip."""
     value = os.environ.get("ATTNBOOK_DATA")
     if not value:
         pytest.skip("needs Multi30k: set ATTNBOOK_DATA to a folder that holds multi30k/train.de")
@@ -119,7 +119,7 @@ def site_url(site: Path) -> Iterator[str]:
 
 
 def chromium() -> str | None:
-    """A Chromium to drive: ``ATTNBOOK_CHROMIUM``, an installed one, or None for Playwright's own."""
+    """The Chromium to drive: ``ATTNBOOK_CHROMIUM``, an installed one, or else Playwright's own."""
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
     mac = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
     found = os.environ.get("ATTNBOOK_CHROMIUM") or next(
@@ -171,7 +171,7 @@ class Visit:
     external: list[str] = field(default_factory=list)
 
     def problems(self) -> list[str]:
-        """Console errors and warnings, failed requests and requests to other machines, in one list."""
+        """Console errors and warnings, failed and external requests, in one list."""
         return [
             *(f"console: {line}" for line in self.console),
             *(f"failed: {line}" for line in self.failed),
@@ -184,7 +184,7 @@ OpenPage = Callable[..., Visit]
 
 @pytest.fixture
 def open_page(browser: Browser, site_url: str) -> Iterator[OpenPage]:
-    """``open_page("book/index.html", width=360, scheme="dark")`` gives a `Visit`, ready to look at."""
+    """``open_page("book/index.html", width=360, scheme="dark")`` gives a `Visit`."""
     contexts = []
 
     def visit(
