@@ -1,0 +1,224 @@
+"""The translator: an encoder, a decoder and the two vocabularies they were trained with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from attnbook.attention import Attention
+from attnbook.batches import Batch, Example
+from attnbook.corpora import SentencePair
+from attnbook.decoders import ChoDecoder, Decoded, Decoder, LuongDecoder, SutskeverDecoder
+from attnbook.encoder import CELLS, Encoded, Encoder
+from attnbook.scores import DotScore, ScaledDotScore, Score
+from attnbook.vocabulary import Vocabulary
+
+__all__ = ["DECODERS", "SCORES", "Config", "Loss", "Translator"]
+
+DECODERS = ("sutskever", "cho", "luong")
+SCORES: dict[str, type[Score]] = {"dot": DotScore, "scaled-dot": ScaledDotScore}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides the shape of a translator.
+
+    Attributes:
+        decoder: ``"sutskever"``, ``"cho"`` or ``"luong"``.
+        score: what Luong's decoder compares with, ``"dot"`` or ``"scaled-dot"``.
+        cell: ``"rnn"``, ``"gru"`` or ``"lstm"``, in encoder and decoder.
+        embedding_dim: width of a word's vector.
+        hidden_dim: width of a state.
+        layers: how many recurrent layers are stacked, in encoder and decoder.
+        bidirectional: the encoder reads in both directions.
+        dropout: probability of dropping a number.
+        tied: the target embeddings are also the output matrix.
+        reverse_source: read the source from right to left (Sutskever et al. 2014, section 3.3).
+        longest: a source is cut to so many words; None cuts nothing.
+
+    Raises:
+        ValueError: a value is not possible; the message names the field.
+    """
+
+    decoder: str = "luong"
+    score: str = "dot"
+    cell: str = "lstm"
+    embedding_dim: int = 128
+    hidden_dim: int = 256
+    layers: int = 1
+    bidirectional: bool = False
+    dropout: float = 0.2
+    tied: bool = True
+    reverse_source: bool = False
+    longest: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built, by name."""
+        for name, known in (
+            ("decoder", DECODERS),
+            ("score", tuple(SCORES)),
+            ("cell", tuple(CELLS)),
+        ):
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"{name} must be one of {', '.join(known)}; got {getattr(self, name)!r}"
+                )
+        for name in ("embedding_dim", "hidden_dim", "layers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must lie in [0, 1), got {self.dropout}")
+        if self.longest is not None and self.longest < 1:
+            raise ValueError(f"longest must be at least 1 or None, got {self.longest}")
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Config:
+        """Read back what :meth:`to_dict` wrote."""
+        known = set(cls.__dataclass_fields__)
+        if unknown := sorted(set(values) - known):
+            raise ValueError(f"{', '.join(unknown)}: not a setting of a translator")
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As a dict for JSON."""
+        return asdict(self)
+
+
+class Loss(NamedTuple):
+    """A batch's loss.
+
+    Attributes:
+        objective: mean over tokens of the label-smoothed cross-entropy; what training minimises.
+        nats: sum over tokens of ``-log p(y_t | y_<t, x)``, without smoothing.
+        tokens: how many there were.
+    """
+
+    objective: Tensor
+    nats: Tensor
+    tokens: int
+
+
+class Translator(nn.Module):
+    """Encoder and decoder, ``p(y | x) = Π_t p(y_t | y_1 … y_{t-1}, x)``.
+
+    Args:
+        config: the shape.
+        source_vocabulary: words the encoder reads.
+        target_vocabulary: words the decoder writes.
+        name: of the model, for traces and tables.
+    """
+
+    encoder: Encoder
+    decoder: Decoder
+
+    def __init__(
+        self,
+        config: Config,
+        source_vocabulary: Vocabulary,
+        target_vocabulary: Vocabulary,
+        name: str = "translator",
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.source_vocabulary = source_vocabulary
+        self.target_vocabulary = target_vocabulary
+        self.name = name
+        self.encoder = Encoder(
+            len(source_vocabulary),
+            config.embedding_dim,
+            config.hidden_dim,
+            cell=config.cell,
+            layers=config.layers,
+            bidirectional=config.bidirectional,
+            dropout=config.dropout,
+        )
+        sizes = (len(target_vocabulary), config.embedding_dim, config.hidden_dim)
+        options: dict[str, Any] = {
+            "cell": config.cell,
+            "layers": config.layers,
+            "dropout": config.dropout,
+            "tied": config.tied,
+        }
+        match config.decoder:
+            case "sutskever":
+                self.decoder = SutskeverDecoder(*sizes, **options)
+            case "cho":
+                self.decoder = ChoDecoder(*sizes, **options)
+            case "luong":
+                self.decoder = LuongDecoder(Attention(SCORES[config.score]()), *sizes, **options)
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -0.1, 0.1)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters lie."""
+        return next(self.parameters()).device
+
+    @property
+    def attends(self) -> bool:
+        """Whether the decoder looks at the source at every step."""
+        return isinstance(self.decoder, LuongDecoder)
+
+    def count_parameters(self) -> int:
+        """How many numbers training adjusts; shared ones count once."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def source_ids(self, tokens: Sequence[str]) -> list[int]:
+        """Ids of a source sentence as the encoder reads it: cut, and reversed if so configured.
+
+        Raises:
+            ValueError: the sentence is empty.
+        """
+        if not tokens:
+            raise ValueError("the source sentence is empty; give it at least one word")
+        ids = self.source_vocabulary.encode(tokens)[: self.config.longest]
+        return ids[::-1] if self.config.reverse_source else ids
+
+    def examples(self, pairs: Sequence[SentencePair]) -> list[Example]:
+        """Sentence pairs as ids."""
+        return [
+            (self.source_ids(pair.source), self.target_vocabulary.encode(pair.target))
+            for pair in pairs
+        ]
+
+    def encode(
+        self, source: Int[Tensor, "batch source"], lengths: Int[Tensor, " batch"]
+    ) -> Encoded:
+        """Read source sentences, each ending with ``<eos>``."""
+        encoded: Encoded = self.encoder(source, lengths)
+        return encoded
+
+    def forward(self, batch: Batch) -> Decoded:
+        """Read the sources, then the right answers (teacher forcing)."""
+        decoded: Decoded = self.decoder(
+            batch.target_in, self.encode(batch.source, batch.source_lengths)
+        )
+        return decoded
+
+    def log_probs(self, batch: Batch) -> Float[Tensor, " tokens"]:
+        """``log p(y_t | y_<t, x)`` of every real target token, in nats, batch by row order."""
+        mask = batch.target_mask
+        logits = self.decoder.logits(self(batch).readouts[mask])
+        return -functional.cross_entropy(logits, batch.target_out[mask], reduction="none")
+
+    def loss(self, batch: Batch, label_smoothing: float = 0.0) -> Loss:
+        """The cross-entropy of a batch, with and without label smoothing (ε, Szegedy et al. 2016).
+
+        ``-Σ_w q(w) log p(w)`` with ``q = (1 - ε)·onehot(y_t) + ε/|V|``. Logits are computed only
+        where there is a token to predict: padding takes no time and has no loss.
+        """
+        mask: Bool[Tensor, "batch target"] = batch.target_mask
+        logits = self.decoder.logits(self(batch).readouts[mask])
+        log_probs = torch.log_softmax(logits.float(), dim=-1)
+        nats = functional.nll_loss(log_probs, batch.target_out[mask], reduction="sum")
+        tokens = batch.target_tokens
+        objective = (1 - label_smoothing) * nats / tokens
+        if label_smoothing:
+            objective = objective - label_smoothing * log_probs.mean()
+        return Loss(objective, nats.detach(), tokens)

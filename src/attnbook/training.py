@@ -1,0 +1,339 @@
+"""One training loop for every translator: progress, early stopping, and resuming after a kill."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from tqdm.auto import tqdm
+
+from attnbook.batches import Batch, Example, bucketed_batches, collate
+from attnbook.corpora import SentencePair
+from attnbook.seq2seq import Translator
+
+__all__ = ["Epoch", "History", "Training", "pick_device", "train"]
+
+
+def pick_device(name: str | None = None) -> torch.device:
+    """The device to run on: the one named, else a CUDA GPU, else Apple's, else the CPU."""
+    if name:
+        return torch.device(name)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a translator is trained.
+
+    Attributes:
+        epochs: passes over the data at most.
+        batch_tokens: the largest batch, sentences times longest sentence.
+        learning_rate: of Adam, at its peak.
+        warmup: the share of all steps in which the rate rises from 0 to its peak; afterwards it
+            falls to 0 along a half cosine.
+        label_smoothing: ε of the objective.
+        clip: the gradient is scaled down to this norm when it is longer.
+        patience: stop after so many epochs without a better validation loss; None never stops.
+        precision: ``"fp32"``, ``"bf16"`` or ``"fp16"`` (mixed); the last two pay off on a GPU and
+            on CPUs with the matching instructions.
+        seed: of initial weights, order and dropout.
+        keep_every: with a run folder, save the state after so many steps.
+    """
+
+    epochs: int = 10
+    batch_tokens: int = 1600
+    learning_rate: float = 2e-3
+    warmup: float = 0.05
+    label_smoothing: float = 0.1
+    clip: float = 1.0
+    patience: int | None = None
+    precision: str = "fp32"
+    seed: int = 0
+    keep_every: int = 500
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values, by name."""
+        if self.epochs < 1 or self.keep_every < 1:
+            raise ValueError("epochs and keep_every must be at least 1")
+        if self.learning_rate <= 0 or self.clip <= 0:
+            raise ValueError("learning_rate and clip must be above 0")
+        if not 0 <= self.warmup < 1 or not 0 <= self.label_smoothing < 1:
+            raise ValueError("warmup and label_smoothing must lie in [0, 1)")
+        if self.precision not in ("fp32", "bf16", "fp16"):
+            raise ValueError(f"precision must be fp32, bf16 or fp16; got {self.precision!r}")
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one pass over the data came to; losses in nats per token, without smoothing."""
+
+    number: int
+    training_loss: float
+    validation_loss: float
+    tokens_per_second: float
+
+
+@dataclass
+class History:
+    """All epochs so far, and the best."""
+
+    epochs: list[Epoch] = field(default_factory=list)
+
+    @property
+    def best(self) -> Epoch:
+        """The epoch with the lowest validation loss."""
+        return min(self.epochs, key=lambda epoch: epoch.validation_loss)
+
+
+def train(
+    translator: Translator,
+    training_pairs: Sequence[SentencePair],
+    validation_pairs: Sequence[SentencePair],
+    settings: Training = Training(),  # noqa: B008  # frozen
+    *,
+    folder: str | Path | None = None,
+    progress: bool = True,
+    after_epoch: Callable[[Epoch], None] | None = None,
+) -> History:
+    """Minimise the cross-entropy of the right next word; keep the best epoch's weights.
+
+    The translator is trained where it lies (move it with ``.to(device)`` first) and ends with
+    the weights of the epoch whose validation loss was lowest.
+
+    Args:
+        translator: trained in place.
+        training_pairs: what it learns from.
+        validation_pairs: what decides which epoch was best.
+        settings: see :class:`Training`. Its seed orders the batches; seed the initial weights
+            yourself with ``torch.manual_seed`` before building the translator.
+        folder: keep the state of the run there. A run that was killed and is started again with
+            the same folder and settings goes on where the last state was kept, and ends with the
+            same weights as one that was never killed.
+        progress: show a bar with loss, tokens a second and the time left.
+        after_epoch: called with each finished epoch.
+
+    Raises:
+        ValueError: no pairs, or a folder with a run of other settings.
+        FloatingPointError: the loss is NaN or infinite.
+    """
+    if not training_pairs or not validation_pairs:
+        raise ValueError("training and validation both need at least one sentence pair")
+    examples = translator.examples(training_pairs)
+    run = _Run(translator, settings, examples, Path(folder) if folder else None)
+    run.resume()
+    validation = [
+        collate([held_out[number] for number in numbers])
+        for held_out in [translator.examples(validation_pairs)]
+        for numbers in bucketed_batches(held_out, settings.batch_tokens, seed=0)
+    ]
+    with tqdm(
+        total=run.total_steps, initial=run.step, unit="step", disable=not progress
+    ) as bar:
+        while run.epoch < settings.epochs and not run.out_of_patience():
+            run.one_epoch(bar)
+            epoch = run.finish_epoch(validation)
+            bar.set_postfix_str(
+                f"epoch {epoch.number}: training {epoch.training_loss:.3f}, validation "
+                f"{epoch.validation_loss:.3f} nats/token, {epoch.tokens_per_second:,.0f} tokens/s"
+            )
+            if after_epoch:
+                after_epoch(epoch)
+    translator.load_state_dict(run.best_weights)
+    translator.eval()
+    return run.history
+
+
+class _Run:
+    """The state of a training run: everything that has to survive a kill."""
+
+    def __init__(
+        self,
+        translator: Translator,
+        settings: Training,
+        examples: list[Example],
+        folder: Path | None,
+    ) -> None:
+        self.translator = translator
+        self.settings = settings
+        self.examples = examples
+        self.path = folder / "state.pt" if folder else None
+        self.device = translator.device
+        # The batches of one epoch tell how many steps there will be; other epochs cut the same
+        # lengths, and so have as many batches.
+        per_epoch = len(bucketed_batches(examples, settings.batch_tokens, seed=0))
+        self.total_steps = per_epoch * settings.epochs
+        self.optimizer = torch.optim.Adam(
+            translator.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), eps=1e-9
+        )
+        self.scaler = torch.amp.GradScaler(
+            self.device.type, enabled=settings.precision == "fp16" and self.device.type == "cuda"
+        )
+        self.history = History()
+        self.best_weights: dict[str, torch.Tensor] = {}
+        self.epoch = 0
+        self.step = 0
+        self.done_in_epoch = 0
+        self.nats = 0.0
+        self.tokens = 0
+        self.seconds = 0.0
+        torch.manual_seed(settings.seed)
+
+    def one_epoch(self, bar: tqdm[Any]) -> None:
+        """Go over the batches of this epoch that are still to be done."""
+        self.translator.train()
+        seed = self.settings.seed * 100_003 + self.epoch
+        batches = bucketed_batches(self.examples, self.settings.batch_tokens, seed=seed)
+        started = time.perf_counter()
+        for numbers in batches[self.done_in_epoch :]:
+            batch = collate([self.examples[number] for number in numbers]).to(self.device)
+            self.one_step(batch)
+            self.done_in_epoch += 1
+            bar.update()
+            if self.step % 20 == 0:
+                now = self.seconds + time.perf_counter() - started
+                bar.set_postfix_str(
+                    f"epoch {self.epoch + 1}: training {self.mean_loss():.3f} nats/token, "
+                    f"{self.tokens / now:,.0f} tokens/s",
+                    refresh=False,
+                )
+            if self.path and self.step % self.settings.keep_every == 0:
+                self.seconds += time.perf_counter() - started
+                started = time.perf_counter()
+                self.keep()
+        self.seconds += time.perf_counter() - started
+
+    def one_step(self, batch: Batch) -> None:
+        """One batch: loss, gradient, clipping, update."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.learning_rate * self.rate_share()
+        with _precision(self.settings.precision, self.device):
+            loss = self.translator.loss(batch, self.settings.label_smoothing)
+        nats = float(loss.nats)
+        if not math.isfinite(nats):
+            raise FloatingPointError(
+                f"the loss is {nats} at step {self.step}; lower the learning rate "
+                f"({self.settings.learning_rate}) or train in fp32"
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss.objective).backward()
+        self.scaler.unscale_(self.optimizer)
+        nn.utils.clip_grad_norm_(self.translator.parameters(), self.settings.clip)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.nats += nats
+        self.tokens += loss.tokens
+        self.step += 1
+
+    def rate_share(self) -> float:
+        """The learning rate's share of its peak: a straight rise, then a half cosine down."""
+        rise = self.settings.warmup * self.total_steps
+        if self.step < rise:
+            return (self.step + 1) / (rise + 1)
+        left = (self.step - rise) / max(1.0, self.total_steps - rise)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, left)))
+
+    def mean_loss(self) -> float:
+        return self.nats / self.tokens
+
+    def finish_epoch(self, validation: Sequence[Batch]) -> Epoch:
+        """Validate, remember the best weights, and keep the state."""
+        self.translator.eval()
+        nats, tokens = 0.0, 0
+        with torch.inference_mode():
+            for batch in validation:
+                nats -= float(self.translator.log_probs(batch.to(self.device)).sum())
+                tokens += batch.target_tokens
+        epoch = Epoch(
+            self.epoch + 1,
+            self.mean_loss(),
+            nats / tokens,
+            self.tokens / max(self.seconds, 1e-9),
+        )
+        self.history.epochs.append(epoch)
+        if self.history.best is epoch:
+            self.best_weights = {
+                name: tensor.detach().clone()
+                for name, tensor in self.translator.state_dict().items()
+            }
+        self.epoch += 1
+        self.done_in_epoch = 0
+        self.nats, self.tokens, self.seconds = 0.0, 0, 0.0
+        if self.path:
+            self.keep()
+        return epoch
+
+    def out_of_patience(self) -> bool:
+        if self.settings.patience is None or not self.history.epochs:
+            return False
+        return self.epoch - self.history.best.number >= self.settings.patience
+
+    def identity(self) -> dict[str, Any]:
+        """What must be the same for a run to go on."""
+        return {
+            "settings": asdict(self.settings),
+            "config": self.translator.config.to_dict(),
+            "examples": len(self.examples),
+        }
+
+    def keep(self) -> None:
+        """Write the state beside the old one, then put it in its place, so that one is whole."""
+        assert self.path is not None
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = self.path.with_suffix(".unfinished")
+        torch.save(
+            {
+                "identity": self.identity(),
+                "weights": self.translator.state_dict(),
+                "best_weights": self.best_weights,
+                "optimizer": self.optimizer.state_dict(),
+                "scaler": self.scaler.state_dict(),
+                "history": [asdict(epoch) for epoch in self.history.epochs],
+                "counters": {
+                    name: getattr(self, name)
+                    for name in ("epoch", "step", "done_in_epoch", "nats", "tokens", "seconds")
+                },
+                "random": torch.get_rng_state(),
+                "cuda_random": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            },
+            unfinished,
+        )
+        os.replace(unfinished, self.path)
+
+    def resume(self) -> None:
+        """Take up the state of an earlier run, if there is one."""
+        if self.path is None or not self.path.exists():
+            return
+        state = torch.load(self.path, map_location=self.device, weights_only=True)
+        if state["identity"] != self.identity():
+            raise ValueError(
+                f"{self.path} belongs to a run with other settings; give this run another folder, "
+                "or delete that one to start anew"
+            )
+        self.translator.load_state_dict(state["weights"])
+        self.best_weights = state["best_weights"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.history = History([Epoch(**epoch) for epoch in state["history"]])
+        for name, value in state["counters"].items():
+            setattr(self, name, value)
+        torch.set_rng_state(state["random"].cpu())
+        if state["cuda_random"] and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all([seed.cpu() for seed in state["cuda_random"]])
+
+
+def _precision(name: str, device: torch.device) -> Any:
+    if name == "fp32":
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16 if name == "bf16" else torch.float16)
