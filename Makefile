@@ -11,6 +11,7 @@ SITE_SOURCES := _config.yml _toc.yml \
 # Two workers with one thread each are faster than one with two, and results do not depend on the machine.
 export OMP_NUM_THREADS ?= 1
 PYTEST_ARGS ?=
+PYTEST = $(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile $(PYTEST_ARGS)
 
 .DEFAULT_GOAL := help
 .PHONY: help book site serve test lint types browser notebooks results colab wheel links pins clean
@@ -38,10 +39,9 @@ $(HTML)/.built: .venv/.installed $(SITE_SOURCES)
 serve: site  ## build if needed, serve the book on this machine and open it
 	@$(BIN)/python tools/serve.py
 
-test: lint types site browser  ## every check: style, types, tests, labs, the site in a browser
-	@$(BIN)/python -m pytest tests notebooks --nbval --nbval-current-env --nbval-cell-timeout=300 \
-	  --numprocesses=logical --maxprocesses=4 --dist=loadfile \
-	  --cov --cov-report=term-missing:skip-covered $(PYTEST_ARGS)
+test: lint types site browser  ## every check: style, types, labs, tests, the site in a browser
+	@$(PYTEST) --nbval --nbval-current-env --nbval-cell-timeout=300 tests/test_notebooks.py notebooks
+	@$(PYTEST) --cov --cov-report=term-missing:skip-covered --ignore=tests/test_notebooks.py tests
 
 lint: .venv/.installed
 	@$(BIN)/ruff check .

@@ -1,0 +1,232 @@
+"""The labs as files: made from their sources, executed, and readable without the repository.
+
+What their cells print is compared by nbval, in the same run of pytest.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import jupytext
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+LABS = ROOT / "notebooks"
+SOURCES = sorted(LABS.rglob("*.py"))
+
+
+def _tool(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+notebooks = _tool("notebooks")
+
+
+@pytest.fixture(params=SOURCES, ids=lambda p: p.stem)
+def source(request: pytest.FixtureRequest) -> Path:
+    return request.param
+
+
+@pytest.fixture
+def notebook(source: Path) -> nbformat.NotebookNode:
+    path = source.with_suffix(".ipynb")
+    assert path.exists(), f"{path.name} is missing: run `make notebooks`"
+    return nbformat.read(path, as_version=4)
+
+
+def _code(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def test_every_notebook_has_a_source() -> None:
+    made = {
+        p.with_suffix(".py") for p in LABS.rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts
+    }
+    assert made == set(SOURCES)
+
+
+def test_cells_agree_with_the_source(source: Path, notebook: nbformat.NotebookNode) -> None:
+    def cells(nb: nbformat.NotebookNode) -> list[tuple[str, str, list[str]]]:
+        return [(c.cell_type, c.source, c.metadata.get("tags", [])) for c in nb.cells]
+
+    assert cells(notebook) == cells(jupytext.read(source)), (
+        f"{source.name} was edited and not executed: run `make notebooks`"
+    )
+
+
+def test_every_cell_was_executed_in_order(notebook: nbformat.NotebookNode) -> None:
+    """nbval compares no output of a cell without an execution count, and does not say so."""
+    counts = [cell.execution_count for cell in _code(notebook) if cell.source.strip()]
+    assert counts == list(range(1, len(counts) + 1))
+
+
+def test_no_cell_ended_in_an_error(notebook: nbformat.NotebookNode) -> None:
+    errors = [o.ename for cell in _code(notebook) for o in cell.outputs if o.output_type == "error"]
+    assert errors == []
+
+
+def test_no_warning_was_printed(notebook: nbformat.NotebookNode) -> None:
+    """What a library prints to standard error is noise for a learner, and never the same twice."""
+    printed = [
+        o.text
+        for cell in _code(notebook)
+        for o in cell.outputs
+        if o.output_type == "stream" and o.name == "stderr"
+    ]
+    assert printed == []
+
+
+def test_metadata_does_not_change_from_run_to_run(notebook: nbformat.NotebookNode) -> None:
+    assert set(notebook.metadata) <= {"kernelspec", "language_info", "attnbook", "widgets"}
+    for key, value in notebooks.METADATA.items():
+        assert notebook.metadata[key] == value
+    assert [c.id for c in notebook.cells] == [f"cell-{n:02d}" for n in range(len(notebook.cells))]
+    assert all("execution" not in c.metadata for c in notebook.cells)
+
+
+def test_the_setup_cell_names_the_repository(source: Path, notebook: nbformat.NotebookNode) -> None:
+    setup = [c for c in _code(notebook) if "setup" in c.metadata.get("tags", [])]
+    assert [c.source for c in setup] == [notebooks.setup_line()]
+    assert setup[0] is _code(notebook)[0], "the package is needed by the first cell that runs"
+    assert "\n" not in setup[0].source
+    assert setup[0].outputs == []
+
+
+def test_the_title_cell_opens_the_lab_in_colab(
+    source: Path, notebook: nbformat.NotebookNode
+) -> None:
+    first = notebook.cells[0]
+    assert first.cell_type == "markdown"
+    assert first.source.startswith("# ")
+    assert first.source.endswith(notebooks.colab_link(source.stem))
+
+
+def test_figures_are_described(notebook: nbformat.NotebookNode) -> None:
+    """The site takes the text for a picture from its cell; without one it shows a file name."""
+    for cell in _code(notebook):
+        drawn = [o for o in cell.outputs if "image/png" in o.get("data", {})]
+        if drawn:
+            alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
+            assert len(alt.split()) >= 4, f"say what is to be seen: {cell.source[:80]}"
+
+
+def test_only_outputs_that_vary_are_left_unchecked(notebook: nbformat.NotebookNode) -> None:
+    """nbval skips nothing else: no cell is left out, and none is expected to raise."""
+    tags = {tag for cell in notebook.cells for tag in cell.metadata.get("tags", [])}
+    assert tags & {"nbval-skip", "raises-exception", "nbval-raises-exception"} == set()
+
+
+def test_no_path_or_address_of_the_machine_is_stored(source: Path) -> None:
+    text = source.with_suffix(".ipynb").read_text(encoding="utf-8")
+    assert str(ROOT) not in text
+    assert re.findall(r"/(?:home|root|Users|tmp)/[\w.]+", text) == []
+    assert re.findall(r" at 0x[0-9a-f]{6,}", text) == []
+
+
+def test_a_lab_needs_only_the_package(source: Path) -> None:
+    """Everything a lab imports is Python's own or a dependency that the package declares."""
+    code = "\n".join(c.source for c in _code(jupytext.read(source)))
+    roots = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            roots |= {a.name.split(".")[0] for a in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            roots.add(node.module.split(".")[0])
+    declared = {"attnbook", "torch", "numpy", "matplotlib", "ipywidgets", "anywidget", "tqdm"}
+    declared |= {"jaxtyping", "safetensors", "pooch", "sacrebleu", "IPython"}
+    assert roots - declared - set(sys.stdlib_module_names) == set()
+
+
+# --- the tool that makes them -------------------------------------------------------------------
+
+LAB = """# %% [markdown]
+# # Title
+#
+# Try it.
+
+# %% tags=["setup"]
+pass
+
+# %%
+import attnbook.trace
+
+print("a")
+
+# %%
+import ipywidgets
+
+ipywidgets.IntSlider(3)
+"""
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Path:
+    path = tmp_path / "97_lab.py"
+    path.write_text(LAB, encoding="utf-8")
+    notebooks.complete(path)
+    return path
+
+
+def test_complete_writes_setup_and_link_once(lab: Path) -> None:
+    once = lab.read_text(encoding="utf-8")
+    assert notebooks.setup_line() in once
+    assert once.count("colab.research.google.com") == 1
+    notebooks.complete(lab)
+    assert lab.read_text(encoding="utf-8") == once
+
+
+def test_complete_replaces_an_old_address(lab: Path) -> None:
+    fresh = lab.read_text(encoding="utf-8")
+    owner = notebooks.repository().removeprefix("https://github.com/")
+    lab.write_text(fresh.replace(owner, "someone/else"), encoding="utf-8")
+    notebooks.complete(lab)
+    assert lab.read_text(encoding="utf-8") == fresh
+
+
+def test_complete_refuses_a_lab_without_a_setup_cell(tmp_path: Path) -> None:
+    path = tmp_path / "96_lab.py"
+    path.write_text("# %% [markdown]\n# # Title\n\n# %%\nx = 1\n", encoding="utf-8")
+    with pytest.raises(SystemExit, match="tagged `setup`"):
+        notebooks.complete(path)
+
+
+def test_executing_twice_gives_the_same_file(lab: Path) -> None:
+    target = lab.with_suffix(".ipynb")
+    assert not notebooks.is_current(lab)
+    notebooks.execute(lab, timeout=120)
+    first = target.read_bytes()
+    assert notebooks.is_current(lab)
+    notebooks.execute(lab, timeout=120)
+    assert target.read_bytes() == first
+    lab.write_text(lab.read_text(encoding="utf-8") + "\nprint(2)\n", encoding="utf-8")
+    assert not notebooks.is_current(lab)
+
+
+def test_a_lab_depends_on_the_modules_it_imports(tmp_path: Path, monkeypatch) -> None:
+    """Directly and through others; a module that it does not import changes nothing."""
+    for name, code in {
+        "masks": "x = 1\n",
+        "attention": "from attnbook.masks import x\n",
+        "plots": "y = 2\n",
+    }.items():
+        (tmp_path / f"{name}.py").write_text(code, encoding="utf-8")
+    monkeypatch.setattr(notebooks, "PACKAGE", tmp_path)
+    source = tmp_path / "lab" / "95_lab.py"
+    source.parent.mkdir()
+    source.write_text("# %%\nfrom attnbook import attention\n", encoding="utf-8")
+    before = notebooks.made_from(source)
+    (tmp_path / "plots.py").write_text("y = 3\n", encoding="utf-8")
+    assert notebooks.made_from(source) == before
+    (tmp_path / "masks.py").write_text("x = 2\n", encoding="utf-8")
+    assert notebooks.made_from(source) != before

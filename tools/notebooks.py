@@ -1,0 +1,231 @@
+"""Executes the labs: ``notebooks/NN_x.py`` becomes ``notebooks/NN_x.ipynb`` with its outputs.
+
+``make notebooks`` calls this. A lab is executed again when its source, or a module of the package
+that it imports, directly or through others, has changed since; the notebook itself records what it
+was executed from, so that a fresh clone executes nothing. A lab runs in an empty folder, because a
+reader who opens it in Colab has the notebook and the installed package and nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import hashlib
+import json
+import os
+import re
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+
+ROOT = Path(__file__).resolve().parents[1]
+LABS = ROOT / "notebooks"
+PACKAGE = ROOT / "src" / "attnbook"
+
+# A notebook that differs from one execution to the next only where its outputs do.
+METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"file_extension": ".py", "name": "python", "pygments_lexer": "ipython3"},
+}
+
+
+def repository() -> str:
+    """The repository's address, from the one place that holds it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return project["urls"]["Repository"]
+
+
+def branch() -> str:
+    """The branch that badges and links open."""
+    return "main"
+
+
+def setup_line() -> str:
+    """The one line that installs the package where it is missing, and does nothing where it is not.
+
+    pip leaves alone whatever already satisfies the package's loose ranges, so Colab keeps its own
+    torch, NumPy, matplotlib and widgets and gets only what it lacks.
+    """
+    return (
+        'import importlib.util; importlib.util.find_spec("attnbook") or '
+        f'get_ipython().run_line_magic("pip", "install -q git+{repository()}");  # fmt: skip'
+    )
+
+
+def colab_link(lab: str) -> str:
+    """The Markdown link that opens a lab in Colab."""
+    owner = repository().removeprefix("https://github.com/")
+    address = f"https://colab.research.google.com/github/{owner}/blob/{branch()}/notebooks/{lab}"
+    return f"[Open this lab in Colab]({address}.ipynb)"
+
+
+def sources() -> list[Path]:
+    """All labs, in the order of the book."""
+    return sorted(p for p in LABS.rglob("*.py") if "checkpoints" not in p.parent.name)
+
+
+def _imported(code: str) -> set[str]:
+    """Names of the package's modules that a piece of code imports."""
+    found = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            found |= {a.name for a in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{a.name}" for a in node.names}
+    return {n.split(".")[1] for n in found if n.startswith("attnbook.")}
+
+
+def _modules(code: str) -> list[Path]:
+    """The files of the package that a piece of code needs, directly or through others."""
+    needed: dict[str, Path] = {}
+    waiting = _imported(code)
+    while waiting:
+        name = waiting.pop()
+        path = PACKAGE / f"{name}.py"
+        if name not in needed and path.exists():
+            needed[name] = path
+            waiting |= _imported(path.read_text(encoding="utf-8"))
+    return [needed[name] for name in sorted(needed)]
+
+
+def _digest(paths: Iterable[Path]) -> str:
+    total = hashlib.sha256()
+    for path in paths:
+        total.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return total.hexdigest()[:16]
+
+
+def made_from(source: Path) -> str:
+    """A digest of all that a lab's outputs depend on: its source and the package as it sees it."""
+    code = "\n".join(c.source for c in jupytext.read(source).cells if c.cell_type == "code")
+    data = sorted(
+        p for p in PACKAGE.rglob("*") if p.suffix in {".json", ".safetensors", ".txt", ".js"}
+    )
+    return _digest([source, *_modules(code), *data])
+
+
+def is_current(source: Path) -> bool:
+    """Whether the notebook beside a source was executed from it and from this package."""
+    target = source.with_suffix(".ipynb")
+    if not target.exists():
+        return False
+    metadata = nbformat.read(target, as_version=4).metadata
+    return metadata.get("attnbook", {}).get("made_from") == made_from(source)
+
+
+def complete(source: Path) -> None:
+    """Write the setup line and the Colab link into a lab's source where they are missing or old."""
+    before = source.read_text(encoding="utf-8")
+    notebook = jupytext.reads(before, fmt="py:percent")
+    setup = [c for c in notebook.cells if "setup" in c.metadata.get("tags", [])]
+    if len(setup) != 1 or notebook.cells[0].cell_type != "markdown":
+        sys.exit(f"{source}: needs a Markdown cell first, and one code cell tagged `setup`")
+    setup[0].source = setup_line()
+    title = notebook.cells[0]
+    lines = [x for x in title.source.split("\n") if "colab.research.google.com" not in x]
+    title.source = "\n".join(lines).rstrip() + "\n\n" + colab_link(source.stem)
+    header = before.split("# %%", 1)[0]
+    cells = jupytext.writes(notebook, fmt="py:percent").split("# %%", 1)[1]
+    after = f"{header}# %%{cells}"
+    if after != before:
+        source.write_text(after, encoding="utf-8")
+
+
+def _stable(notebook: NotebookNode, source: Path) -> NotebookNode:
+    """The same notebook with nothing in it that changes from run to run."""
+    widgets = notebook.metadata.get("widgets")
+    record = {"attnbook": {"made_from": made_from(source)}}
+    notebook.metadata = nbformat.from_dict(METADATA | record)
+    if widgets:
+        notebook.metadata["widgets"] = widgets
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{number:02d}"
+        cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.metadata.pop("lines_to_next_cell", None)
+    names = _widget_names(notebook)
+    text = re.sub(
+        r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])",
+        lambda m: names.get(m[0], m[0]),
+        nbformat.writes(notebook),
+    )
+    return nbformat.reads(text, as_version=4)
+
+
+def _widget_names(notebook: NotebookNode) -> dict[str, str]:
+    """Stable names for widgets, whose own are random: numbered as the outputs show them.
+
+    A widget that is shown comes first, then the widgets it refers to; those that nothing refers to
+    follow in the order of their contents.
+    """
+    kind = "application/vnd.jupyter.widget-view+json"
+    states = notebook.metadata.get("widgets", {}).get(
+        "application/vnd.jupyter.widget-state+json", {}
+    )
+    texts = {
+        name: json.dumps(state, sort_keys=True) for name, state in states.get("state", {}).items()
+    }
+    outputs = [o for cell in notebook.cells for o in cell.get("outputs", [])]
+    shown = [o.data[kind]["model_id"] for o in outputs if kind in o.get("data", {})]
+    others = sorted(texts, key=lambda name: re.sub("[0-9a-f]{32}", "", texts[name]))
+    names: dict[str, str] = {}
+    waiting = [*reversed(others), *reversed(shown)]
+    while waiting:
+        name = waiting.pop()
+        if name not in names:
+            names[name] = f"{len(names) + 1:032x}"
+            waiting += reversed(re.findall("IPY_MODEL_([0-9a-f]{32})", texts.get(name, "")))
+    return names
+
+
+def execute(source: Path, timeout: int) -> float:
+    """Execute one lab and write its notebook; gives the seconds it took."""
+    notebook = jupytext.read(source)
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        client = NotebookClient(
+            notebook,
+            timeout=timeout,
+            kernel_name="python3",
+            coalesce_streams=True,
+            record_timing=False,
+            resources={"metadata": {"path": folder}},
+        )
+        client.execute()
+    nbformat.write(_stable(notebook, source), source.with_suffix(".ipynb"))
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    """Execute what changed, or what is named."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("labs", nargs="*", help="stems, for instance 02_recurrent; none: all labs")
+    parser.add_argument("--all", action="store_true", help="execute even where nothing has changed")
+    parser.add_argument("--timeout", type=int, default=600, help="seconds for one cell (600)")
+    args = parser.parse_args()
+    unknown = set(args.labs) - {p.stem for p in sources()}
+    if unknown:
+        parser.error(f"no such lab: {', '.join(sorted(unknown))}")
+    # The outputs of a lab must not depend on what else is on the machine that executes it.
+    os.environ.pop("ATTNBOOK_DATA", None)
+    for source in sources():
+        if args.labs and source.stem not in args.labs:
+            continue
+        complete(source)
+        if is_current(source) and not args.all:
+            print(f"{source.stem}: nothing changed")
+            continue
+        print(f"{source.stem}: ", end="", flush=True)
+        print(f"executed in {execute(source, args.timeout):.0f} s")
+
+
+if __name__ == "__main__":
+    main()
