@@ -395,9 +395,26 @@ def test_jacobians_leave_no_graph_behind():
 
 @pytest.mark.parametrize("kind", CELLS)
 @pytest.mark.parametrize(("sizes", "name"), [((0, 5), "input_size"), ((3, 2.0), "hidden_size")])
-def test_refuses_sizes(kind, sizes, name):
-    with pytest.raises(Exception, match=name):
+def test_refuses_sizes(kind, sizes, name, as_user):
+    with pytest.raises(ValueError, match=f"{name}: expected a positive integer"):
         kind(*sizes)
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_refuses_token_ids_and_whole_sequences(kind, as_user):
+    cell = kind(INPUT, HIDDEN)
+    with pytest.raises(ValueError, match=r"nn\.Embedding first"):
+        cell(torch.ones(BATCH, INPUT, dtype=torch.long))
+    with pytest.raises(ValueError, match="for a whole sequence use unroll"):
+        cell(torch.randn(BATCH, TIME, INPUT))
+    with pytest.raises(
+        ValueError, match=r"\(batch, time, 3\) with at least one step, got \(7, 3\)"
+    ):
+        unroll(cell, torch.randn(TIME, INPUT))
+    with pytest.raises(ValueError, match=r"one sequence, \(time, 3\), got \(2, 7, 3\)"):
+        state_jacobians(cell, torch.randn(BATCH, TIME, INPUT))
+    with pytest.raises(ValueError, match=r"tuple of .* got Tensor"):
+        cell(torch.randn(BATCH, INPUT), torch.zeros(BATCH, HIDDEN))
 
 
 @pytest.mark.parametrize("kind", CELLS)

@@ -140,12 +140,17 @@ class Cell(nn.Module, ABC, Generic[Step]):
         """The state a step starts from, after checking that everything fits.
 
         Raises:
-            ValueError: the inputs or a part of the state have the wrong shape; it is named.
+            ValueError: the inputs or a part of the state do not fit; it is named.
         """
         if inputs.ndim != 2 or inputs.shape[-1] != self.input_size:
             raise ValueError(
                 f"inputs: a step takes one word for each sentence, (batch, {self.input_size}), "
                 f"got {tuple(inputs.shape)}; for a whole sequence use unroll"
+            )
+        if not inputs.is_floating_point():
+            raise ValueError(
+                f"inputs: expected vectors of {self.weight_ih.dtype}, got {inputs.dtype}; "
+                "token ids have to pass through an nn.Embedding first"
             )
         if state is None:
             return self.initial_state(len(inputs))
