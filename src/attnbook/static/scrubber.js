@@ -1,0 +1,750 @@
+// The scrubber: one decoding step at a time, from the query to the next word.
+//
+// It draws a trace (the JSON of attnbook.trace.DecodingTrace), and optionally a second trace of
+// the same source sentence by a decoder without attention. It needs no library and no network.
+//
+//   mount(element, {trace, without, step, attentionOn, message, onChange})
+//       -> {update(changes), destroy()}
+//   mountAll(root)     every .attn-figure in a page, with its JSON inside
+//   default {render}   the same figure as an anywidget
+//
+// Layout: source words across, decoding downwards; the future is not drawn. Colours come as
+// light-dark() pairs, so the figure follows its page's theme without being drawn again.
+
+const CANDIDATES = 5; // next words shown
+const NUMBERS_UP_TO = 8; // a vector of at most so many entries shows its numbers
+const ROWS = 16; // entries in one column of a wider vector's patch
+const LEVELS = 8; // shades on each side of zero in a patch
+const PATCH = { width: 44, height: 64 }; // pixels
+const RIBBON = { height: 58, thickest: 22 }; // pixels
+const MATRIX = { narrowest: 14, numbers: 36, widest: 56 }; // pixels, width of a cell
+const PLAY_EVERY = 1400; // milliseconds
+
+// ---------------------------------------------------------------------------------- numbers
+
+/** Two decimals with a true minus; null is how JSON carries the -inf of a masked word. */
+function two(value) {
+  if (value === null) return "−∞";
+  const text = Math.abs(value).toFixed(2);
+  return value < 0 && Number(text) !== 0 ? `−${text}` : text;
+}
+
+/** Position of the largest entry; -1 where nothing is above zero. */
+function heaviest(weights) {
+  let best = -1;
+  weights.forEach((weight, i) => {
+    if (weight > (best < 0 ? 0 : weights[best])) best = i;
+  });
+  return best;
+}
+
+function largestMagnitude(...tables) {
+  const rows = tables.filter(Boolean).flat();
+  return Math.max(1e-9, ...rows.map((row) => Math.max(...row.map(Math.abs))));
+}
+
+// ---------------------------------------------------------------------------------- colours
+
+// Each ramp: [light theme, dark theme], from the card's background through a middle to the end.
+const RAMPS = {
+  weight: [
+    ["#ffffff", "#6baed6", "#08306b"],
+    ["#14181e", "#2a659c", "#a9d3ff"],
+  ],
+  negative: [
+    ["#ffffff", "#d8b365", "#8c510a"],
+    ["#14181e", "#8a5f26", "#f3cd8f"],
+  ],
+  positive: [
+    ["#ffffff", "#5ab4ac", "#01665e"],
+    ["#14181e", "#23776f", "#93e6db"],
+  ],
+};
+
+const channels = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+
+function mix(ramp, amount) {
+  const x = Math.min(1, Math.max(0, amount)) * (ramp.length - 1);
+  const low = Math.min(Math.floor(x), ramp.length - 2);
+  const [from, to] = [channels(ramp[low]), channels(ramp[low + 1])];
+  return from.map((value, i) => Math.round(value + (to[i] - value) * (x - low)));
+}
+
+/** Black or white, whichever reads better on the colour (WCAG relative luminance). */
+function inkOn(rgb) {
+  const linear = rgb.map((value) => {
+    const v = value / 255;
+    return v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+  });
+  const luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
+  return luminance > 0.179 ? "#000" : "#fff";
+}
+
+/** Background and ink of a cell, for both themes at once. */
+function shade(rampName, amount) {
+  const both = RAMPS[rampName].map((ramp) => mix(ramp, amount));
+  const [light, dark] = both.map((rgb) => `rgb(${rgb.join(" ")})`);
+  return {
+    background: `light-dark(${light}, ${dark})`,
+    ink: `light-dark(${both.map(inkOn).join(", ")})`,
+  };
+}
+
+const signed = (value, scale) =>
+  shade(value < 0 ? "negative" : "positive", Math.abs(value) / scale);
+
+function paint(element, { background, ink }) {
+  element.style.backgroundColor = background;
+  element.style.color = ink;
+}
+
+// --------------------------------------------------------------------------------- elements
+
+function build(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value !== null && value !== undefined && value !== false) {
+      element.setAttribute(name, value === true ? "" : value);
+    }
+  }
+  element.append(...children.filter((child) => child !== null));
+  return element;
+}
+
+const h = (tag, attributes = {}, ...children) =>
+  build(document.createElement(tag), attributes, children);
+
+const svg = (tag, attributes = {}, ...children) =>
+  build(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+
+const icon = (path) =>
+  svg("svg", { viewBox: "0 0 16 16", width: 16, height: 16, "aria-hidden": "true" },
+    svg("path", { d: path, fill: "currentColor" }));
+
+const ICONS = {
+  previous: "M11 2 4 8l7 6z",
+  next: "M5 2l7 6-7 6z",
+  play: "M4 2l9 6-9 6z",
+  stop: "M3 3h10v10H3z",
+};
+
+/** The name of a role with its colour as a mark beside it, never as the colour of the text. */
+const role = (name, text) =>
+  h("span", { class: "attn-role" }, h("i", { class: `attn-mark attn-${name}` }), text);
+
+// One number on the page, however many copies of this script there are: ids must not collide.
+function freshId() {
+  globalThis.attnbookFigures = (globalThis.attnbookFigures ?? 0) + 1;
+  return `attn-${globalThis.attnbookFigures}`;
+}
+
+// ---------------------------------------------------------------------------------- vectors
+
+/** A vector: a column of numbers if it is short, otherwise a patch of signed cells. */
+function vector(values, scale) {
+  return values.length <= NUMBERS_UP_TO ? numbers(values, scale) : patch(values, scale);
+}
+
+function numbers(values, scale) {
+  const cells = values.map((value) => {
+    const cell = h("span", {}, two(value));
+    paint(cell, signed(value, scale));
+    return cell;
+  });
+  return h("span", { class: "attn-vector" }, ...cells);
+}
+
+/** Columns of sixteen cells, read downwards; one path for each shade keeps the page light. */
+function patch(values, scale) {
+  const columns = Math.ceil(values.length / ROWS);
+  const rows = Math.min(values.length, ROWS);
+  const shades = new Map();
+  values.forEach((value, i) => {
+    const level = Math.round(Math.max(-1, Math.min(1, value / scale)) * LEVELS);
+    if (level === 0) return;
+    const cell = `M${Math.floor(i / ROWS)} ${i % ROWS}h1v1h-1z`;
+    shades.set(level, (shades.get(level) ?? "") + cell);
+  });
+  const paths = [...shades].map(([level, d]) =>
+    svg("path", { d, style: `fill:${signed(level, LEVELS).background}` }));
+  return svg("svg", {
+    class: "attn-patch",
+    viewBox: `0 0 ${columns} ${rows}`,
+    width: PATCH.width,
+    height: PATCH.height,
+    preserveAspectRatio: "none",
+    "shape-rendering": "crispEdges",
+  }, ...paths);
+}
+
+// ----------------------------------------------------------------------------------- figure
+
+/** Draw the figure into an element and keep it up to date. */
+export function mount(element, options) {
+  const state = {
+    trace: null, without: null, step: 0, attentionOn: true, message: "", onChange: () => {},
+    ...options,
+  };
+  const id = freshId();
+  const parts = frame(id);
+  const cleanups = [];
+  let view = null; // what depends on the trace being shown
+  let timer = null;
+
+  const shown = () => (state.attentionOn || !state.without ? state.trace : state.without);
+  const lastStep = () => shown().target_tokens.length - 1;
+
+  function go(step) {
+    state.step = Math.max(0, Math.min(lastStep(), step));
+    drawStep();
+    state.onChange({ step: state.step, attentionOn: state.attentionOn });
+  }
+
+  function drawTrace() {
+    parts.card.classList.toggle("attn-has-switch", Boolean(state.without));
+    parts.switch.hidden = !state.without;
+    parts.radios[state.attentionOn ? 0 : 1].checked = true;
+    parts.model.textContent = shown().model;
+    parts.slider.max = lastStep();
+    state.step = Math.max(0, Math.min(lastStep(), state.step));
+    view?.destroy();
+    view = stage(shown(), parts, id);
+    drawStep();
+  }
+
+  function drawStep() {
+    const steps = lastStep() + 1;
+    const { target_tokens: words } = shown();
+    parts.slider.value = state.step;
+    parts.slider.style.setProperty("--attn-done", steps > 1 ? state.step / (steps - 1) : 1);
+    parts.slider.setAttribute(
+      "aria-valuetext", `Step ${state.step + 1} of ${steps}, ${words[state.step]}`);
+    parts.count.textContent = `${state.step + 1} / ${steps}`;
+    parts.previous.setAttribute("aria-disabled", state.step === 0);
+    parts.next.setAttribute("aria-disabled", state.step === steps - 1);
+    parts.status.textContent = sentence(shown(), state.step);
+    view.draw(state.step);
+  }
+
+  function drawMessage() {
+    parts.message.textContent = state.message;
+    parts.message.hidden = !state.message;
+  }
+
+  function stop() {
+    clearInterval(timer);
+    timer = null;
+    parts.play.replaceChildren(icon(ICONS.play), "Play");
+  }
+
+  function play() {
+    if (state.step === lastStep()) go(0);
+    parts.play.replaceChildren(icon(ICONS.stop), "Stop");
+    timer = setInterval(() => {
+      go(state.step + 1);
+      if (state.step === lastStep()) stop();
+    }, PLAY_EVERY);
+  }
+
+  function listen(target, event, handler) {
+    target.addEventListener(event, handler);
+    cleanups.push(() => target.removeEventListener(event, handler));
+  }
+
+  listen(parts.slider, "input", () => { stop(); go(Number(parts.slider.value)); });
+  listen(parts.previous, "click", () => { stop(); go(state.step - 1); });
+  listen(parts.next, "click", () => { stop(); go(state.step + 1); });
+  listen(parts.play, "click", () => (timer ? stop() : play()));
+  parts.radios.forEach((radio, i) => listen(radio, "change", () => {
+    stop();
+    state.attentionOn = i === 0;
+    drawTrace();
+    state.onChange({ step: state.step, attentionOn: state.attentionOn });
+  }));
+
+  const calm = matchMedia("(prefers-reduced-motion: reduce)");
+  const respectMotion = () => {
+    if (calm.matches) stop();
+    parts.play.disabled = calm.matches;
+    parts.play.title = calm.matches ? "Off, because your system asks for reduced motion" : "";
+  };
+  listen(calm, "change", respectMotion);
+
+  // Paper shows the last step, with its table; afterwards the reader's step comes back.
+  const paper = matchMedia("print");
+  let beforePrint = null;
+  const print = () => {
+    if (paper.matches && !beforePrint) {
+      beforePrint = { step: state.step, open: parts.details.open };
+      state.step = lastStep();
+      parts.details.open = true;
+    } else if (!paper.matches && beforePrint) {
+      state.step = beforePrint.step;
+      parts.details.open = beforePrint.open;
+      beforePrint = null;
+    }
+    drawStep();
+  };
+  listen(paper, "change", print);
+
+  const sizes = new ResizeObserver(() => view?.fit());
+  sizes.observe(parts.card);
+
+  stop();
+  respectMotion();
+  drawMessage();
+  element.replaceChildren(parts.card);
+  drawTrace();
+
+  return {
+    update(changes) {
+      Object.assign(state, changes);
+      if ("message" in changes) drawMessage();
+      if ("trace" in changes || "without" in changes || "attentionOn" in changes) {
+        stop();
+        drawTrace();
+      } else if ("step" in changes) {
+        state.step = Math.max(0, Math.min(lastStep(), state.step));
+        drawStep();
+      }
+    },
+    destroy() {
+      stop();
+      sizes.disconnect();
+      cleanups.forEach((cleanup) => cleanup());
+      view?.destroy();
+      parts.card.remove();
+    },
+  };
+}
+
+/** The sentence that a screen reader hears after each step, and everybody can read. */
+function sentence(trace, step) {
+  const word = trace.target_tokens[step];
+  const probability = two(Math.exp(trace.log_probs[step]));
+  const start = `Step ${step + 1} of ${trace.target_tokens.length}: writes “${word}” (${probability})`;
+  if (!trace.weights) return `${start}; this decoder has no weights.`;
+  const most = heaviest(trace.weights[step]);
+  if (most < 0) return `${start}; every source word is masked.`;
+  const weight = two(trace.weights[step][most]);
+  return `${start}, looks most at “${trace.source_tokens[most]}” (${weight}).`;
+}
+
+/** What stays the same whatever the trace: the card, its controls, its empty stage. */
+function frame(id) {
+  const button = (name, label, ...content) =>
+    h("button", { type: "button", class: `attn-button attn-${name}`, "aria-label": label }, ...content);
+  const radio = (label, checked) => {
+    const input = h("input", { type: "radio", name: `${id}-switch`, checked });
+    return { input, label: h("label", {}, input, h("span", {}, label)) };
+  };
+
+  const parts = {
+    previous: button("previous", "Previous step", icon(ICONS.previous)),
+    next: button("next", "Next step", icon(ICONS.next)),
+    play: button("play", null),
+    slider: h("input", {
+      type: "range", min: 0, step: 1, class: "attn-slider", "aria-label": "Decoding step",
+      // JupyterLab takes the arrow keys away from an input without this mark.
+      "data-lm-suppress-shortcuts": "true",
+    }),
+    count: h("span", { class: "attn-count", "aria-hidden": "true" }),
+    model: h("span", { class: "attn-model" }),
+    status: h("p", { class: "attn-status", role: "status", "aria-live": "polite" }),
+    message: h("p", { class: "attn-message", role: "alert", hidden: true }),
+    stage: h("div", { class: "attn-stage" }),
+    details: h("details", { class: "attn-details" }),
+  };
+  const [withIt, withoutIt] = [radio("With attention", true), radio("Without", false)];
+  parts.radios = [withIt.input, withoutIt.input];
+  parts.switch = h("fieldset", { class: "attn-switch" },
+    h("legend", { class: "attn-unseen" }, "Decoder"), withIt.label, withoutIt.label);
+  parts.card = h("div", { class: "attn-scrubber", role: "group", "aria-label": "Decoding, step by step" },
+    h("div", { class: "attn-top" }, parts.model, parts.switch),
+    h("div", { class: "attn-controls" },
+      parts.previous, parts.next, parts.play, parts.slider, parts.count),
+    parts.message, parts.status, parts.stage, parts.details);
+  return parts;
+}
+
+/** Everything that belongs to one trace; draw(step) shows one of its steps. */
+function stage(trace, parts, id) {
+  const scale = largestMagnitude(trace.encoder_states, trace.decoder_states);
+  const gold = new Set((trace.gold_links ?? []).map(([source, target]) => `${source},${target}`));
+  const isGold = (source, target) => gold.has(`${source},${target}`);
+
+  const written = writtenWords(trace);
+  const flow = trace.weights
+    ? attentionFlow(trace, scale, isGold)
+    : fixedFlow(trace, scale);
+  const result = resultPanel(trace, scale);
+  const matrix = trace.weights ? weightMatrix(trace, isGold) : null;
+  const tables = stepTables(trace, isGold, id);
+
+  parts.stage.replaceChildren(
+    written.element,
+    h("div", { class: "attn-body" },
+      h("div", { class: "attn-main" }, flow.element, result.element),
+      matrix?.element ?? null),
+    legend(trace, scale, trace.weights && gold.size > 0));
+  const open = parts.details.open;
+  parts.details.replaceChildren(h("summary", {}, "This step in numbers"), tables.element);
+  parts.details.open = open;
+
+  const all = [written, flow, result, matrix, tables].filter(Boolean);
+  const fit = () => all.forEach((part) => part.fit?.());
+  return {
+    draw(step) {
+      all.forEach((part) => part.draw(step));
+      fit();
+    },
+    fit,
+    destroy() {
+      all.forEach((part) => part.destroy?.());
+    },
+  };
+}
+
+/** The translation so far; later words keep their place but are not shown. */
+function writtenWords(trace) {
+  const words = trace.target_tokens.map((word) => h("span", { class: "attn-written-word" }, word));
+  const element = h("p", { class: "attn-written" },
+    h("span", { class: "attn-label" }, "Written"), ...words);
+  return {
+    element,
+    draw(step) {
+      words.forEach((word, t) => {
+        word.classList.toggle("attn-current", t === step);
+        word.classList.toggle("attn-future", t > step);
+      });
+    },
+  };
+}
+
+/** A numbered line that says what the row under it shows. */
+const caption = (number, ...content) =>
+  h("p", { class: "attn-caption" },
+    h("span", {}, h("b", { class: "attn-number" }, String(number)), ...content));
+
+/** A box that scrolls sideways; it takes the keyboard only when there is something to scroll. */
+function scroller(label, className, ...content) {
+  const element = h("div", { class: `attn-scroll ${className}` }, ...content);
+  const fit = () => {
+    const scrolls = element.scrollWidth > element.clientWidth + 1
+      || element.scrollHeight > element.clientHeight + 1;
+    for (const [name, value] of [["tabindex", "0"], ["role", "region"], ["aria-label", label]]) {
+      if (scrolls) element.setAttribute(name, value);
+      else element.removeAttribute(name);
+    }
+  };
+  return { element, fit };
+}
+
+const sourceWord = (word) => h("span", { class: "attn-word" }, word);
+
+/** Query, keys, scores, weights, weighted values: one column for each source word. */
+function attentionFlow(trace, scale, isGold) {
+  const { source_tokens: words, encoder_states: states } = trace;
+  const highest = largestMagnitude(
+    trace.scores.map((row) => row.map((score) => score ?? 0)));
+
+  const query = h("div", { class: "attn-gutter attn-query-cell" });
+  const columns = words.map((word, i) => ({
+    word: sourceWord(word),
+    key: h("div", { class: "attn-cell" }, vector(states[i], scale)),
+    score: h("span", { class: "attn-score-number" }),
+    bar: h("i", { class: "attn-score-bar" }),
+    weight: h("span", { class: "attn-weight" }),
+    value: h("div", { class: "attn-cell" }),
+    ribbon: svg("path", { class: "attn-ribbon", fill: "none" }),
+  }));
+  const row = (name, label, cells) =>
+    h("div", { class: `attn-row attn-row-${name}` },
+      label instanceof Element ? label : h("div", { class: "attn-gutter" }, label), ...cells);
+
+  const ribbons = svg("svg", { class: "attn-ribbons", height: RIBBON.height },
+    ...columns.map((column) => column.ribbon));
+  const picture = h("div", { class: "attn-grid", role: "img", style: `--words:${words.length}` },
+    row("words", "source", columns.map((column) => column.word)),
+    caption(1, "The ", role("query", "query"), " meets every ", role("key", "key")),
+    row("keys", query, columns.map((column) => column.key)),
+    caption(2, "Scores: how well each key fits"),
+    row("scores", "score", columns.map((column) =>
+      h("div", { class: "attn-score" }, h("div", { class: "attn-axis" }, column.bar), column.score))),
+    caption(3, "Softmax: scores become weights that sum to 1"),
+    row("weights", "weight", columns.map((column) => column.weight)),
+    caption(4, "Each ", role("value", "value"), " is multiplied by its weight, and all are added"),
+    row("values", h("div", { class: "attn-gutter" }, "weight × value"),
+      columns.map((column) => column.value)),
+    ribbons);
+  const box = scroller("Source words; scrolls sideways", "attn-flow", picture);
+
+  function drawRibbons() {
+    const left = picture.getBoundingClientRect().left;
+    const target = box.element.scrollLeft + query.firstChild.getBoundingClientRect().width / 2;
+    ribbons.setAttribute("width", picture.scrollWidth);
+    columns.forEach((column) => {
+      const place = column.value.getBoundingClientRect();
+      const x = place.left - left + place.width / 2;
+      const { height } = RIBBON;
+      column.ribbon.setAttribute("d",
+        `M${x} 0C${x} ${height * 0.72} ${target} ${height * 0.3} ${target} ${height}`);
+    });
+  }
+
+  let drawn = 0;
+  function showHeaviest() {
+    const most = heaviest(trace.weights[drawn]);
+    if (most < 0) return;
+    const { element } = box;
+    const cell = columns[most].weight;
+    const gutter = query.offsetWidth;
+    const visible = cell.offsetLeft >= element.scrollLeft + gutter
+      && cell.offsetLeft + cell.offsetWidth <= element.scrollLeft + element.clientWidth;
+    if (!visible) {
+      element.scrollLeft = cell.offsetLeft - gutter - (element.clientWidth - gutter) / 2;
+    }
+  }
+
+  box.element.addEventListener("scroll", drawRibbons);
+  return {
+    element: box.element,
+    draw(step) {
+      drawn = step;
+      query.replaceChildren(
+        vector(trace.decoder_states[step], scale), h("span", { class: "attn-operator" }, "·"));
+      columns.forEach((column, i) => {
+        const score = trace.scores[step][i];
+        const weight = trace.weights[step][i];
+        const masked = score === null;
+        column.word.classList.toggle("attn-masked", masked);
+        column.score.textContent = two(score);
+        column.bar.className = `attn-score-bar attn-${score < 0 ? "below" : "above"}`;
+        column.bar.style.height = `${masked ? 0 : (Math.abs(score) / highest) * 50}%`;
+        column.weight.textContent = two(weight);
+        column.weight.classList.toggle("attn-gold", isGold(i, step));
+        paint(column.weight, shade("weight", weight));
+        column.value.replaceChildren(vector(states[i].map((entry) => entry * weight), scale));
+        column.value.style.setProperty("--attn-share", `${Math.round(20 + 80 * weight)}%`);
+        column.ribbon.style.strokeWidth = `${weight * RIBBON.thickest}px`;
+      });
+      picture.setAttribute("aria-label",
+        `Step ${step + 1}, drawn: query, keys, scores, weights and weighted values of `
+        + `${words.length} source words. The table below holds the numbers.`);
+      showHeaviest();
+    },
+    fit() {
+      box.fit();
+      drawRibbons();
+    },
+    destroy() {
+      box.element.removeEventListener("scroll", drawRibbons);
+    },
+  };
+}
+
+/** A decoder without attention: the source words were read once, and no step looks back. */
+function fixedFlow(trace, scale) {
+  const { source_tokens: words, encoder_states: states } = trace;
+  const picture = h("div", {
+    class: "attn-grid", role: "img", style: `--words:${words.length}`,
+    "aria-label": `${words.length} source words with their encoder states; no step looks at them.`,
+  },
+  h("div", { class: "attn-row attn-row-words" },
+    h("div", { class: "attn-gutter" }, "source"), ...words.map(sourceWord)),
+  h("div", { class: "attn-row attn-row-keys attn-unused" },
+    h("div", { class: "attn-gutter" }, "encoder states"),
+    ...states.map((values) => h("div", { class: "attn-cell" }, vector(values, scale)))));
+  const box = scroller("Source words; scrolls sideways", "attn-flow", picture);
+  const note = h("p", { class: "attn-note" },
+    "No query, no weights: one fixed vector of the whole sentence was handed over, "
+    + "and no step can look at the words again.");
+  return { element: h("div", {}, box.element, note), draw() {}, fit: box.fit };
+}
+
+/** Context and decoder state, and the words that they make probable. */
+function resultPanel(trace, scale) {
+  const context = h("div", {
+    class: `attn-gutter ${trace.contexts ? "attn-context-cell" : "attn-query-cell"}`,
+  });
+  const rows = Array.from({ length: CANDIDATES }, () => ({
+    row: h("div", { class: "attn-candidate" }),
+    word: h("span", { class: "attn-candidate-word" }),
+    bar: h("i", {}),
+    number: h("span", { class: "attn-candidate-number" }),
+  }));
+  rows.forEach(({ row, word, bar, number }) =>
+    row.append(word, h("span", { class: "attn-track" }, bar), number));
+  const line = trace.weights
+    ? caption(5, "The sum, the ", role("context", "context"), ", and the query choose the next word")
+    : caption(1, "The ", role("query", "decoder state"), " chooses the next word");
+  const bars = h("div", {
+    role: "img", "aria-label": "The most probable next words; the table below holds the numbers.",
+  }, ...rows.map(({ row }) => row));
+  const element = h("div", { class: "attn-result" },
+    context, h("div", { class: "attn-candidates" }, line, bars));
+  return {
+    element,
+    draw(step) {
+      context.replaceChildren(vector((trace.contexts ?? trace.decoder_states)[step], scale));
+      rows.forEach(({ row, word, bar, number }, i) => {
+        const [token, probability] = trace.candidates[step][i] ?? ["", null];
+        row.classList.toggle("attn-chosen", token === trace.target_tokens[step]);
+        word.textContent = token;
+        bar.style.width = `${(probability ?? 0) * 100}%`;
+        number.textContent = probability === null ? "" : two(probability);
+      });
+    },
+  };
+}
+
+/** The rows of the weight matrix that exist so far; the current one is outlined. */
+function weightMatrix(trace, isGold) {
+  const { source_tokens: sources, target_tokens: targets } = trace;
+  const rows = targets.map((target, t) => {
+    const cells = trace.weights[t].map((weight, i) => {
+      const cell = h("span", { class: `attn-matrix-cell${isGold(i, t) ? " attn-gold" : ""}` },
+        h("span", {}, two(weight)));
+      paint(cell, shade("weight", weight));
+      return cell;
+    });
+    return h("div", { class: "attn-matrix-row" },
+      h("span", { class: "attn-gutter attn-matrix-target" }, target), ...cells);
+  });
+  const heads = sources.map((word) => h("span", { class: "attn-matrix-source" }, h("span", {}, word)));
+  const grid = h("div", { class: "attn-matrix", role: "img", style: `--words:${sources.length}` },
+    h("div", { class: "attn-matrix-row attn-matrix-head" },
+      h("span", { class: "attn-gutter" }), ...heads),
+    ...rows);
+  const box = scroller("Weights so far; scrolls", "attn-matrix-scroll", grid);
+  return {
+    element: h("div", { class: "attn-matrix-block" },
+      h("p", { class: "attn-caption" },
+        h("span", {}, "Weights so far: source across, translation down")),
+      box.element),
+    draw(step) {
+      rows.forEach((row, t) => {
+        row.classList.toggle("attn-current", t === step);
+        row.classList.toggle("attn-future", t > step);
+      });
+      grid.setAttribute("aria-label",
+        `Heat map of the weights of steps 1 to ${step + 1}. The tables hold the numbers.`);
+      const row = rows[step];
+      const { element } = box;
+      const below = row.offsetTop + row.offsetHeight - element.clientHeight;
+      if (element.scrollTop < below) element.scrollTop = below;
+      const above = row.offsetTop - rows[0].offsetTop;
+      if (element.scrollTop > above) element.scrollTop = above;
+    },
+    fit() {
+      const gutter = heads[0].previousSibling.offsetWidth;
+      const room = Math.floor((box.element.clientWidth - gutter) / sources.length);
+      grid.style.setProperty("--cell", `${Math.min(MATRIX.widest, Math.max(MATRIX.narrowest, room))}px`);
+      grid.classList.toggle("attn-roomy", room >= MATRIX.numbers);
+      grid.classList.remove("attn-upright");
+      const tooLong = heads.some((head) => head.firstChild.offsetWidth > head.clientWidth);
+      grid.classList.toggle("attn-upright", tooLong);
+      box.fit();
+    },
+  };
+}
+
+function legend(trace, scale, hasGold) {
+  const swatches = (pairs) => pairs.map((pair) => {
+    const swatch = h("i", {});
+    paint(swatch, pair);
+    return swatch;
+  });
+  const steps = [0, 0.25, 0.5, 0.75, 1];
+  const items = [];
+  if (trace.weights) {
+    items.push(h("span", {}, "weight 0", h("span", { class: "attn-swatches" },
+      ...swatches(steps.map((x) => shade("weight", x)))), "1"));
+  }
+  items.push(h("span", {}, `entry ${two(-scale)}`, h("span", { class: "attn-swatches" },
+    ...swatches([-1, -0.5, 0, 0.5, 1].map((x) => signed(x, 1)))), two(scale)));
+  if (hasGold) {
+    items.push(h("span", {}, h("i", { class: "attn-gold attn-sample" }), "gold link"));
+  }
+  return h("p", { class: "attn-legend", "aria-hidden": "true" }, ...items);
+}
+
+/** The same step as tables, for a screen reader and for everybody who wants the numbers. */
+function stepTables(trace, isGold, id) {
+  const head = (...names) =>
+    h("thead", {}, h("tr", {}, ...names.map((name) => h("th", { scope: "col" }, name))));
+  const rowOf = (first, ...cells) =>
+    h("tr", {}, h("th", { scope: "row" }, first), ...cells.map((cell) => h("td", {}, cell)));
+  const makeTable = (name, title, ...names) => {
+    const body = h("tbody", {});
+    const heading = h("caption", { id: `${id}-${name}` }, title);
+    return { body, table: h("table", { class: `attn-table attn-table-${name}` }, heading, head(...names), body) };
+  };
+
+  const words = makeTable("next", "Next words", "word", "probability", "written");
+  const sources = trace.weights
+    ? makeTable("source", "Source words", "source word", "score", "weight",
+      ...(trace.gold_links ? ["gold link"] : []))
+    : null;
+  return {
+    element: h("div", { class: "attn-tables" }, ...(sources ? [sources.table] : []), words.table),
+    draw(step) {
+      const target = trace.target_tokens[step];
+      words.body.replaceChildren(...trace.candidates[step].slice(0, CANDIDATES)
+        .map(([token, probability]) =>
+          rowOf(token, two(probability), token === target ? "yes" : "")));
+      sources?.body.replaceChildren(...trace.source_tokens.map((word, i) => {
+        const score = trace.scores[step][i];
+        return rowOf(word, score === null ? "−∞ (masked)" : two(score),
+          two(trace.weights[step][i]),
+          ...(trace.gold_links ? [isGold(i, step) ? "yes" : ""] : []));
+      }));
+    },
+  };
+}
+
+// ---------------------------------------------------------------------------------- hosts
+
+/** Bring every figure of a page to life that is not alive yet. */
+export function mountAll(root = document) {
+  for (const figure of root.querySelectorAll(".attn-figure:not([data-alive])")) {
+    const data = figure.querySelector("script[type='application/json']");
+    if (!data) continue;
+    figure.dataset.alive = "yes";
+    const host = h("div", {});
+    figure.append(host);
+    const { trace, without, step } = JSON.parse(data.textContent);
+    mount(host, { trace, without, step });
+    figure.querySelector(".attn-fallback")?.setAttribute("hidden", "");
+  }
+}
+
+/** The figure as an anywidget: step and switch travel both ways between page and Python. */
+function render({ model, el }) {
+  const figure = mount(el, {
+    trace: model.get("trace"),
+    without: model.get("without"),
+    step: model.get("step"),
+    attentionOn: model.get("attention_on"),
+    message: model.get("message"),
+    onChange({ step, attentionOn }) {
+      model.set("step", step);
+      model.set("attention_on", attentionOn);
+      model.save_changes();
+    },
+  });
+  const names = {
+    trace: "trace", without: "without", step: "step",
+    attention_on: "attentionOn", message: "message",
+  };
+  const handlers = Object.entries(names).map(([trait, option]) => {
+    const handler = () => figure.update({ [option]: model.get(trait) });
+    model.on(`change:${trait}`, handler);
+    return [trait, handler];
+  });
+  return () => {
+    handlers.forEach(([trait, handler]) => model.off(`change:${trait}`, handler));
+    figure.destroy();
+  };
+}
+
+export default { render };
