@@ -63,6 +63,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="end with an error when any test was skipped (for CI, where everything is at hand)",
     )
+    parser.addoption(
+        "--stale-site",
+        action="store_true",
+        help="look at the site as it was built last, although its sources have changed since",
+    )
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -82,8 +87,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 @pytest.fixture(scope="session")
-def site() -> Path:
+def site(request: pytest.FixtureRequest) -> Path:
     """The built site; fails when it is older than what it is built from."""
+    if request.config.getoption("--stale-site") and SITE.is_dir():
+        return SITE
     plain = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
     fresh = subprocess.run(
         ["make", "--question", "--silent", "site"], cwd=ROOT, env=plain, capture_output=True
@@ -128,7 +135,7 @@ def chromium() -> str | None:
     return found or (mac if Path(mac).exists() else None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
     from playwright.sync_api import sync_playwright
 
@@ -136,7 +143,7 @@ def playwright() -> Iterator[Playwright]:
         yield driver
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(playwright: Playwright) -> Iterator[Browser]:
     """Chromium without a window and without a network: only this machine resolves."""
     executable = chromium()
@@ -226,6 +233,7 @@ def open_page(browser: Browser, site_url: str) -> Iterator[OpenPage]:
             lambda r: seen.failed.append(f"{r.url} ({r.status})") if r.status >= 400 else None,
         )
         page.goto(site_url + path, wait_until="load")
+        page.wait_for_load_state("load")
         if javascript:
             # Formulas are set after the load event; what is measured next needs their final size.
             page.evaluate("() => window.MathJax?.startup?.promise?.then(() => true) ?? true")

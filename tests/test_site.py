@@ -1,0 +1,274 @@
+"""The built site, opened in a real Chromium that has no network.
+
+Every page is opened as a reader would, wide and narrow, light and dark. The moving figures are
+driven in test_scrubber_site.py.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urlsplit
+
+import pytest
+import yaml
+from axe_playwright_python.sync_playwright import Axe
+from bs4 import BeautifulSoup
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def _documents(entry: dict) -> list[str]:
+    """All pages below an entry of _toc.yml, in reading order."""
+    own = [entry[key] for key in ("root", "file") if key in entry]
+    below = [e for key in ("parts", "chapters", "sections") for e in entry.get(key, [])]
+    return own + [page for e in below for page in _documents(e)]
+
+
+PAGES = [f"{page}.html" for page in _documents(yaml.safe_load((ROOT / "_toc.yml").read_text()))]
+ALL = [*PAGES, "search.html", "genindex.html"]
+
+every_page = pytest.mark.parametrize("path", ALL, ids=lambda p: p.removesuffix(".html"))
+both_schemes = pytest.mark.parametrize("scheme", ["light", "dark"])
+
+
+# --- every page in the browser ------------------------------------------------------------------
+
+
+@every_page
+def test_page_is_quiet_with_the_network_closed(open_page, path: str) -> None:
+    visit = open_page(path)
+    # What is loaded lazily is loaded by scrolling past it.
+    visit.page.evaluate(
+        """async () => {
+            for (let y = 0; y < document.body.scrollHeight; y += 600) {
+                scrollTo(0, y);
+                await new Promise(requestAnimationFrame);
+            }
+        }"""
+    )
+    visit.page.wait_for_load_state("networkidle")
+    assert visit.problems() == []
+
+
+@every_page
+def test_nothing_is_wider_than_a_phone(open_page, path: str) -> None:
+    """At 360 px the page does not scroll sideways, and nothing sticks out of a box that cuts it."""
+    page = open_page(path, width=360, height=740).page
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    wide = page.evaluate(
+        """() => {
+            const scrolls = e => ["auto", "scroll"].includes(getComputedStyle(e).overflowX);
+            const found = [];
+            for (const e of document.querySelectorAll("main *, footer *")) {
+                const box = e.getBoundingClientRect();
+                if (!box.width || !box.height || box.right <= 360.5) continue;
+                const style = getComputedStyle(e);
+                if (style.visibility === "hidden" || style.position === "fixed") continue;
+                let up = e.parentElement;
+                while (up && !scrolls(up)) up = up.parentElement;
+                if (up && up.getBoundingClientRect().right <= 360.5) continue;
+                if (e.closest(".visually-hidden, .sr-only, mjx-assistive-mml")) continue;
+                found.push(`${e.tagName} .${e.className} to ${Math.round(box.right)} px`);
+            }
+            return found.slice(0, 8);
+        }"""
+    )
+    assert wide == []
+
+
+@both_schemes
+@every_page
+def test_page_is_accessible(open_page, path: str, scheme: str) -> None:
+    """axe-core with all of its rules; nothing is switched off."""
+    page = open_page(path, scheme=scheme).page
+    found = Axe().run(page).response["violations"]
+    assert [
+        f"{v['id']} ({v['impact']}): {node['target']} {node['html'][:160]} {node['failureSummary']}"
+        for v in found
+        for node in v["nodes"]
+    ] == []
+
+
+@every_page
+def test_page_is_accessible_on_a_phone(open_page, path: str) -> None:
+    page = open_page(path, width=360, height=740).page
+    found = Axe().run(page).response["violations"]
+    assert [
+        f"{v['id']}: {node['target']} {node['html'][:160]}" for v in found for node in v["nodes"]
+    ] == []
+
+
+@both_schemes
+@every_page
+def test_scheme_of_the_reader_is_used(open_page, path: str, scheme: str) -> None:
+    page = open_page(path, scheme=scheme).page
+    red, green, blue = (
+        int(x)
+        for x in re.findall(
+            r"\d+", page.evaluate("getComputedStyle(document.body).backgroundColor")
+        )[:3]
+    )
+    assert (red + green + blue > 600) == (scheme == "light")
+
+
+@every_page
+def test_formulas_are_set(open_page, path: str) -> None:
+    page = open_page(path).page
+    unset = page.evaluate(
+        """[...document.querySelectorAll(".math")]
+            .filter(e => !e.querySelector("mjx-container") || e.querySelector("mjx-merror"))
+            .map(e => e.textContent)"""
+    )
+    assert unset == []
+
+
+@every_page
+def test_nothing_moves_unasked(open_page, path: str) -> None:
+    page = open_page(path, reduced_motion="reduce").page
+    assert (
+        page.evaluate("document.getAnimations().filter(a => a.playState === 'running').length") == 0
+    )
+
+
+def test_search_finds_a_page(open_page) -> None:
+    visit = open_page("search.html?q=attention")
+    visit.page.wait_for_selector("#search-results li a")
+    first = visit.page.locator("#search-results li a").first
+    first.click()
+    visit.page.wait_for_load_state("load")
+    assert "book/" in visit.page.url or "notebooks/" in visit.page.url
+    assert visit.problems() == []
+
+
+def test_the_root_leads_to_the_landing_page(open_page) -> None:
+    page = open_page("book/references.html").page
+    page.goto(page.url.replace("book/references.html", ""), wait_until="commit")
+    page.wait_for_url("**/book/book/index.html")
+    assert page.locator("h1").count() == 1
+
+
+def test_the_landing_page_shows_how_to_start_without_scrolling(open_page) -> None:
+    page = open_page("book/index.html", width=1280, height=800).page
+    start = page.locator("a", has_text="Start").first
+    box = start.bounding_box()
+    assert box is not None
+    assert box["y"] + box["height"] <= 800
+
+
+def test_the_scheme_can_be_switched_by_keyboard(open_page) -> None:
+    page = open_page("book/index.html").page
+    background = "getComputedStyle(document.body).backgroundColor"
+    seen = {page.evaluate(background)}
+    button = page.locator("button.theme-switch-button:visible").first
+    button.focus()
+    for _ in range(3):
+        page.keyboard.press("Enter")
+        page.wait_for_timeout(100)
+        seen.add(page.evaluate(background))
+    assert len(seen) == 2
+
+
+# --- the files ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def soups(site: Path) -> dict[Path, BeautifulSoup]:
+    """Every HTML file of the site, parsed."""
+    files = [p for p in site.rglob("*.html") if "_static" not in p.parts]
+    return {p: BeautifulSoup(p.read_text(encoding="utf-8"), "html.parser") for p in files}
+
+
+def test_every_page_of_the_contents_was_built(site: Path) -> None:
+    assert [path for path in ALL if not (site / path).is_file()] == []
+
+
+def test_internal_links_lead_somewhere(site: Path, soups: dict[Path, BeautifulSoup]) -> None:
+    """Each link to a page, to a part of a page, and to a file of the site."""
+    anchors = {
+        path: {tag["id"] for tag in soup.find_all(id=True)}
+        | {tag["name"] for tag in soup.find_all("a", attrs={"name": True})}
+        for path, soup in soups.items()
+    }
+    broken = []
+    for path, soup in soups.items():
+        for tag, key in [("a", "href"), ("link", "href"), ("script", "src"), ("img", "src")]:
+            for element in soup.find_all(tag, attrs={key: True}):
+                target, fragment = urldefrag(element[key])
+                parts = urlsplit(target)
+                if parts.scheme or parts.netloc:
+                    continue
+                file = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+                if file.is_dir():
+                    file /= "index.html"
+                where = f"{path.relative_to(site)}: {element[key]}"
+                inside = file.is_file() and site.resolve() in file.parents
+                known = not fragment or unquote(fragment) in anchors.get(file, {unquote(fragment)})
+                if not inside or not known:
+                    broken.append(where)
+    assert broken == []
+
+
+def test_links_outwards_are_https(soups: dict[Path, BeautifulSoup], site: Path) -> None:
+    plain = [
+        f"{path.relative_to(site)}: {a['href']}"
+        for path, soup in soups.items()
+        for a in soup.find_all("a", href=True)
+        if a["href"].startswith("http:")
+    ]
+    assert plain == []
+
+
+def test_nothing_is_loaded_from_elsewhere(soups: dict[Path, BeautifulSoup], site: Path) -> None:
+    """In the files themselves too, where a browser with a network would follow it."""
+    loaded = []
+    for soup in soups.values():
+        for tag, key in [("script", "src"), ("img", "src"), ("iframe", "src"), ("source", "src")]:
+            loaded += [e[key] for e in soup.find_all(tag, attrs={key: re.compile("^(https?:)?//")})]
+        for link in soup.find_all("link", href=re.compile("^(https?:)?//")):
+            if set(link.get("rel", [])) & {"stylesheet", "preload", "preconnect", "dns-prefetch"}:
+                loaded.append(link["href"])
+    for sheet in (site / "_static").rglob("*.css"):
+        text = sheet.read_text(encoding="utf-8", errors="replace")
+        loaded += re.findall(r"@import[^;]*https?:[^;]*|url\(\s*['\"]?(?:https?:)?//[^)]*\)", text)
+    assert loaded == []
+
+
+def test_pictures_are_described(soups: dict[Path, BeautifulSoup], site: Path) -> None:
+    """A picture has a text that says what is to be seen, or is marked as decoration."""
+    poor = []
+    for path, soup in soups.items():
+        article = soup.find("article") or soup
+        for image in article.find_all("img"):
+            alt = image.get("alt")
+            if alt == "" and image.get("role") == "presentation":
+                continue
+            if not alt or len(alt.split()) < 4 or re.search(r"\.(png|svg|jpe?g)|[0-9a-f]{16}", alt):
+                poor.append(f"{path.relative_to(site)}: {image.get('src', '')[:80]} alt={alt!r}")
+        for drawing in article.find_all("svg"):
+            hidden = drawing.get("aria-hidden") == "true" or drawing.find_parent(
+                attrs={"aria-hidden": "true"}
+            )
+            labelled = drawing.get("aria-label") or drawing.get("aria-labelledby")
+            if not hidden and not (drawing.get("role") == "img" and labelled):
+                poor.append(f"{path.relative_to(site)}: {str(drawing)[:80]}")
+    assert poor == []
+
+
+def test_every_page_says_what_it_is(soups: dict[Path, BeautifulSoup], site: Path) -> None:
+    for path in PAGES:
+        soup = soups[site / path]
+        assert soup.html["lang"] == "en"
+        assert len(soup.find("article").find_all("h1")) == 1, path
+        assert soup.title.string.strip(), path
+    titles = [soups[site / path].title.string for path in PAGES]
+    assert len(set(titles)) == len(titles)
+
+
+def test_previous_and_next_name_their_page(soups: dict[Path, BeautifulSoup], site: Path) -> None:
+    for here, following in pairwise(PAGES):
+        link = soups[site / here].find("a", class_="right-next")
+        assert link is not None, here
+        assert link.find(class_="prev-next-title").text.strip()
+        assert (site / here).parent.joinpath(link["href"]).resolve() == (site / following).resolve()
