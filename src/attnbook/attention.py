@@ -27,7 +27,7 @@ __all__ = ["Attended", "Attention", "masked_softmax"]
 
 def masked_softmax(
     scores: Float[Tensor, "*batch target source"],
-    mask: Bool[Tensor, "..."] | None = None,
+    mask: Bool[Tensor, ...] | None = None,
 ) -> Float[Tensor, "*batch target source"]:
     """Softmax over the source, restricted to where ``mask`` is True.
 
@@ -84,7 +84,7 @@ class Attention(nn.Module):
         queries: Float[Tensor, "*batch target query_dim"],
         keys: Float[Tensor, "*batch source key_dim"],
         values: Float[Tensor, "*batch source value_dim"],
-        mask: Bool[Tensor, "..."] | None = None,
+        mask: Bool[Tensor, ...] | None = None,
     ) -> Attended:
         """Score, softmax, weighted sum."""
         scores = self.score(queries, keys)

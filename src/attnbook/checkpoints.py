@@ -86,12 +86,11 @@ def load(name_or_path: str | Path, *, device: str | torch.device = "cpu") -> Tra
     header, tensors = _read(path, with_tensors=True)
     try:
         config = Config.from_dict(json.loads(header["config"]))
-        vocabularies = [
-            Vocabulary(json.loads(header[f"{side}_vocabulary"])) for side in ("source", "target")
-        ]
+        source = Vocabulary(json.loads(header["source_vocabulary"]))
+        target = Vocabulary(json.loads(header["target_vocabulary"]))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: its settings cannot be read ({error})") from error
-    translator = Translator(config, *vocabularies, name=header.get("name", path.stem))
+    translator = Translator(config, source, target, name=header.get("name", path.stem))
     if config.tied:
         tensors["decoder.output.weight"] = tensors.get("decoder.embedding.weight", torch.empty(0))
     try:
@@ -116,7 +115,8 @@ def _read(path: Path, *, with_tensors: bool) -> tuple[dict[str, str], dict[str, 
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()} if with_tensors else {}
+            names = file.keys() if with_tensors else []
+            tensors = {name: file.get_tensor(name) for name in names}
     except SafetensorError as error:
         raise ValueError(
             f"{path}: not a readable checkpoint, perhaps cut short ({error}); make or download it "
@@ -138,8 +138,7 @@ def _find(name_or_path: str | Path) -> Path:
     name = str(name_or_path)
     if name not in PUBLISHED:
         raise FileNotFoundError(
-            f"{name}: no such file, and not one of the published models "
-            f"({', '.join(PUBLISHED)})"
+            f"{name}: no such file, and not one of the published models ({', '.join(PUBLISHED)})"
         )
     checksum = PUBLISHED[name]
     if checksum is None:

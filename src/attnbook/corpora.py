@@ -113,9 +113,7 @@ class SentencePair:
                 )
 
 
-def multi30k(
-    split: str = "train", *, source: str = "de", target: str = "en"
-) -> list[SentencePair]:
+def multi30k(split: str = "train", *, source: str = "de", target: str = "en") -> list[SentencePair]:
     """Image captions and their translations (Multi30k, task 1), tokenized and lower-cased.
 
     A local copy is read where the environment variable ``ATTNBOOK_DATA`` names a folder that
@@ -184,7 +182,7 @@ def _pairs(
         for name, side in zip(names, tokens, strict=True):
             if not side:
                 raise ValueError(f"{name}, line {number}: an empty sentence; drop the pair")
-        pairs.append(SentencePair(*tokens))
+        pairs.append(SentencePair(tokens[0], tokens[1]))
     return pairs
 
 

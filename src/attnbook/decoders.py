@@ -15,14 +15,14 @@ with the state that the last call returned.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from attnbook.attention import Attended, Attention
-from attnbook.encoder import CELLS, Encoded, State, check_ids
+from attnbook.encoder import Encoded, State, check_ids, recurrent_layer
 from attnbook.vocabulary import PAD
 
 __all__ = ["ChoDecoder", "Decoded", "Decoder", "LuongDecoder", "SutskeverDecoder"]
@@ -74,15 +74,13 @@ class Decoder(nn.Module, ABC):
         extra_input: int = 0,
     ) -> None:
         super().__init__()
-        if cell not in CELLS:
-            raise ValueError(f"cell must be one of {', '.join(CELLS)}; got {cell!r}")
         self.embedding = nn.Embedding(vocabulary_size, embedding_dim, padding_idx=PAD)
         self.dropout = nn.Dropout(dropout)
-        self.recurrent = CELLS[cell](
+        self.recurrent = recurrent_layer(
+            cell,
             embedding_dim + extra_input,
             hidden_dim,
             num_layers=layers,
-            batch_first=True,
             dropout=dropout if layers > 1 else 0.0,
         )
         self.output = nn.Linear(embedding_dim, vocabulary_size)
@@ -100,7 +98,7 @@ class Decoder(nn.Module, ABC):
         encoded: Encoded,
         state: State | None = None,
     ) -> Decoded:
-        """Read the words ``y_0 … y_{t-1}`` (``y_0`` is ``<sos>``), compute all that predicts the next.
+        """Read ``y_0 … y_{t-1}`` (``y_0`` is ``<sos>``) and compute what predicts the next words.
 
         Args:
             previous: ids of the words before each predicted one.
@@ -144,7 +142,9 @@ class SutskeverDecoder(Decoder):
     output matrix, written as a product of two so that W can share the embeddings.
     """
 
-    def __init__(self, vocabulary_size: int, embedding_dim: int, hidden_dim: int, **options) -> None:  # type: ignore[no-untyped-def]  # passed on to Decoder
+    def __init__(
+        self, vocabulary_size: int, embedding_dim: int, hidden_dim: int, **options: Any
+    ) -> None:
         super().__init__(vocabulary_size, embedding_dim, hidden_dim, **options)
         self.project = nn.Linear(hidden_dim, embedding_dim, bias=False)
 
@@ -172,7 +172,9 @@ class ChoDecoder(Decoder):
     ``o_t`` is a maxout of ``O_s s_t + O_y y_{t-1} + O_c c`` over pairs of numbers.
     """
 
-    def __init__(self, vocabulary_size: int, embedding_dim: int, hidden_dim: int, **options) -> None:  # type: ignore[no-untyped-def]  # passed on to Decoder
+    def __init__(
+        self, vocabulary_size: int, embedding_dim: int, hidden_dim: int, **options: Any
+    ) -> None:
         super().__init__(
             vocabulary_size, embedding_dim, hidden_dim, extra_input=hidden_dim, **options
         )
@@ -220,7 +222,7 @@ class LuongDecoder(Decoder):
     target in one call and all steps attend in one product.
     """
 
-    def __init__(  # type: ignore[no-untyped-def]  # options are passed on to Decoder
+    def __init__(
         self,
         attention: Attention,
         vocabulary_size: int,
@@ -228,7 +230,7 @@ class LuongDecoder(Decoder):
         hidden_dim: int,
         *,
         key_dim: int | None = None,
-        **options,
+        **options: Any,
     ) -> None:
         super().__init__(vocabulary_size, embedding_dim, hidden_dim, **options)
         self.attention = attention

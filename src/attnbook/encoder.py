@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -12,12 +12,23 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from attnbook.masks import padding_mask
 from attnbook.vocabulary import PAD
 
-__all__ = ["CELLS", "Encoded", "Encoder", "State", "check_ids"]
+__all__ = ["CELLS", "Encoded", "Encoder", "State", "check_ids", "recurrent_layer"]
 
 # A recurrent state: (h,) of an RNN or a GRU, (h, c) of an LSTM, each (layers, batch, hidden).
 State = tuple[Tensor, ...]
 
-CELLS: dict[str, type[nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+CELLS: dict[str, type[nn.RNN] | type[nn.GRU] | type[nn.LSTM]] = {
+    "rnn": nn.RNN,
+    "gru": nn.GRU,
+    "lstm": nn.LSTM,
+}
+
+
+def recurrent_layer(cell: str, input_dim: int, hidden_dim: int, **options: Any) -> nn.RNNBase:
+    """One of torch's recurrent layers by the name of its cell, reading batch-first."""
+    if cell not in CELLS:
+        raise ValueError(f"cell must be one of {', '.join(CELLS)}; got {cell!r}")
+    return CELLS[cell](input_dim, hidden_dim, batch_first=True, **options)
 
 
 class Encoded(NamedTuple):
@@ -66,17 +77,15 @@ class Encoder(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if cell not in CELLS:
-            raise ValueError(f"cell must be one of {', '.join(CELLS)}; got {cell!r}")
         if bidirectional and hidden_dim % 2:
             raise ValueError(f"two directions share hidden_dim; it must be even, got {hidden_dim}")
         self.embedding = nn.Embedding(vocabulary_size, embedding_dim, padding_idx=PAD)
         self.dropout = nn.Dropout(dropout)
-        self.recurrent = CELLS[cell](
+        self.recurrent = recurrent_layer(
+            cell,
             embedding_dim,
             hidden_dim // 2 if bidirectional else hidden_dim,
             num_layers=layers,
-            batch_first=True,
             bidirectional=bidirectional,
             dropout=dropout if layers > 1 else 0.0,
         )
@@ -121,7 +130,7 @@ class Encoder(nn.Module):
         return torch.cat([final[0::2], final[1::2]], dim=-1)
 
 
-def check_ids(ids: Int[Tensor, "..."], vocabulary_size: int, name: str) -> None:
+def check_ids(ids: Int[Tensor, ...], vocabulary_size: int, name: str) -> None:
     """Refuse ids that are not integers or lie outside the vocabulary.
 
     On a GPU an embedding with a wrong id kills the process with an unreadable message, so the

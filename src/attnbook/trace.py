@@ -88,7 +88,9 @@ class DecodingTrace:
         attends = [name for name in ("scores", "weights", "contexts") if self._has(name)]
         if attends and len(attends) != 3:
             missing = sorted({"scores", "weights", "contexts"} - set(attends))
-            raise ValueError(f"{', '.join(missing)}: missing, although {', '.join(attends)} is given")
+            raise ValueError(
+                f"{', '.join(missing)}: missing, although {', '.join(attends)} is given"
+            )
 
         self._check("log_probs", (target,))
         self._check("encoder_states", (source, None))

@@ -101,7 +101,7 @@ def train(
     translator: Translator,
     training_pairs: Sequence[SentencePair],
     validation_pairs: Sequence[SentencePair],
-    settings: Training = Training(),  # noqa: B008  # frozen
+    settings: Training = Training(),  # frozen
     *,
     folder: str | Path | None = None,
     progress: bool = True,
@@ -138,9 +138,7 @@ def train(
         for held_out in [translator.examples(validation_pairs)]
         for numbers in bucketed_batches(held_out, settings.batch_tokens, seed=0)
     ]
-    with tqdm(
-        total=run.total_steps, initial=run.step, unit="step", disable=not progress
-    ) as bar:
+    with tqdm(total=run.total_steps, initial=run.step, unit="step", disable=not progress) as bar:
         while run.epoch < settings.epochs and not run.out_of_patience():
             run.one_epoch(bar)
             epoch = run.finish_epoch(validation)

@@ -181,11 +181,12 @@ function patch(values, scale) {
 /** Draw the figure into an element and keep it up to date. */
 export function mount(element, options) {
   const state = {
-    trace: null, without: null, step: 0, attentionOn: true, message: "", onChange: () => {},
-    ...options,
+    trace: null, without: null, step: 0, attentionOn: true, message: "",
+    label: "Decoding, step by step", onChange: () => {},
+    ...Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)),
   };
   const id = freshId();
-  const parts = frame(id);
+  const parts = frame(id, state.label);
   const cleanups = [];
   let view = null; // what depends on the trace being shown
   let timer = null;
@@ -330,7 +331,7 @@ function sentence(trace, step) {
 }
 
 /** What stays the same whatever the trace: the card, its controls, its empty stage. */
-function frame(id) {
+function frame(id, label) {
   const button = (name, label, ...content) =>
     h("button", { type: "button", class: `attn-button attn-${name}`, "aria-label": label }, ...content);
   const radio = (label, checked) => {
@@ -358,7 +359,7 @@ function frame(id) {
   parts.radios = [withIt.input, withoutIt.input];
   parts.switch = h("fieldset", { class: "attn-switch" },
     h("legend", { class: "attn-unseen" }, "Decoder"), withIt.label, withoutIt.label);
-  parts.card = h("div", { class: "attn-scrubber", role: "group", "aria-label": "Decoding, step by step" },
+  parts.card = h("div", { class: "attn-scrubber", role: "group", "aria-label": label },
     h("div", { class: "attn-top" }, parts.model, parts.switch),
     h("div", { class: "attn-controls" },
       parts.previous, parts.next, parts.play, parts.slider, parts.count),
@@ -713,7 +714,7 @@ export function mountAll(root = document) {
     const host = h("div", {});
     figure.append(host);
     const { trace, without, step } = JSON.parse(data.textContent);
-    mount(host, { trace, without, step });
+    mount(host, { trace, without, step, label: figure.dataset.label });
     figure.querySelector(".attn-fallback")?.setAttribute("hidden", "");
   }
 }

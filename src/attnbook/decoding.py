@@ -1,0 +1,392 @@
+"""From a trained translator to words: greedy search, beam search, and the trace of one sentence.
+
+The translator gives ``p(y_t | y_1 … y_{t-1}, x)``; nobody can try every sentence y, so both
+searches build one from left to right. Greedy search takes the most probable word at each step.
+Beam search keeps the ``beam_size`` best beginnings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from attnbook.batches import pad
+from attnbook.decoders import LuongDecoder
+from attnbook.encoder import Encoded, State
+from attnbook.seq2seq import Translator
+from attnbook.trace import Candidate, DecodingTrace
+from attnbook.vocabulary import EOS, PAD, SOS
+
+__all__ = [
+    "Hypothesis",
+    "beam_search",
+    "decode",
+    "default_limits",
+    "greedy_search",
+    "search",
+    "translate",
+]
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """A translation, or the beginning of one.
+
+    Attributes:
+        ids: the words, ``<eos>`` included if it was reached.
+        log_prob: ``Σ_t log p(y_t | y_<t, x)`` in nats.
+    """
+
+    ids: tuple[int, ...]
+    log_prob: float
+
+    @property
+    def finished(self) -> bool:
+        """Whether it ends with ``<eos>``."""
+        return bool(self.ids) and self.ids[-1] == EOS
+
+    def score(self, length_penalty: float) -> float:
+        """``log_prob / length ** length_penalty``; 1 is the mean per word, 0 the plain sum."""
+        return self.log_prob / float(len(self.ids)) ** length_penalty
+
+
+def default_limits(encoded: Encoded) -> list[int]:
+    """So many words may a translation have: twice the source's, and ten more.
+
+    The limit is each sentence's own. One limit for a batch would let a sentence's translation
+    depend on its neighbours.
+    """
+    return [2 * int(words) + 10 for words in encoded.mask.sum(dim=1)]
+
+
+@torch.inference_mode()
+def greedy_search(
+    translator: Translator, encoded: Encoded, limits: Sequence[int] | None = None
+) -> list[Hypothesis]:
+    """At each step the most probable word, fed back, until ``<eos>`` or the limit.
+
+    Args:
+        translator: in evaluation mode (dropout off), or the result is random.
+        encoded: what :meth:`~attnbook.seq2seq.Translator.encode` gave.
+        limits: most words each translation may have, ``<eos>`` counted; see
+            :func:`default_limits`.
+    """
+    limits = _limits(limits, encoded)
+    state = translator.decoder.start(encoded)
+    word = torch.full((len(limits), 1), SOS, device=encoded.states.device)
+    words: list[list[int]] = [[] for _ in limits]
+    totals = [0.0] * len(limits)
+    running = set(range(len(limits)))
+    while running:
+        log_probs, state = _next_word(translator, word, encoded, state)
+        best, chosen = log_probs.max(dim=-1)
+        for number in list(running):
+            words[number].append(int(chosen[number]))
+            totals[number] += float(best[number])
+            if words[number][-1] == EOS or len(words[number]) == limits[number]:
+                running.remove(number)
+        word = chosen.unsqueeze(1)
+    return [Hypothesis(tuple(ids), total) for ids, total in zip(words, totals, strict=True)]
+
+
+@torch.inference_mode()
+def beam_search(
+    translator: Translator,
+    encoded: Encoded,
+    limits: Sequence[int] | None = None,
+    *,
+    beam_size: int = 5,
+    length_penalty: float = 1.0,
+) -> list[list[Hypothesis]]:
+    """Keep the ``beam_size`` best beginnings at every step.
+
+    Every kept beginning is continued with every word; of all continuations the best survive. One
+    that ends with ``<eos>`` among the best is set aside, and its place goes to the next
+    unfinished one. A sentence is done when ``beam_size`` translations are set aside, or at its
+    limit.
+
+    Returns:
+        For each sentence its translations, best first by :meth:`Hypothesis.score`.
+    """
+    if beam_size < 1:
+        raise ValueError(f"beam_size must be at least 1, got {beam_size}")
+    limits = _limits(limits, encoded)
+    device = encoded.states.device
+    # Row number * beam_size + k holds beginning k of sentence number.
+    rows = torch.arange(len(limits), device=device).repeat_interleave(beam_size)
+    encoded = _select(encoded, rows)
+    state = translator.decoder.start(encoded)
+    sentences = list(range(len(limits)))  # those not done, in the order of their rows
+    done: list[list[Hypothesis]] = [[] for _ in limits]
+    words: list[list[tuple[int, ...]]] = [[()] * beam_size for _ in limits]
+    # At the start all beginnings are the same empty one: only the first may be continued.
+    totals = torch.full((len(limits), beam_size), -torch.inf, device=device)
+    totals[:, 0] = 0.0
+    word = torch.full((len(rows), 1), SOS, device=device)
+    length = 0
+    while sentences:
+        length += 1
+        log_probs, state = _next_word(translator, word, encoded, state)
+        continued = totals.unsqueeze(2) + log_probs.unflatten(0, (len(sentences), beam_size))
+        vocabulary_size = continued.shape[2]
+        # Twice as many as are kept: at most beam_size of them end the sentence.
+        best, place = continued.flatten(1).topk(min(2 * beam_size, continued[0].numel()), dim=1)
+        kept_rows: list[int] = []
+        kept_words: list[int] = []
+        kept_totals: list[list[float]] = []
+        remaining: list[int] = []
+        for position, number in enumerate(sentences):
+            alive: list[tuple[float, int, int]] = []  # total, beginning, word
+            ranked = zip(best[position].tolist(), place[position].tolist(), strict=True)
+            for rank, (total, where) in enumerate(ranked):
+                beginning, chosen = divmod(where, vocabulary_size)
+                if total == -torch.inf:
+                    continue
+                if chosen == EOS:
+                    if rank < beam_size:
+                        ids = (*words[number][beginning], EOS)
+                        done[number].append(Hypothesis(ids, total))
+                elif len(alive) < beam_size:
+                    alive.append((total, beginning, chosen))
+            if length == limits[number] or not alive:
+                # Cut short: what is unfinished counts only if nothing was finished.
+                done[number] = done[number] or [
+                    Hypothesis((*words[number][beginning], chosen), total)
+                    for total, beginning, chosen in alive
+                ]
+                continue
+            if len(done[number]) >= beam_size:
+                continue
+            while len(alive) < beam_size:  # a vocabulary smaller than the beam
+                alive.append((-torch.inf, alive[0][1], alive[0][2]))
+            words[number] = [(*words[number][beginning], chosen) for _, beginning, chosen in alive]
+            kept_rows += [position * beam_size + beginning for _, beginning, _ in alive]
+            kept_words += [chosen for _, _, chosen in alive]
+            kept_totals.append([total for total, _, _ in alive])
+            remaining.append(number)
+        if remaining:
+            rows = torch.tensor(kept_rows, device=device)
+            state = _select_state(state, rows)
+            if len(remaining) < len(sentences):
+                encoded = _select(encoded, rows)
+            word = torch.tensor(kept_words, device=device).unsqueeze(1)
+            totals = torch.tensor(kept_totals, device=device)
+        sentences = remaining
+    return [
+        sorted(found, key=lambda hypothesis: -hypothesis.score(length_penalty))[:beam_size]
+        for found in done
+    ]
+
+
+def translate(
+    translator: Translator,
+    sentences: Sequence[Sequence[str]],
+    *,
+    beam_size: int = 1,
+    length_penalty: float = 1.0,
+    batch_tokens: int = 4000,
+    progress: bool = False,
+) -> list[list[str]]:
+    """Translate tokenized sentences, in batches of similar length, back in the given order.
+
+    Args:
+        translator: any trained one.
+        sentences: of words, for instance from :func:`attnbook.vocabulary.tokenize`.
+        beam_size: 1 is greedy search.
+        length_penalty: see :meth:`Hypothesis.score`.
+        batch_tokens: the largest batch, sentences times beam times longest sentence.
+        progress: show a bar.
+
+    Returns:
+        The words of each translation, without ``<eos>``.
+
+    Raises:
+        ValueError: a sentence is empty; the message says which.
+    """
+    if empty := [number for number, sentence in enumerate(sentences) if not sentence]:
+        raise ValueError(f"sentence {empty[0]} is empty; give it at least one word")
+    ids = [[*translator.source_ids(sentence), EOS] for sentence in sentences]
+    order = sorted(range(len(ids)), key=lambda number: len(ids[number]))
+    translations: list[list[str]] = [[] for _ in ids]
+    training = translator.training
+    translator.eval()
+    try:
+        with tqdm(total=len(ids), unit="sentence", disable=not progress) as bar:
+            while order:
+                size = max(1, batch_tokens // (beam_size * len(ids[order[-1]])))
+                numbers, order = order[-size:], order[:-size]
+                source, lengths = pad([ids[number] for number in numbers])
+                with torch.inference_mode():
+                    encoded = translator.encode(source.to(translator.device), lengths)
+                found = search(translator, encoded, beam_size, length_penalty)
+                for number, hypothesis in zip(numbers, found, strict=True):
+                    words = hypothesis.ids[:-1] if hypothesis.finished else hypothesis.ids
+                    translations[number] = translator.target_vocabulary.decode(words)
+                bar.update(len(numbers))
+    finally:
+        translator.train(training)
+    return translations
+
+
+@torch.inference_mode()
+def decode(
+    translator: Translator,
+    tokens: Sequence[str],
+    *,
+    beam_size: int = 1,
+    length_penalty: float = 1.0,
+    temperature: float = 1.0,
+    hidden: Collection[int] = (),
+    target: Sequence[str] | None = None,
+    gold_links: Iterable[tuple[int, int]] | None = None,
+    candidates: int = 5,
+) -> DecodingTrace:
+    """Translate one sentence and record everything on the way.
+
+    The words are found by greedy or beam search, or given as ``target``; then the decoder reads
+    them once more from the start, and each step is recorded.
+
+    Args:
+        translator: any trained one.
+        tokens: the source's words, without ``<eos>``. A word that the model does not know is
+            read as ``<unk>``, but stands in the trace as it was given.
+        beam_size: 1 is greedy search.
+        length_penalty: see :meth:`Hypothesis.score`.
+        temperature: scores are divided by it before the attention's softmax; 1 is the model as
+            it was trained.
+        hidden: positions in ``tokens`` that the attention may not look at. The encoder has read
+            them all the same, and its other states know of them.
+        target: record how the model would have written these words instead (teacher forcing).
+        gold_links: pairs ``(position in tokens, position in the target)``, kept in the trace.
+        candidates: how many of the most probable words to record at each step.
+
+    Raises:
+        ValueError: an empty sentence, or a hidden position outside it.
+    """
+    ids = [*translator.source_ids(tokens), EOS]
+    words = len(ids) - 1
+    if outside := sorted(position for position in hidden if not 0 <= position < words):
+        raise ValueError(
+            f"hidden position {outside[0]} lies outside the {words} source words (counted from 0)"
+        )
+    backwards = translator.config.reverse_source
+
+    def place(position: int) -> int:
+        return words - 1 - position if backwards else position
+
+    training = translator.training
+    translator.eval()
+    try:
+        with _temperature(translator, temperature):
+            source = torch.tensor([ids], device=translator.device)
+            encoded = translator.encode(source, torch.tensor([len(ids)]))
+            for position in hidden:
+                encoded.mask[0, place(position)] = False
+            if target is not None:
+                written = [*translator.target_vocabulary.encode(target), EOS]
+            else:
+                written = list(search(translator, encoded, beam_size, length_penalty)[0].ids)
+            previous = torch.tensor([[SOS, *written[:-1]]], device=translator.device)
+            decoded = translator.decoder(previous, encoded)
+            logits = translator.decoder.logits(decoded.readouts[0]).double()
+    finally:
+        translator.train(training)
+    log_probs = torch.log_softmax(logits, dim=-1)
+    read = list(tokens[:words])
+    attended = decoded.attended
+    return DecodingTrace(
+        model=translator.name,
+        source_tokens=(*(read[::-1] if backwards else read), "<eos>"),
+        target_tokens=tuple(translator.target_vocabulary.decode(written)),
+        log_probs=_array(log_probs[range(len(written)), written]),
+        candidates=_candidates(translator, log_probs, candidates),
+        encoder_states=_array(encoded.states[0]),
+        decoder_states=_array(decoded.states[0]),
+        scores=None if attended is None else _array(attended.scores[0]),
+        weights=None if attended is None else _array(attended.weights[0]),
+        contexts=None if attended is None else _array(attended.context[0]),
+        gold_links=None
+        if gold_links is None
+        else frozenset((place(i), j) for i, j in gold_links if i < words),
+    )
+
+
+def search(
+    translator: Translator, encoded: Encoded, beam_size: int = 1, length_penalty: float = 1.0
+) -> list[Hypothesis]:
+    """The best translation of each sentence: greedy where ``beam_size`` is 1, else beam search."""
+    if beam_size == 1:
+        return greedy_search(translator, encoded)
+    found = beam_search(translator, encoded, beam_size=beam_size, length_penalty=length_penalty)
+    return [ranked[0] for ranked in found]
+
+
+def _next_word(
+    translator: Translator, word: Int[Tensor, "batch 1"], encoded: Encoded, state: State
+) -> tuple[Float[Tensor, "batch words"], State]:
+    """``log p(y_t | …)`` after one more word; ``<pad>`` and ``<sos>`` are never written."""
+    decoded = translator.decoder(word, encoded, state)
+    logits = translator.decoder.logits(decoded.readouts[:, -1]).float()
+    log_probs = torch.log_softmax(logits, dim=-1)
+    log_probs[:, [PAD, SOS]] = -torch.inf
+    return log_probs, decoded.state
+
+
+def _limits(limits: Sequence[int] | None, encoded: Encoded) -> list[int]:
+    if limits is None:
+        return default_limits(encoded)
+    if len(limits) != len(encoded.states):
+        raise ValueError(f"got {len(encoded.states)} sentences and {len(limits)} limits")
+    if min(limits) < 1:
+        raise ValueError(f"a translation needs room for at least one word, got {min(limits)}")
+    return list(limits)
+
+
+def _select(encoded: Encoded, rows: Int[Tensor, " rows"]) -> Encoded:
+    return Encoded(encoded.states[rows], _select_state(encoded.final, rows), encoded.mask[rows])
+
+
+def _select_state(state: State, rows: Int[Tensor, " rows"]) -> State:
+    return tuple(part[:, rows] for part in state)
+
+
+@contextmanager
+def _temperature(translator: Translator, temperature: float) -> Iterator[None]:
+    """The attention's temperature, set for a while."""
+    if temperature <= 0:
+        raise ValueError(f"temperature must be above 0, got {temperature}")
+    decoder = translator.decoder
+    if not isinstance(decoder, LuongDecoder):
+        yield
+        return
+    before, decoder.attention.temperature = decoder.attention.temperature, temperature
+    try:
+        yield
+    finally:
+        decoder.attention.temperature = before
+
+
+def _candidates(
+    translator: Translator, log_probs: Float[Tensor, "target words"], count: int
+) -> tuple[tuple[Candidate, ...], ...]:
+    best, chosen = log_probs.exp().topk(min(count, log_probs.shape[1]), dim=1)
+    return tuple(
+        tuple(
+            Candidate(token, probability)
+            for token, probability in zip(
+                translator.target_vocabulary.decode(ids), probabilities, strict=True
+            )
+        )
+        for ids, probabilities in zip(chosen.tolist(), best.tolist(), strict=True)
+    )
+
+
+def _array(tensor: Tensor) -> Any:
+    return tensor.cpu().double().numpy()

@@ -1,0 +1,470 @@
+"""The course's own words for its pages, as a Sphinx extension.
+
+============================  ===================================================================
+``{trace} name``              a scrubber for ``book/traces/<name>.json``; ``:without:`` names a
+                              second trace, without attention, for the switch
+``{chart} name``              ``book/figures/<name>.svg`` in the page itself, so that it takes the
+                              page's colours and fonts
+``{measured}`file:path|.1f``` a number out of ``book/results/<file>.json``
+============================  ===================================================================
+
+The first two are numbered figures with ``:name:`` for references. A file or key that does not
+exist is a warning, so that a build with ``-W`` stops: prose cannot outlive what it reports.
+Figures that a lab drew as SVG are put into the page like charts. Other builders than HTML get the
+trace's table and the chart's description.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import lru_cache
+from html import escape
+from pathlib import Path
+from typing import Any, ClassVar
+from xml.etree import ElementTree
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective, SphinxRole
+
+from attnbook import __version__, scrubber
+from attnbook.trace import DecodingTrace
+
+__all__ = ["inline_svg", "look_up", "setup"]
+
+logger = logging.getLogger(__name__)
+
+SCRIPT = "attnbook-scrubber.js"
+STYLES = "attnbook-scrubber.css"
+
+# A chart may shrink to this part of its size before it scrolls; below, its words are too small.
+_SMALLEST = 0.7
+_NARROWEST_PAGE = 320  # pixels that a page of 360 has for a figure
+
+
+class trace_figure(nodes.General, nodes.Element):  # noqa: N801 - docutils names nodes so
+    """A scrubber; its child is the table for where nothing moves."""
+
+
+class chart(nodes.General, nodes.Element):  # noqa: N801
+    """An SVG that becomes part of the page."""
+
+
+# -------------------------------------------------------------------------------- directives
+
+
+class _Figure(SphinxDirective):
+    """A numbered figure with a caption around a node of ours."""
+
+    required_arguments = 1
+    has_content = True
+
+    def _folder(self, setting: str) -> Path:
+        return Path(self.env.srcdir) / self.config[setting]
+
+    def _missing(self, what: str, path: Path) -> list[nodes.Node]:
+        folder = path.parent
+        known = ", ".join(sorted(p.stem for p in folder.glob(f"*{path.suffix}"))) or "none"
+        logger.warning(
+            "%s: there is no %s of this name in %s (there are: %s)",
+            path.stem, what, self.config_path(folder), known,
+            location=self.get_location(),
+        )  # fmt: skip
+        return []
+
+    def config_path(self, path: Path) -> str:
+        """A path as an author knows it, from the book's root."""
+        root = Path(self.env.srcdir)
+        return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+
+    def _figure(self, content: nodes.Element) -> list[nodes.Node]:
+        figure = nodes.figure("", content, classes=["attnbook-figure"])
+        self.set_source_info(figure)
+        self.set_source_info(content)
+        text = nodes.Element()
+        self.state.nested_parse(self.content, self.content_offset, text)
+        if text.children:
+            first, *rest = text.children
+            if not isinstance(first, nodes.paragraph):
+                logger.warning(
+                    "%s: the caption has to begin with a paragraph",
+                    self.arguments[0],
+                    location=self.get_location(),
+                )
+                return [figure]
+            caption = nodes.caption(first.rawsource, "", *first.children)
+            caption.source, caption.line = first.source, first.line
+            figure += caption
+            if rest:
+                figure += nodes.legend("", *rest)
+        self.add_name(figure)
+        return [figure]
+
+
+class TraceDirective(_Figure):
+    """``{trace} name``: a scrubber for a stored trace."""
+
+    option_spec: ClassVar[dict[str, Any]] = {
+        "without": directives.unchanged_required,
+        "step": directives.nonnegative_int,
+        "alt": directives.unchanged_required,
+        "name": directives.unchanged,
+    }
+
+    def run(self) -> list[nodes.Node]:
+        """Read the traces, refuse what does not fit, and place the figure."""
+        traces: list[DecodingTrace | None] = []
+        for name in (self.arguments[0], self.options.get("without")):
+            if name is None:
+                traces.append(None)
+                continue
+            path = self._folder("attnbook_traces") / f"{name}.json"
+            self.env.note_dependency(str(path))
+            if not path.is_file():
+                return self._missing("trace", path)
+            try:
+                traces.append(DecodingTrace.load(path))
+            except ValueError as error:
+                logger.warning("%s: %s", path.name, error, location=self.get_location())
+                return []
+        trace, without = traces
+        assert trace is not None
+        step = self.options.get("step", 1)
+        try:
+            if not 1 <= step <= len(trace.target_tokens):
+                raise ValueError(
+                    f":step: this trace has steps 1 to {len(trace.target_tokens)}, got {step}"
+                )
+            data = scrubber.figure_data(trace, without, step - 1)
+        except ValueError as error:
+            logger.warning("%s: %s", self.arguments[0], error, location=self.get_location())
+            return []
+        content = trace_figure("", _table(trace), data=data, alt=self.options.get("alt", ""))
+        return self._figure(content)
+
+
+class ChartDirective(_Figure):
+    """``{chart} name``: a stored SVG, in the page itself."""
+
+    option_spec: ClassVar[dict[str, Any]] = {
+        "alt": directives.unchanged_required,
+        "name": directives.unchanged,
+    }
+
+    def run(self) -> list[nodes.Node]:
+        """Find the file, insist on a description, and place the figure."""
+        path = self._folder("attnbook_figures") / f"{self.arguments[0]}.svg"
+        self.env.note_dependency(str(path))
+        if not path.is_file():
+            return self._missing("figure", path)
+        if not self.options.get("alt"):
+            logger.warning(
+                "%s: a chart needs :alt:, what is to be seen in it",
+                self.arguments[0],
+                location=self.get_location(),
+            )
+        svg = path.read_text(encoding="utf-8")
+        return self._figure(chart(svg=svg, alt=self.options.get("alt", "")))
+
+
+def _table(trace: DecodingTrace) -> nodes.table:
+    head, rows = scrubber.fallback_table(trace)
+    group = nodes.tgroup(cols=len(head))
+    for column in range(len(head)):
+        group += nodes.colspec(colwidth=1, **({"stub": 1} if column == 0 else {}))
+
+    def row(cells: list[str]) -> nodes.row:
+        entries = [nodes.entry("", nodes.paragraph("", cell)) for cell in cells]
+        return nodes.row("", *entries)
+
+    group += nodes.thead("", row(head))
+    group += nodes.tbody("", *(row(cells) for cells in rows))
+    return nodes.table("", group)
+
+
+# ----------------------------------------------------------------------------------- measured
+
+
+@lru_cache(maxsize=64)
+def _results(path: Path, _changed: int) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def look_up(folder: Path, target: str) -> str:
+    """The text for ``{measured}`file:dotted.path|format```.
+
+    >>> look_up(Path("book/results"), "bottleneck:bleu.dot.0|.1f")  # doctest: +SKIP
+    '34.2'
+
+    Args:
+        folder: where the measurements lie.
+        target: a file's name without ``.json``, keys (or positions in a list) separated by dots,
+            and a format of Python's :func:`format`, which a fraction must have.
+
+    Raises:
+        ValueError: no such file or key, not a number, or a format that does not fit.
+    """
+    match = re.fullmatch(r"([\w-]+):([^|]+?)\s*(?:\|(.*))?", target.strip(), re.DOTALL)
+    if match is None:
+        raise ValueError("expected file:dotted.path|format, for instance bottleneck:bleu.dot|.1f")
+    name, dotted, form = match.groups()
+    path = folder / f"{name}.json"
+    if not path.is_file():
+        raise ValueError(f"there is no {path.name} in {folder.name}; run {name}.py there")
+    try:
+        value = _results(path, path.stat().st_mtime_ns)
+    except ValueError as error:
+        raise ValueError(f"{path.name} is not JSON: {error}") from error
+    reached: list[str] = []
+    for key in dotted.split("."):
+        where = ".".join(reached) or path.name
+        if isinstance(value, dict):
+            if key not in value:
+                raise ValueError(f"no {key!r} in {where}, which has {', '.join(map(str, value))}")
+            value = value[key]
+        elif isinstance(value, list):
+            if not key.isdecimal() or int(key) >= len(value):
+                raise ValueError(f"no position {key!r} in {where}, a list of {len(value)}")
+            value = value[int(key)]
+        else:
+            raise ValueError(f"no {key!r} in {where}, which is {value!r}")
+        reached.append(key)
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ValueError(f"{dotted} is not a number or a text but {type(value).__name__}")
+    if isinstance(value, float) and not form:
+        raise ValueError(f"{dotted} is a fraction and needs a format, for instance |.1f")
+    try:
+        text = format(value, form or "")
+    except ValueError as error:
+        raise ValueError(f"{dotted} is {value!r}, which {form!r} does not fit: {error}") from error
+    return text if isinstance(value, str) else text.replace("-", "−")
+
+
+class MeasuredRole(SphinxRole):
+    """A measured number, read from the file that the measurement wrote."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        """Print the number, or warn and print the target."""
+        folder = Path(self.env.srcdir) / self.config["attnbook_results"]
+        name = self.text.split(":", 1)[0].strip()
+        self.env.note_dependency(str(folder / f"{name}.json"))
+        try:
+            text = look_up(folder, self.text)
+        except ValueError as error:
+            logger.warning("measured: %s: %s", self.text, error, location=self.get_location())
+            return [nodes.literal(self.rawtext, self.text)], []
+        return [nodes.inline(self.rawtext, text, classes=["measured"])], []
+
+
+# ---------------------------------------------------------------------------------------- SVG
+
+_SVG = "{http://www.w3.org/2000/svg}"
+_HREF = "{http://www.w3.org/1999/xlink}href"
+_BLACK = re.compile(r"(?<![\w#])(#000000|#000|black|rgb\(0,\s*0,\s*0\))(?![\w])")
+_DROPPED = {f"{_SVG}metadata", f"{_SVG}title", f"{_SVG}desc", f"{_SVG}style"}
+
+
+def inline_svg(svg: str, alt: str, prefix: str) -> str:
+    """An SVG document as an element of a page.
+
+    Black becomes the page's text colour, text takes the page's font, ids get a prefix, and the
+    drawing's own style element goes, because inside a page it would style the whole page.
+
+    Args:
+        svg: the document, as matplotlib writes it.
+        alt: what is to be seen; empty for decoration.
+        prefix: for ids, different for each drawing of a page.
+
+    Raises:
+        ValueError: not an SVG, or one without a ``viewBox``.
+    """
+    try:
+        root = ElementTree.fromstring(svg)
+    except ElementTree.ParseError as error:
+        raise ValueError(f"not an SVG: {error}") from error
+    if root.tag != f"{_SVG}svg" or not root.get("viewBox"):
+        raise ValueError("not an SVG with a viewBox")
+    # One CSS pixel is 0.75 pt, and matplotlib's drawings are measured in points.
+    width = float(root.attrib["viewBox"].split()[2])
+    pixels = width * 4 / 3 if root.get("width", "pt").endswith("pt") else width
+
+    for parent in list(root.iter()):
+        for child in [c for c in parent if c.tag in _DROPPED]:
+            parent.remove(child)
+    for element in root.iter():
+        element.tag = element.tag.removeprefix(_SVG)
+        for name, value in list(element.attrib.items()):
+            if name == _HREF:
+                del element.attrib[name]
+                name = "href"
+            elif name.startswith("{"):
+                del element.attrib[name]
+                continue
+            element.set(name, _adapted(name, value, prefix))
+    for name in ("width", "height", "version"):
+        root.attrib.pop(name, None)
+    root.set("fill", "currentColor")
+    smallest = round(pixels * _SMALLEST)
+    root.set(
+        "style",
+        f"width:{round(pixels)}px;max-width:100%;min-width:{smallest}px;height:auto;"
+        # What matplotlib's own style element says of all its lines.
+        "stroke-linejoin:round;stroke-linecap:butt",
+    )
+    if alt:
+        root.set("role", "img")
+        root.set("aria-label", alt)
+    else:
+        root.set("aria-hidden", "true")
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _adapted(name: str, value: str, prefix: str) -> str:
+    if name == "id":
+        return prefix + value
+    if name == "href" and value.startswith("#"):
+        return f"#{prefix}{value[1:]}"
+    value = re.sub(r"url\(#", f"url(#{prefix}", value)
+    if name in ("style", "fill", "stroke"):
+        value = _BLACK.sub("currentColor", value)
+    if name == "style":
+        # The size stays, the family is the page's: what matplotlib measured with may be absent.
+        value = re.sub(
+            r"(font:\s*[^;]*?[\d.]+px)\s+[^;]+",
+            r"\1 var(--pst-font-family-base, sans-serif)",
+            value,
+        )
+        value = re.sub(r"font-family:[^;]+", "font-family: inherit", value)
+    return value
+
+
+def _chart_html(svg: str, alt: str, prefix: str) -> str:
+    drawing = inline_svg(svg, alt, prefix)
+    found = re.search(r"min-width:(\d+)px", drawing)
+    assert found is not None
+    scrolls = ""
+    if int(found[1]) > _NARROWEST_PAGE:
+        scrolls = ' tabindex="0" role="group" aria-label="Chart; scrolls sideways where it is wide"'
+    return f'<div class="attn-chart" style="overflow-x:auto"{scrolls}>{drawing}</div>\n'
+
+
+class InlineLabFigures(SphinxPostTransform):
+    """Figures that a lab drew as SVG become part of the page, as charts are."""
+
+    default_priority = 90  # after MyST-NB chose the output to show
+    formats = ("html",)
+
+    def run(self, **_: Any) -> None:
+        """Replace each SVG image that comes from a notebook."""
+        for image in list(self.document.findall(nodes.image)):
+            path = Path(self.env.srcdir) / image["uri"].lstrip("/")
+            if path.suffix == ".svg" and "jupyter_execute" in path.parts and path.is_file():
+                svg = path.read_text(encoding="utf-8")
+                image.replace_self(chart(svg=svg, alt=image.get("alt", "")))
+
+
+# ----------------------------------------------------------------------------------- builders
+
+
+def _visit_trace_html(self: Any, node: trace_figure) -> None:
+    label = f' data-label="{escape(node["alt"])}"' if node["alt"] else ""
+    self.body.append(f'<div class="attn-figure"{label}>{node["data"]}<div class="attn-fallback">\n')
+
+
+def _depart_trace_html(self: Any, _node: trace_figure) -> None:
+    self.body.append("</div></div>\n")
+
+
+def _pass(_self: Any, _node: nodes.Element) -> None:
+    """Nothing around the children."""
+
+
+def _visit_chart_html(self: Any, node: chart) -> None:
+    self.attnbook_charts = getattr(self, "attnbook_charts", 0) + 1
+    try:
+        self.body.append(_chart_html(node["svg"], node["alt"], f"chart{self.attnbook_charts}-"))
+    except ValueError as error:
+        logger.warning("chart: %s", error, location=node)
+    raise nodes.SkipNode
+
+
+def _visit_chart_latex(self: Any, node: chart) -> None:
+    self.body.append(self.encode(f"[{node['alt']}]"))
+    raise nodes.SkipNode
+
+
+def _visit_chart_text(self: Any, node: chart) -> None:
+    self.new_state()
+    self.add_text(f"[{node['alt']}]")
+    self.end_state()
+    raise nodes.SkipNode
+
+
+def _visit_chart_plain(self: Any, node: chart) -> None:
+    self.body.append(f"[{node['alt']}]")
+    raise nodes.SkipNode
+
+
+def _prefer_html(_app: Sphinx, config: Config) -> None:
+    """Without a kernel a widget's stored HTML is what works; MyST-NB would choose the widget."""
+    if "nb_mime_priority_overrides" in config:
+        chosen = list(config["nb_mime_priority_overrides"] or ())
+        ours = [(name, "text/html", 5) for name in ("html", "dirhtml", "singlehtml")]
+        config["nb_mime_priority_overrides"] = [*ours, *chosen]
+
+
+def _write_assets(app: Sphinx) -> None:
+    if app.builder.format == "html":
+        folder = Path(app.outdir) / "_static"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / SCRIPT).write_text(scrubber.script(), encoding="utf-8")
+        (folder / STYLES).write_text(scrubber.styles(), encoding="utf-8")
+
+
+def _add_assets(
+    app: Sphinx,
+    _page: str,
+    _template: str,
+    _context: dict[str, Any],
+    doctree: nodes.document | None,
+) -> None:
+    """The script and its style, on pages that have a figure for them."""
+    if doctree is not None and next(doctree.findall(trace_figure), None) is not None:
+        app.add_js_file(SCRIPT, loading_method="defer")
+        app.add_css_file(STYLES)
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register with Sphinx."""
+    app.add_config_value("attnbook_traces", "book/traces", "env", [str])
+    app.add_config_value("attnbook_figures", "book/figures", "env", [str])
+    app.add_config_value("attnbook_results", "book/results", "env", [str])
+    app.add_node(
+        trace_figure,
+        html=(_visit_trace_html, _depart_trace_html),
+        latex=(_pass, _pass),
+        text=(_pass, _pass),
+        man=(_pass, _pass),
+        texinfo=(_pass, _pass),
+    )
+    app.add_node(
+        chart,
+        html=(_visit_chart_html, _pass),
+        latex=(_visit_chart_latex, _pass),
+        text=(_visit_chart_text, _pass),
+        man=(_visit_chart_plain, _pass),
+        texinfo=(_visit_chart_plain, _pass),
+    )
+    app.add_directive("trace", TraceDirective)
+    app.add_directive("chart", ChartDirective)
+    app.add_role("measured", MeasuredRole())
+    app.add_post_transform(InlineLabFigures)
+    app.connect("config-inited", _prefer_html)
+    app.connect("builder-inited", _write_assets)
+    app.connect("html-page-context", _add_assets)
+    return {"version": __version__, "parallel_read_safe": True, "parallel_write_safe": True}
