@@ -137,13 +137,14 @@ VP[o,p,u]      | V[o,person,p,u]/1 ; PRON[acc,p] V[o,person,p,u]/2 | V/1 PRON V/
 VP[o,p,u]      | V[o,dat,p,u]/1 ; PRON[dat,p] V[o,dat,p,u]/2    | V/1 PRON V/2         | 0.6
 VP[o,p,u]      | V[o,give,p,u]/1 ; PRON[dat,p] OBJ[j] V[o,give,p,u]/2 | V/1 PRON OBJ V/2 | 0.5
 VP[o,p,u]      | V[o,k,p,u]/1 ; HEAVY[k]/1 V[o,k,p,u]/2 HEAVY[k]/2 | V/1 V/2 HEAVY | 2.5
-VP[o,p,u]      | V[o,say,p,u]/1 ; V[o,say,p,u]/2 , dass SUB     | V/1 that<dass SUB    | 1.5
+VP[o,p,u]      | V[o,say,p,u]/1 ; V[o,say,p,u]/2 , dass SUB     | V/1 that<dass SUB    | 3
 VP[o,p,u]      | V[o,try,p,u]/1 ; V[o,try,p,u]/2 , VPA[zu,inf,inf]/2 | V/1 VPA         | 0.7
 VP[o,p,u]      | V[o,go,p,u]/1 ; TO V[o,go,p,u]/2 , um VPA[zu,inf,inf]/2 | V/1 TO VPA  | 1
 VP[o,p,pres]   | VPN[o,p,pres]/1 ; VPN[o,p,pres]/2 und VPN'[o,p,pres]/1 VPN'[o,p,pres]/2 | VPN and<und VPN' | 1.5
 
 VPN[o,p,u]     | VPA[o,p,u]/1 ; VPA[o,p,u]/2                    | VPA                  | 8
 VPN[o,p,u]     | V[o,go,p,u]/1 ; TO V[o,go,p,u]/2               | V/1 TO               | 1.5
+VPN[o,p,u]     | V[o,bring,p,u]/1 ; OBJ[j] V[o,bring,p,u]/2     | V/1 OBJ V/2          | 1
 VPN[o,p,u]     | V[o,become,p,u]/1 ; V[o,become,p,u]/2          | V/1                  | 1
 VPN[o,p,u]     | NOT[o,do,p,u]/1 ; NOT[o,do,p,u]/2              | NOT/1                | 1
 VPN[o,p,u]     | NOT[o,be,p,u]/1 ; NOT[o,be,p,u]/2              | NOT/1                | 1
@@ -342,7 +343,7 @@ food   | essen        isst      gegessen     haben | eat eats eating ate        
 read   | lesen        liest     gelesen      haben | read reads reading read                   | phvmz
 write  | schreiben    schreibt  geschrieben  haben | write writes writing wrote                | phvmz
 drink food shop | kaufen kauft gekauft haben | buy buys buying bought                    | phvmz
-drink food thing | mit+bringen bringt mitgebracht haben | bring/along brings/along bringing/along brought/along | phvmz
+bring  | mit+bringen  bringt    mitgebracht  haben | bring/along brings/along bringing/along brought/along | phvm
 thing person | suchen sucht     gesucht      haben | look_for looks_for looking_for looked_for | phvmz
 thing person | finden findet    gefunden     haben | find finds finding found                  | hvmz
 door   | auf+machen   macht     aufgemacht   haben | open opens opening opened                 | phvmz
@@ -391,14 +392,14 @@ haben durst      | thirsty    | 1s 3s 1p 3p
 
 # kind and English, with the weight | German, in the order masc fem neut plur, for nom, acc, dat
 ARTICLES = """
-def  the   3 | der die das die              | den die das die              | dem der dem den
-def  this  1 | dieser diese dieses -        | diesen diese dieses -        | diesem dieser diesem -
-def  these 1 | - - - diese                  | - - - diese                  | - - - diesen
-ind  a     1 | ein eine ein -               | einen eine ein -             | einem einer einem -
-poss my    1 | mein meine mein meine        | meinen meine mein meine      | meinem meiner meinem meinen
-num  two   1 | - - - zwei                   | - - - zwei                   | - - - zwei
-num  three 1 | - - - drei                   | - - - drei                   | - - - drei
-num  many  1 | - - - viele                  | - - - viele                  | - - - vielen
+def  the   3 | der die das die | den die das die | dem der dem den
+def  this  1 | dieser diese dieses - | diesen diese dieses - | diesem dieser diesem -
+def  these 1 | - - - diese | - - - diese | - - - diesen
+ind  a     1 | ein eine ein - | einen eine ein - | einem einer einem -
+poss my    1 | mein meine mein meine | meinen meine mein meine | meinem meiner meinem meinen
+num  two   1 | - - - zwei | - - - zwei | - - - zwei
+num  three 1 | - - - drei | - - - drei | - - - drei
+num  many  1 | - - - viele | - - - viele | - - - vielen
 """
 
 # The ending that each kind of article asks of an adjective.
