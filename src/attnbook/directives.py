@@ -43,15 +43,15 @@ SCRIPT = "attnbook-scrubber.js"
 STYLES = "attnbook-scrubber.css"
 
 # A chart may shrink to this part of its size before it scrolls; below, its words are too small.
-_SMALLEST = 0.7
+_SMALLEST = 0.62
 _NARROWEST_PAGE = 320  # pixels that a page of 360 has for a figure
 
 
-class trace_figure(nodes.General, nodes.Element):  # noqa: N801 - docutils names nodes so
+class trace_figure(nodes.General, nodes.Element):
     """A scrubber; its child is the table for where nothing moves."""
 
 
-class chart(nodes.General, nodes.Element):  # noqa: N801
+class chart(nodes.General, nodes.Element):
     """An SVG that becomes part of the page."""
 
 
@@ -65,7 +65,7 @@ class _Figure(SphinxDirective):
     has_content = True
 
     def _folder(self, setting: str) -> Path:
-        return Path(self.env.srcdir) / self.config[setting]
+        return Path(self.env.srcdir, self.config[setting])
 
     def _missing(self, what: str, path: Path) -> list[nodes.Node]:
         folder = path.parent

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
@@ -73,7 +75,7 @@ weights = _fading("attnbook-weights", RAMP)
 signed = _fading("attnbook-signed", ("#d8b365", "#8c510a"), ("#5ab4ac", "#01665e"))
 """From negative, brown, over 0, transparent, to positive, teal."""
 
-_STYLE = {
+_STYLE: Any = {
     "figure.facecolor": "none",
     "figure.figsize": (5.2, 3.4),
     "figure.constrained_layout.use": True,
@@ -82,7 +84,7 @@ _STYLE = {
     "axes.facecolor": "none",
     "axes.edgecolor": "black",
     "axes.labelcolor": "black",
-    "axes.prop_cycle": mpl.cycler(color=["black"]),  # a colour is chosen by name or not at all
+    "axes.prop_cycle": cycler(color=["black"]),  # a colour is chosen by name or not at all
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.titlelocation": "left",
@@ -90,7 +92,7 @@ _STYLE = {
     "axes.titleweight": "bold",
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],  # ships with matplotlib: the layout is the same everywhere
-    "font.size": 10.5,
+    "font.size": 11.5,
     "legend.frameon": False,
     "lines.linewidth": 1.8,
     "text.color": "black",

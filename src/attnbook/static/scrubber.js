@@ -408,16 +408,18 @@ function stage(trace, parts, id) {
 /** The translation so far; later words keep their place but are not shown. */
 function writtenWords(trace) {
   const words = trace.target_tokens.map((word) => h("span", { class: "attn-written-word" }, word));
-  const element = h("p", { class: "attn-written" },
-    h("span", { class: "attn-label" }, "Written"), ...words);
+  const box = scroller("Written so far; scrolls", "attn-written-box",
+    h("p", { class: "attn-written" }, h("span", { class: "attn-label" }, "Written"), ...words));
   return {
-    element,
+    element: box.element,
     draw(step) {
       words.forEach((word, t) => {
         word.classList.toggle("attn-current", t === step);
         word.classList.toggle("attn-future", t > step);
       });
+      bringDown(box.element, words[step], words[0]);
     },
+    fit: box.fit,
   };
 }
 
@@ -426,7 +428,7 @@ const caption = (number, ...content) =>
   h("p", { class: "attn-caption" },
     h("span", {}, h("b", { class: "attn-number" }, String(number)), ...content));
 
-/** A box that scrolls sideways; it takes the keyboard only when there is something to scroll. */
+/** A box that scrolls; it takes the keyboard only when there is something to scroll. */
 function scroller(label, className, ...content) {
   const element = h("div", { class: `attn-scroll ${className}` }, ...content);
   const fit = () => {
@@ -438,6 +440,13 @@ function scroller(label, className, ...content) {
     }
   };
   return { element, fit };
+}
+
+/** Scroll a box, and nothing around it, until a part of it is in view below a first part. */
+function bringDown(box, part, first) {
+  const lowest = part.offsetTop + part.offsetHeight - box.clientHeight;
+  const highest = part.offsetTop - first.offsetTop;
+  box.scrollTop = Math.min(Math.max(box.scrollTop, lowest), highest);
 }
 
 const sourceWord = (word) => h("span", { class: "attn-word" }, word);
@@ -620,7 +629,7 @@ function weightMatrix(trace, isGold) {
   return {
     element: h("div", { class: "attn-matrix-block" },
       h("p", { class: "attn-caption" },
-        h("span", {}, "Weights so far: source across, translation down")),
+        h("span", {}, "Weights so far")),
       box.element),
     draw(step) {
       rows.forEach((row, t) => {
@@ -629,12 +638,7 @@ function weightMatrix(trace, isGold) {
       });
       grid.setAttribute("aria-label",
         `Heat map of the weights of steps 1 to ${step + 1}. The tables hold the numbers.`);
-      const row = rows[step];
-      const { element } = box;
-      const below = row.offsetTop + row.offsetHeight - element.clientHeight;
-      if (element.scrollTop < below) element.scrollTop = below;
-      const above = row.offsetTop - rows[0].offsetTop;
-      if (element.scrollTop > above) element.scrollTop = above;
+      bringDown(box.element, rows[step], rows[0]);
     },
     fit() {
       const gutter = heads[0].previousSibling.offsetWidth;
