@@ -1,0 +1,136 @@
+"""Train the translators of the book. Each model is one line of the table below.
+
+    python book/results/train.py                     # all that are not there yet
+    python book/results/train.py multi30k-dot        # this one
+    python book/results/train.py --list
+
+A published model is written to book/checkpoints (16-bit weights, committed), any other to
+runs/models. An interrupted run goes on where its state was last kept. Everything is trained on
+Multi30k, German to English, on one thread of a CPU in float32, or on a GPU where there is one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+
+from attnbook import checkpoints
+from attnbook.corpora import SentencePair, join_captions, multi30k
+from attnbook.seq2seq import Config, Translator
+from attnbook.training import Training, pick_device, train
+from attnbook.vocabulary import Vocabulary
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model of the book: its shape, its data and its seed."""
+
+    config: Config
+    training: Training
+    joined: bool = False
+    published: bool = False
+    min_count: int = 3
+    extra: dict[str, str] = field(default_factory=dict)
+
+
+def _config(decoder: str, **changes: object) -> Config:
+    cell = "gru" if decoder == "cho" else "lstm"  # each as in its paper
+    return Config(decoder=decoder, cell=cell, **{"bidirectional": True, "dropout": 0.3, **changes})
+
+
+PLAIN = Training(epochs=10, learning_rate=3e-3)
+JOINED = Training(epochs=6, learning_rate=3e-3)
+
+MODELS: dict[str, Model] = {
+    "multi30k-dot": Model(_config("luong"), PLAIN, published=True, min_count=2),
+    "multi30k-cho": Model(_config("cho"), PLAIN, published=True, min_count=2),
+    "multi30k-sutskever": Model(_config("sutskever", bidirectional=False), PLAIN, min_count=2),
+    "multi30k-reversed": Model(
+        _config("sutskever", bidirectional=False, reverse_source=True), PLAIN, min_count=2
+    ),
+}
+for _seed in (0, 1, 2):
+    _settings = Training(**{**asdict(JOINED), "seed": _seed})
+    MODELS[f"joined-dot-{_seed}"] = Model(_config("luong"), _settings, joined=True)
+    MODELS[f"joined-cho-{_seed}"] = Model(_config("cho"), _settings, joined=True)
+
+
+def path_of(name: str) -> Path:
+    """Where a model of the table lies once it is trained."""
+    folder = ROOT / "book" / "checkpoints" if MODELS[name].published else ROOT / "runs" / "models"
+    return folder / f"{name}.safetensors"
+
+
+def load(name: str) -> Translator:
+    """A trained model of the table."""
+    if not path_of(name).exists():
+        raise SystemExit(f"{name} is not trained yet: python book/results/train.py {name}")
+    return checkpoints.load(path_of(name))
+
+
+def captions(split: str, *, joined: bool) -> list[SentencePair]:
+    """Multi30k as it is, or joined one to three captions at a time (seed 0)."""
+    pairs = multi30k(split)
+    return join_captions(pairs, most=3, seed=0) if joined else pairs
+
+
+def train_model(name: str) -> None:
+    """Train one model and write it."""
+    model = MODELS[name]
+    pairs = captions("train", joined=model.joined)
+    source = Vocabulary.from_sentences((p.source for p in pairs), min_count=model.min_count)
+    target = Vocabulary.from_sentences((p.target for p in pairs), min_count=model.min_count)
+    torch.manual_seed(model.training.seed)
+    translator = Translator(model.config, source, target, name=name).to(pick_device())
+    print(f"{name}: {translator.count_parameters():,} parameters on {translator.device}")
+    started = time.process_time()
+    history = train(
+        translator,
+        pairs,
+        captions("val", joined=model.joined),
+        model.training,
+        folder=ROOT / "runs" / "states" / name,
+        after_epoch=lambda epoch: print(epoch, flush=True),
+    )
+    card = {
+        "command": f"python book/results/train.py {name}",
+        "data": "Multi30k task 1 (a3d2e0d), de to en, training set"
+        + (", joined one to three captions at a time" if model.joined else ""),
+        "min_count": model.min_count,
+        "training": asdict(model.training),
+        "parameters": translator.count_parameters(),
+        "epochs": [asdict(epoch) for epoch in history.epochs],
+        "best_epoch": history.best.number,
+        "torch": torch.__version__,
+        "device": str(translator.device),
+        "threads": torch.get_num_threads(),
+        "cpu_seconds": round(time.process_time() - started),
+    }
+    checkpoints.save(translator, path_of(name), card=card, half=model.published)
+
+
+def main() -> None:
+    """Train what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help="models; default: all missing")
+    parser.add_argument("--list", action="store_true", help="list the models and stop")
+    arguments = parser.parse_args()
+    if unknown := sorted(set(arguments.names) - set(MODELS)):
+        parser.error(f"no such model: {', '.join(unknown)}; see --list")
+    if arguments.list:
+        for name in MODELS:
+            print(f"{name:24} {'trained' if path_of(name).exists() else 'missing'}")
+        return
+    torch.set_num_threads(1)
+    for name in arguments.names or [name for name in MODELS if not path_of(name).exists()]:
+        train_model(name)
+
+
+if __name__ == "__main__":
+    main()
