@@ -71,7 +71,9 @@ def bleu(
     result = metric.corpus_score(texts, [right], n_bootstrap=max(1, resamples))
     score = float(result.score)
     middle, spread = (result._mean, result._ci) if resamples > 1 else (score, 0.0)
-    return Bleu(score, middle - spread, middle + spread, str(metric.get_signature()))
+    return Bleu(
+        score, max(0.0, middle - spread), min(100.0, middle + spread), str(metric.get_signature())
+    )
 
 
 def teacher_forced_perplexity(translator: Translator, pairs: Sequence[SentencePair]) -> float:
