@@ -530,8 +530,9 @@ def _rule(head: str, german: str, english: str, weight: float, binding: dict[str
     )
 
 
-# A word with the roles it plays, one letter each: F finite, R the rest of the verb, N "nicht",
-# Z "zu". Two words are linked where they share a role.
+# A word with the roles it plays, one letter each: S carries the verb's sense, F is finite, N is
+# "nicht", Z is "zu". Two words are linked where they share a role, so the stem and the prefix of
+# a separable verb are both linked to the English verb, and only the stem to "am" and "is".
 Word = tuple[str, str]
 
 
@@ -605,63 +606,78 @@ def _verb_rules() -> Iterator[Rule]:
     for classes, german, english, tenses in _rows(VERBS):
         verb, third, participle, auxiliary = german.split()
         prefix, _, stem = verb.rpartition("+")
-        base, singular, ing, past = (
-            [[(word, "FR") for word in piece.split("_")] for piece in form.split("/")]
+        forms = [
+            [[(word, "S") for word in piece.split("_")] for piece in form.split("/")]
             for form in english.split()
-        )
-        separated: list[Word] = [(prefix, "FR")] if prefix else []
+        ]
+        separated: list[Word] = [(prefix, "S")] if prefix else []
         for k in classes.split():
             if "z" in tenses:
-                clause = [(prefix + "zu" + stem, "ZR")] if prefix else [("zu", "Z"), (stem, "R")]
-                english_zu = [[("to", "Z"), *base[0]], *base[1:]]
-                yield from _entry(f"[zu,{k},inf,inf]", 1, [], clause, english_zu, None)
+                clause = [(prefix + "zu" + stem, "ZS")] if prefix else [("zu", "Z"), (stem, "S")]
+                yield from _entry(
+                    f"[zu,{k},inf,inf]", 1, [], clause, _before([("to", "Z")], forms[0]), None
+                )
             for p in PERSONS:
-                now: list[Word] = [(_finite(stem, third, p), "FR")]
-                simple = singular if p == "3s" else base
-                do = [("does" if p == "3s" else "do", ""), ("not", "N"), *base[0]], *base[1:]
-                if stem == "möchten":  # "would not like a beer" is not what one says
-                    do = ([do[0][0], ("not", "N"), ("want", "FR")],)
-                if "p" in tenses:
-                    positive = [[(AM[p], "F"), *ing[0]], *ing[1:]]
-                    negative = [[(AM[p], "F"), ("not", "N"), *ing[0]], *ing[1:]]
-                    yield from _entry(f"{k},{p},pres]", 1, now, separated, positive, negative)
-                if "h" in tenses:
-                    yield from _entry(f"{k},{p},habit]", 1, now, separated, simple, None)
-                if "s" in tenses:
-                    yield from _entry(f"{k},{p},state]", 1, now, separated, simple, do)
-                if "g" in tenses:
-                    liked = [[("to", "F"), *base[0]]]
-                    yield from _entry(f"{k},{p},gern]", 1, now, separated, liked, None)
+                now = (_finite(stem, third, p), "FS")
+                for letter, tense in (("p", "pres"), ("h", "habit"), ("s", "state"), ("g", "gern")):
+                    if letter in tenses:
+                        sides = _present(tense, p, forms)
+                        yield from _entry(f"{k},{p},{tense}]", 1, [now], separated, *sides)
                 if "v" in tenses:
-                    have: list[Word] = [(_finite(auxiliary, "", p), "F")]
-                    done: list[Word] = [(participle, "R")]
-                    # "hat" goes with the tensed word: "hat abgeholt" is "picked" + "up".
-                    first, *rest = [(w, "R" if n else "FR") for n, (w, _) in enumerate(past[0])]
-                    positive = [[first, *rest], *[[(w, "R") for w, _ in q] for q in past[1:]]]
-                    bare = [[(w, "R") for w, _ in piece] for piece in base]
-                    negative = [[("did", "F"), ("not", "N"), *bare[0]], *bare[1:]]
-                    yield from _entry(f"{k},{p},past]", 1, have, done, positive, negative)
-                if "m" in tenses:
-                    for modal, *translations in _rows(MODALS):
-                        yield from _modal(
-                            f"{k},{p},modal]", modal, translations, prefix + stem, base
-                        )
+                    have = [(_finite(auxiliary, "", p), "F")]
+                    yield from _entry(f"{k},{p},past]", 1, have, [(participle, "S")], *_past(forms))
+                for modal, *translations in _rows(MODALS) if "m" in tenses else ():
+                    one, many = modal.split()
+                    finite = (one if p in ("1s", "3s") else many, "F")
+                    yield from _entry(
+                        f"{k},{p},modal]",
+                        1 / 6,  # there are six, and together they are as frequent as one verb
+                        [finite],
+                        [(prefix + stem, "S")],
+                        *_modal(translations, p, forms[0]),
+                    )
 
 
-def _modal(
-    key: str, modal: str, translations: Sequence[str], infinitive: str, base: list[list[Word]]
-) -> Iterator[Rule]:
-    """A modal verb with its infinitive: ``kann … trinken``, ``can drink``, ``cannot drink``."""
-    person = key.split(",")[1]
-    one, many = modal.split()
-    roles = {"to": "R", "not": "N", "cannot": "FN", "does": "", "do": ""}
-    bare = [[(word, "R") for word, _ in piece] for piece in base]
-    forms = []
-    for singular, plural in (translations[:2], translations[2:]):
-        words = (singular if person == "3s" else plural).split()
-        forms.append([[*((word, roles.get(word, "F")) for word in words), *bare[0]], *bare[1:]])
-    finite = one if person in ("1s", "3s") else many
-    yield from _entry(key, 1 / 6, [(finite, "F")], [(infinitive, "R")], forms[0], forms[1])
+English = list[list[Word]]  # a verb, and what stands behind its object ("pick … up")
+
+
+def _before(words: list[Word], verb: English) -> English:
+    """Auxiliaries in front of a verb."""
+    return [[*words, *verb[0]], *verb[1:]]
+
+
+def _present(tense: str, person: str, forms: list[English]) -> tuple[English, English | None]:
+    """``is drinking``, ``drinks``, ``knows`` or, after ``likes``, ``to drink``; negated."""
+    base, third, ing, _ = forms
+    if tense == "pres":
+        am = (AM[person], "F")
+        return _before([am], ing), _before([am, ("not", "N")], ing)
+    if tense == "gern":
+        return _before([("to", "F")], base), None
+    positive = third if person == "3s" else base
+    if tense == "habit":
+        return positive, None
+    # "would not like a beer" is not what one says.
+    plain: English = [[("want", "S")]] if base[0][0][0] == "would" else base
+    return positive, _before([("does" if person == "3s" else "do", ""), ("not", "N")], plain)
+
+
+def _past(forms: list[English]) -> tuple[English, English]:
+    """``drank``, ``did not drink``; "hat" goes with the tensed word, "hat abgeholt": picked."""
+    base, _, _, past = forms
+    tensed, *rest = past[0]
+    positive = [[(tensed[0], "FS"), *rest], *past[1:]]
+    return positive, _before([("did", "F"), ("not", "N")], base)
+
+
+def _modal(translations: Sequence[str], person: str, base: English) -> tuple[English, English]:
+    """``can drink``, ``cannot drink``."""
+    roles = {"to": "S", "not": "N", "cannot": "FN", "does": "", "do": ""}
+    positive, negative = (
+        _before([(word, roles.get(word, "F")) for word in cell.split()], base)
+        for cell in translations[0 if person == "3s" else 1 :: 2]
+    )
+    return positive, negative
 
 
 def _entry(
@@ -692,8 +708,8 @@ def _entry(
             continue
         yield _lexical(f"{symbol}[main,{key}", weight, [left, [*nicht, *right]], pieces)
         cluster = [*right, *left]
-        if right and right[0][1] == "FR":  # a prefix rejoins its verb: "an" + "ruft"
-            cluster = [(right[0][0] + left[0][0], "FR")]
+        if right and left[0][1] == "FS":  # a prefix rejoins its verb: "an" + "ruft"
+            cluster = [(right[0][0] + left[0][0], "FS")]
         yield _lexical(f"{symbol}[final,{key}", weight, [[], [*nicht, *cluster]], pieces)
 
 
@@ -701,14 +717,14 @@ def _being_rules() -> Iterator[Rule]:
     """``ist müde``, ``hat hunger``: is tired, is hungry."""
     for german, english, persons in _rows(BEING):
         verb, complement = german.split()
-        state: list[Word] = [(w, "" if w == "a" else "R") for w in english.split()]
+        state: list[Word] = [(w, "" if w == "a" else "S") for w in english.split()]
         for p in persons.split():
             left: list[Word] = [(_finite(verb, "", p), "F")]
             positive = [[(AM[p], "F"), *state]]
             # "hat keinen hunger" is another construction, which this grammar does without.
             negative = [[(AM[p], "F"), ("not", "N"), *state]] if len(state) == 1 else None
             negative = None if verb == "haben" else negative
-            yield from _entry(f"be,{p},state]", 1, left, [(complement, "R")], positive, negative)
+            yield from _entry(f"be,{p},state]", 1, left, [(complement, "S")], positive, negative)
 
 
 # ----------------------------------------------------------------- from rules to sentences
