@@ -14,7 +14,7 @@ PYTEST_ARGS ?=
 PYTEST = $(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile $(PYTEST_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help book site serve test lint types browser notebooks results colab wheel links pins clean
+.PHONY: help book site serve test lint types browser notebooks results colab wheel data links pins clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -67,6 +67,9 @@ wheel: .venv/.installed  ## build the wheel into dist/
 
 colab: wheel  ## run the labs under Colab's versions, from the notebook file and the wheel alone
 	@$(BIN)/python tools/colab.py
+
+data: .venv/.installed  ## download Multi30k, verify it and unpack it (DATA=folder, default data)
+	@$(BIN)/python tools/data.py $(or $(DATA),data)
 
 links: site  ## follow every link that leaves the book (needs a network; not part of make test)
 	@$(BIN)/python tools/links.py

@@ -1,0 +1,32 @@
+// Small repairs of the theme's pages, for keyboards and screen readers. The figures that move bring
+// their own script.
+
+// The triangles that open a chapter's pages in the table of contents have no name of their own.
+function nameToggles() {
+  for (const summary of document.querySelectorAll(".bd-sidebar-primary summary")) {
+    const link = summary.closest("li")?.querySelector("a");
+    if (link) summary.setAttribute("aria-label", `Pages of ${link.textContent.trim()}`);
+  }
+}
+
+// What scrolls sideways can be reached, and so scrolled, from the keyboard.
+function reachScrolling() {
+  const boxes = "mjx-container, .math, pre, .pst-scrollable-table-container, .cell_output .output";
+  for (const box of document.querySelectorAll(`.bd-article :is(${boxes})`)) {
+    const scrolls =
+      box.scrollWidth > box.clientWidth + 1 &&
+      ["auto", "scroll"].includes(getComputedStyle(box).overflowX);
+    if (scrolls) box.tabIndex = 0;
+    else if (box.tabIndex === 0) box.removeAttribute("tabindex");
+  }
+}
+
+async function start() {
+  nameToggles();
+  await window.MathJax?.startup?.promise;
+  reachScrolling();
+  new ResizeObserver(reachScrolling).observe(document.querySelector(".bd-article") ?? document.body);
+}
+
+if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
+else start();

@@ -1,0 +1,140 @@
+"""Runs the labs as Colab does: its versions, the notebook file and the built wheel, no repository.
+
+``make colab`` calls this after it has built the wheel. It makes an environment of what Colab
+preinstalls (tools/colab.txt), installs the wheel and checks that pip moved none of those versions, runs
+each lab in an empty folder, and last runs the labs' setup line itself, with the repository's address
+answered by this checkout.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PINS = ROOT / "tools" / "colab.txt"
+TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
+
+RUN = """
+import sys, nbformat
+from nbclient import NotebookClient
+notebook = nbformat.read(sys.argv[1], as_version=4)
+NotebookClient(notebook, timeout=600, kernel_name="python3").execute()
+nbformat.write(notebook, sys.argv[1])
+"""
+
+
+def environment(folder: Path, python: str) -> Path:
+    """An environment with Colab's versions; gives its interpreter. Made once."""
+    inside = folder / "bin" / "python"
+    if not inside.exists():
+        subprocess.run([python, "-m", "venv", folder], check=True)
+    if sys.platform == "linux":
+        pin = next(x for x in PINS.read_text().split() if x.startswith("torch=="))
+        try:
+            urllib.request.urlopen(f"{TORCH_INDEX}/torch/", timeout=10).close()
+        except OSError:
+            pass  # pip takes torch from where it is set up to look
+        else:
+            pip(inside, "install", "--no-deps", "--index-url", TORCH_INDEX, pin)
+    pip(inside, "install", "-r", str(PINS))
+    return inside
+
+
+def pip(python: Path, *arguments: str) -> str:
+    """Run the environment's pip; gives what it prints."""
+    command = [python, "-m", "pip", "--disable-pip-version-check", "--quiet", *arguments]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def versions(python: Path) -> dict[str, str]:
+    """Installed packages and their versions, without the course's own."""
+    listed = json.loads(pip(python, "list", "--format=json"))
+    return {p["name"]: p["version"] for p in listed if p["name"] != "attnbook"}
+
+
+def unmoved(before: dict[str, str], after: dict[str, str]) -> None:
+    """Fail if a package that was there has another version now."""
+    moved = {n: (v, after.get(n)) for n, v in before.items() if after.get(n) != v}
+    if moved:
+        sys.exit(f"installing attnbook changed what Colab preinstalls: {moved}")
+
+
+def clean() -> dict[str, str]:
+    """The process environment without anything that could point back at the repository."""
+    drop = {"PYTHONPATH", "ATTNBOOK_DATA", "VIRTUAL_ENV", "MAKEFLAGS", "OMP_NUM_THREADS"}
+    return {k: v for k, v in os.environ.items() if k not in drop} | {"JUPYTER_PREFER_ENV_PATH": "1"}
+
+
+def run(python: Path, notebook: dict, name: str, extra: dict[str, str] | None = None) -> None:
+    """Execute a notebook from its file alone in an empty folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"{name}.ipynb")
+        path.write_text(json.dumps(notebook), encoding="utf-8")
+        command = [python, "-W", "ignore", "-c", RUN, path.name]
+        started = time.perf_counter()
+        done = subprocess.run(
+            command, cwd=folder, env=clean() | (extra or {}), capture_output=True, text=True
+        )
+        if done.returncode:
+            sys.exit(f"{name} failed:\n{done.stderr[-4000:]}")
+    print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
+
+
+def main() -> None:
+    """Environment, wheel, labs, setup line; the first failure ends it."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument(
+        "--environment",
+        type=Path,
+        default=Path(os.environ.get("COLAB_ENVIRONMENT", ROOT / "_build" / "colab")),
+        help="folder of the environment, made if missing (_build/colab)",
+    )
+    parser.add_argument("--python", default="python3.13", help="Colab's Python (python3.13)")
+    parser.add_argument("labs", nargs="*", help="stems, for instance 02_recurrent; none: all labs")
+    args = parser.parse_args()
+    if not shutil.which(args.python):
+        sys.exit(
+            f"Colab runs Python 3.13 and there is no {args.python}; install it (uv python install "
+            "3.13, pyenv install 3.13, brew install python@3.13) or name it with --python"
+        )
+    wheels = sorted((ROOT / "dist").glob("attnbook-*.whl"))
+    labs = [p for p in sorted((ROOT / "notebooks").glob("*.ipynb"))]
+    labs = [p for p in labs if not args.labs or p.stem in args.labs]
+    if len(wheels) != 1 or not labs:
+        sys.exit("needs one wheel in dist/ (make wheel) and the executed labs (make notebooks)")
+
+    python = environment(args.environment, args.python)
+    subprocess.run([python, "-m", "pip", "uninstall", "-qy", "attnbook"], check=True)
+    preinstalled = versions(python)
+    pip(python, "install", str(wheels[0]))
+    unmoved(preinstalled, versions(python))
+    for lab in labs:
+        run(python, json.loads(lab.read_text(encoding="utf-8")), lab.stem)
+
+    # The setup line as Colab meets it, in the place of the package that is not there yet.
+    subprocess.run([python, "-m", "pip", "uninstall", "-qy", "attnbook"], check=True)
+    first = json.loads(labs[0].read_text(encoding="utf-8"))
+    setup = next(c for c in first["cells"] if "setup" in c["metadata"].get("tags", []))
+    use = dict(setup, id="use", metadata={}, outputs=[], source=["import attnbook.trace"])
+    address = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
+    answered_here = {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": f"url.file://{ROOT}.insteadOf",
+        "GIT_CONFIG_VALUE_0": address,
+    }
+    run(python, first | {"cells": [setup, use]}, "setup line", answered_here)
+    unmoved(preinstalled, versions(python))
+
+
+if __name__ == "__main__":
+    main()
