@@ -12,7 +12,7 @@ from sphinx.application import Sphinx
 
 
 def repair(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
-    """Entries of a bibliography are list items: docutils' role for them is deprecated in ARIA 1.2."""
+    """Make a bibliography's entries list items; docutils' role for them is deprecated."""
     if "body" in context:
         context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
 

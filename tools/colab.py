@@ -1,9 +1,9 @@
 """Runs the labs as Colab does: its versions, the notebook file and the built wheel, no repository.
 
 ``make colab`` calls this after it has built the wheel. It makes an environment of what Colab
-preinstalls (tools/colab.txt), installs the wheel and checks that pip moved none of those versions, runs
-each lab in an empty folder, and last runs the labs' setup line itself, with the repository's address
-answered by this checkout.
+preinstalls (tools/colab.txt), installs the wheel and checks that pip moved none of those versions,
+runs each lab in an empty folder, and last runs the labs' setup line itself, with the repository's
+address answered by this checkout.
 """
 
 from __future__ import annotations
@@ -108,8 +108,8 @@ def main() -> None:
             "3.13, pyenv install 3.13, brew install python@3.13) or name it with --python"
         )
     wheels = sorted((ROOT / "dist").glob("attnbook-*.whl"))
-    labs = [p for p in sorted((ROOT / "notebooks").glob("*.ipynb"))]
-    labs = [p for p in labs if not args.labs or p.stem in args.labs]
+    every = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    labs = [p for p in every if not args.labs or p.stem in args.labs]
     if len(wheels) != 1 or not labs:
         sys.exit("needs one wheel in dist/ (make wheel) and the executed labs (make notebooks)")
 

@@ -1,7 +1,7 @@
 """Follows every link that leaves the book and names those that lead nowhere.
 
-``make links`` calls this; it needs a network and is not part of ``make test``. Links inside the book
-are tested there, in tests/test_site.py.
+``make links`` calls this; it needs a network and is not part of ``make test``. Links inside the
+book are tested there, in tests/test_site.py.
 """
 
 import re
