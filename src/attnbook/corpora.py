@@ -19,7 +19,15 @@ import pooch
 
 from attnbook.vocabulary import tokenize
 
-__all__ = ["SPLITS", "SentencePair", "join_captions", "multi30k", "read_parallel"]
+__all__ = [
+    "SPLITS",
+    "SentencePair",
+    "join_captions",
+    "multi30k",
+    "read_lines",
+    "read_parallel",
+    "split_lines",
+]
 
 SPLITS = {"train": "train", "val": "val", "test": "test_2016_flickr"}
 
@@ -139,7 +147,8 @@ def multi30k(split: str = "train", *, source: str = "de", target: str = "en") ->
             f"source and target must be two of de, en, fr; got {source!r} and {target!r}"
         )
     sides = [_multi30k_text(f"{SPLITS[split]}.{language}") for language in (source, target)]
-    return _pairs(*map(_lines, sides), names=(source, target))
+    lines = (split_lines(side, split) for side in sides)
+    return _pairs(*lines, names=(source, target))
 
 
 def read_parallel(source: str | Path, target: str | Path) -> list[SentencePair]:
@@ -149,23 +158,36 @@ def read_parallel(source: str | Path, target: str | Path) -> list[SentencePair]:
         ValueError: a file is not UTF-8, a line is empty, or the files differ in length; the
             message names the file and the line.
     """
-    sides = []
-    for path in (Path(source), Path(target)):
-        try:
-            sides.append(_lines(path.read_bytes().decode("utf-8")))
-        except UnicodeDecodeError as error:
-            line = error.object[: error.start].count(b"\n") + 1
-            raise ValueError(
-                f"{path}, line {line}: not UTF-8 ({error.reason}); save the file as UTF-8, for "
-                f"instance with: iconv -f latin1 -t utf-8 {path.name}"
-            ) from error
-    return _pairs(*sides, names=(str(source), str(target)))
+    return _pairs(read_lines(source), read_lines(target), names=(str(source), str(target)))
 
 
-def _lines(text: str) -> list[str]:
-    # Cut at "\n" alone: str.splitlines would also cut at rare Unicode line marks, and two
-    # parallel files would come out of step.
-    return text.removesuffix("\n").split("\n")
+def read_lines(path: str | Path) -> list[str]:
+    """The lines of a UTF-8 text file, without their ends.
+
+    Raises:
+        ValueError: the file is not UTF-8; the message names the line and a remedy.
+    """
+    return split_lines(Path(path).read_bytes(), str(path))
+
+
+def split_lines(content: bytes, name: str) -> list[str]:
+    """The lines of UTF-8 ``content``; ``name`` is what a message calls it.
+
+    A line ends with ``\\n`` or ``\\r\\n`` and with nothing else: ``str.splitlines`` would also cut
+    at rare Unicode line marks, and two parallel files would come out of step. A byte order mark,
+    which some editors put in front, is dropped.
+    """
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise ValueError(
+            f"{name}, line {line}: not UTF-8 ({error.reason}); save it as UTF-8, for instance "
+            "with: iconv -f latin1 -t utf-8"
+        ) from error
+    if not text:
+        return []
+    return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
 
 
 def _pairs(
@@ -176,6 +198,8 @@ def _pairs(
             f"{names[0]} has {len(source)} lines and {names[1]} has {len(target)}; "
             "line i of one must be the translation of line i of the other"
         )
+    if not source:
+        raise ValueError(f"{names[0]} and {names[1]} are empty")
     pairs = []
     for number, lines in enumerate(zip(source, target, strict=True), start=1):
         tokens = [tuple(tokenize(line)) for line in lines]
@@ -186,7 +210,7 @@ def _pairs(
     return pairs
 
 
-def _multi30k_text(name: str) -> str:
+def _multi30k_text(name: str) -> bytes:
     """The text of one file, from the local copy or the cache, checksum verified."""
     packed_sum, text_sum = _CHECKSUMS[name]
     if folder := os.environ.get("ATTNBOOK_DATA"):
@@ -202,7 +226,7 @@ def _multi30k_text(name: str) -> str:
                 f"{path} is not the Multi30k file that the course was measured on (its SHA-256 "
                 f"is not {text_sum}); replace it, or unset ATTNBOOK_DATA to download it"
             )
-        return content.decode("utf-8")
+        return content
     try:
         path = Path(
             pooch.retrieve(
@@ -218,7 +242,7 @@ def _multi30k_text(name: str) -> str:
             f"Multi30k's {name}.gz could not be downloaded ({error}). Try again, or put the "
             "unpacked files into a folder multi30k/ and name its parent in ATTNBOOK_DATA"
         ) from error
-    return gzip.decompress(path.read_bytes()).decode("utf-8")
+    return gzip.decompress(path.read_bytes())
 
 
 def join_captions(

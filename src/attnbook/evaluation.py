@@ -20,7 +20,13 @@ from attnbook.corpora import SentencePair
 from attnbook.seq2seq import Translator
 from attnbook.vocabulary import EOS, PAD, SOS
 
-__all__ = ["Bleu", "bleu", "free_running_perplexity", "teacher_forced_perplexity"]
+__all__ = [
+    "Bleu",
+    "bleu",
+    "exact_match",
+    "free_running_perplexity",
+    "teacher_forced_perplexity",
+]
 
 
 @dataclass(frozen=True)
@@ -61,10 +67,7 @@ def bleu(
     Raises:
         ValueError: no sentence, or unequal numbers of sentences.
     """
-    if len(translations) != len(references):
-        raise ValueError(f"got {len(translations)} translations and {len(references)} references")
-    if not translations:
-        raise ValueError("BLEU needs at least one sentence")
+    _check_numbers(translations, references)
     metric = sacrebleu.BLEU(tokenize="none", force=True)
     texts = [" ".join(words) for words in translations]
     right = [" ".join(words) for words in references]
@@ -74,6 +77,31 @@ def bleu(
     return Bleu(
         score, max(0.0, middle - spread), min(100.0, middle + spread), str(metric.get_signature())
     )
+
+
+def exact_match(
+    translations: Sequence[Sequence[str]], references: Sequence[Sequence[str]]
+) -> float:
+    """The share of sentences, 0 to 1, that are the reference word for word.
+
+    It is a fair measure only where a sentence has one right translation, as in
+    :mod:`attnbook.grammar`.
+
+    Raises:
+        ValueError: no sentence, or unequal numbers of sentences.
+    """
+    _check_numbers(translations, references)
+    same = sum(
+        list(words) == list(right) for words, right in zip(translations, references, strict=True)
+    )
+    return same / len(references)
+
+
+def _check_numbers(translations: Sequence[object], references: Sequence[object]) -> None:
+    if len(translations) != len(references):
+        raise ValueError(f"got {len(translations)} translations and {len(references)} references")
+    if not translations:
+        raise ValueError("a score needs at least one sentence")
 
 
 def teacher_forced_perplexity(translator: Translator, pairs: Sequence[SentencePair]) -> float:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
+import signal
+import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
+from types import FrameType
 from typing import Any
 
 import torch
@@ -23,9 +28,28 @@ __all__ = ["Epoch", "History", "Training", "pick_device", "train"]
 
 
 def pick_device(name: str | None = None) -> torch.device:
-    """The device to run on: the one named, else a CUDA GPU, else Apple's, else the CPU."""
+    """The device to run on: the one named, else a CUDA GPU, else Apple's, else the CPU.
+
+    Raises:
+        ValueError: torch knows no such device, or this machine has none.
+    """
     if name:
-        return torch.device(name)
+        try:
+            device = torch.device(name)
+        except RuntimeError as error:
+            raise ValueError(
+                f"device must be cpu, cuda, cuda:1, mps or the like; got {name!r}"
+            ) from error
+        present = {
+            "cuda": torch.cuda.device_count(),
+            "mps": int(torch.backends.mps.is_available()),
+        }.get(device.type, 1)
+        if (device.index or 0) >= present:
+            raise ValueError(
+                f"device {name} is not there: torch {torch.__version__} sees {present} of its kind "
+                "on this machine; cpu always works"
+            )
+        return device
     if torch.cuda.is_available():
         return torch.device("cuda")
     if torch.backends.mps.is_available():
@@ -67,6 +91,10 @@ class Training:
         """Refuse impossible values, by name."""
         if self.epochs < 1 or self.keep_every < 1:
             raise ValueError("epochs and keep_every must be at least 1")
+        if self.batch_tokens < 1:
+            raise ValueError(f"batch_tokens must be at least 1, got {self.batch_tokens}")
+        if self.patience is not None and self.patience < 1:
+            raise ValueError(f"patience must be at least 1 or None, got {self.patience}")
         if self.learning_rate <= 0 or self.clip <= 0:
             raise ValueError("learning_rate and clip must be above 0")
         if not 0 <= self.warmup < 1 or not 0 <= self.label_smoothing < 1:
@@ -120,12 +148,14 @@ def train(
             yourself with ``torch.manual_seed`` before building the translator.
         folder: keep the state of the run there. A run that was killed and is started again with
             the same folder and settings goes on where the last state was kept, and ends with the
-            same weights as one that was never killed.
+            same weights as one that was never killed. An interrupt (Ctrl-C) waits for the end of
+            the step and keeps the state before it is raised; a second one does not wait.
         progress: show a bar with loss, tokens a second and the time left.
         after_epoch: called with each finished epoch.
 
     Raises:
-        ValueError: no pairs, or a folder with a run of other settings.
+        ValueError: no pairs, or a folder with a run of other settings, of other pairs, or with a
+            state that cannot be read.
         FloatingPointError: the loss is NaN or infinite.
     """
     if not training_pairs or not validation_pairs:
@@ -138,7 +168,8 @@ def train(
         for held_out in [translator.examples(validation_pairs)]
         for numbers in bucketed_batches(held_out, settings.batch_tokens, seed=0)
     ]
-    with tqdm(total=run.total_steps, initial=run.step, unit="step", disable=not progress) as bar:
+    bar = tqdm(total=run.total_steps, initial=run.step, unit="step", disable=not progress)
+    with bar, run.interrupts_wait():
         while run.epoch < settings.epochs and not run.out_of_patience():
             run.one_epoch(bar)
             epoch = run.finish_epoch(validation)
@@ -148,6 +179,7 @@ def train(
             )
             if after_epoch:
                 after_epoch(epoch)
+            run.stop_if_interrupted()
     translator.load_state_dict(run.best_weights)
     translator.eval()
     return run.history
@@ -186,7 +218,36 @@ class _Run:
         self.nats = 0.0
         self.tokens = 0
         self.seconds = 0.0
+        self.interrupted = False
         torch.manual_seed(settings.seed)
+
+    @contextmanager
+    def interrupts_wait(self) -> Iterator[None]:
+        """Let Ctrl-C wait until a step is whole, where there is a folder to keep the state in.
+
+        An exception in the middle of a step would leave weights that are half updated. Python
+        hands signals to the main thread alone; in another one nothing is changed.
+        """
+        if self.path is None or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def note(number: int, frame: FrameType | None) -> None:
+            if self.interrupted:
+                raise KeyboardInterrupt
+            self.interrupted = True
+
+        before = signal.signal(signal.SIGINT, note)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
+
+    def stop_if_interrupted(self) -> None:
+        """Keep the state and stop, if Ctrl-C was pressed since the last step."""
+        if self.interrupted:
+            self.keep()
+            raise KeyboardInterrupt
 
     def one_epoch(self, bar: tqdm[Any]) -> None:
         """Go over the batches of this epoch that are still to be done."""
@@ -206,9 +267,10 @@ class _Run:
                     f"{self.tokens / now:,.0f} tokens/s",
                     refresh=False,
                 )
-            if self.path and self.step % self.settings.keep_every == 0:
+            if self.interrupted or (self.path and self.step % self.settings.keep_every == 0):
                 self.seconds += time.perf_counter() - started
                 started = time.perf_counter()
+                self.stop_if_interrupted()
                 self.keep()
         self.seconds += time.perf_counter() - started
 
@@ -282,8 +344,20 @@ class _Run:
         return {
             "settings": asdict(self.settings),
             "config": self.translator.config.to_dict(),
-            "examples": len(self.examples),
+            "examples": hashlib.sha256(repr(self.examples).encode()).hexdigest(),
         }
+
+    def differences(self, other: dict[str, Any]) -> str:
+        """The names of what differs between this run and another one."""
+        mine = self.identity()
+        if mine["examples"] != other["examples"]:
+            return "sentence pairs or vocabularies"
+        return ", ".join(
+            name
+            for part in ("settings", "config")
+            for name in mine[part]
+            if mine[part][name] != other[part].get(name)
+        )
 
     def keep(self) -> None:
         """Write the state beside the old one, then put it in its place, so that one is whole."""
@@ -313,11 +387,16 @@ class _Run:
         """Take up the state of an earlier run, if there is one."""
         if self.path is None or not self.path.exists():
             return
-        state = torch.load(self.path, map_location=self.device, weights_only=True)
+        try:
+            state = torch.load(self.path, map_location=self.device, weights_only=True)
+        except (RuntimeError, EOFError, UnpicklingError) as error:
+            raise ValueError(
+                f"{self.path} is not the whole state of a run ({error}); delete it to start anew"
+            ) from error
         if state["identity"] != self.identity():
             raise ValueError(
-                f"{self.path} belongs to a run with other settings; give this run another folder, "
-                "or delete that one to start anew"
+                f"{self.path} belongs to a run with other {self.differences(state['identity'])}; "
+                "give this run another folder, or delete that one to start anew"
             )
         self.translator.load_state_dict(state["weights"])
         self.best_weights = state["best_weights"]

@@ -1,0 +1,584 @@
+"""The command line: ``attnbook train``, ``attnbook translate``, ``attnbook evaluate``.
+
+Each command is one function that adds its flags and one that runs. What a user got wrong ends
+in one line on standard error and the exit code 2; results go to standard output, everything else
+to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import os
+import platform
+import re
+import shlex
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import MISSING, asdict, fields
+from pathlib import Path
+from types import UnionType
+from typing import Any, get_args, get_type_hints
+
+import torch
+
+from attnbook import __version__, checkpoints, grammar
+from attnbook.corpora import (
+    SPLITS,
+    SentencePair,
+    join_captions,
+    multi30k,
+    read_lines,
+    read_parallel,
+    split_lines,
+)
+from attnbook.decoding import decode, translate
+from attnbook.encoder import CELLS
+from attnbook.evaluation import (
+    Bleu,
+    bleu,
+    exact_match,
+    free_running_perplexity,
+    teacher_forced_perplexity,
+)
+from attnbook.seq2seq import DECODERS, SCORES, Config, Translator
+from attnbook.training import Epoch, Training, pick_device, train
+from attnbook.vocabulary import Vocabulary, tokenize
+
+__all__ = ["main"]
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows a default where there is one: not for switches, and not where the text says it."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default in (None, False) or "default:" in (action.help or ""):
+            return action.help
+        return super()._get_help_string(action)
+
+
+Parsers = Any  # argparse's own name for what add_subparsers gives is private
+
+# Settings that take one of a few words; the others take a number or are switches.
+CHOICES = {
+    "decoder": DECODERS,
+    "score": tuple(SCORES),
+    "cell": tuple(CELLS),
+    "precision": ("fp32", "bf16", "fp16"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the result is the exit code.
+
+    Args:
+        argv: the words after ``attnbook``; None takes them from the shell.
+    """
+    parser = argparse.ArgumentParser(
+        prog="attnbook",
+        description="Train small translators, translate with them, and measure them.",
+        epilog="`attnbook COMMAND --help` lists a command's flags.",
+    )
+    parser.add_argument("--version", action="version", version=f"attnbook {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_train(commands)
+    _add_translate(commands)
+    _add_evaluate(commands)
+    words = list(sys.argv[1:] if argv is None else argv)
+    args = parser.parse_args(words)
+    args.command_line = shlex.join(["attnbook", *words])
+    try:
+        args.run(args)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, for instance `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return 130
+    except (ValueError, OSError, FloatingPointError) as error:
+        message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        if isinstance(error, OSError) and error.filename is not None:
+            message = f"{error.filename}: {message}"
+        _say(f"error: {message}")
+        return 2
+    return 0
+
+
+# --- train ----------------------------------------------------------------------------------------
+
+
+def _add_train(commands: Parsers) -> None:
+    parser = commands.add_parser(
+        "train",
+        formatter_class=_Help,
+        help="train a translator and write it to a file",
+        description="Train a translator on sentence pairs and write it to one file. "
+        "An interrupted run goes on where it stopped when the same command is given again.",
+        epilog="Examples: `attnbook train --data grammar` (a minute on a laptop); "
+        "`attnbook train --data multi30k --decoder cho --output cho.safetensors`; "
+        "`attnbook train --data train.de train.en --validation val.de val.en`.",
+    )
+    _add_data(parser)
+    data = parser.add_argument_group("vocabulary and validation")
+    data.add_argument(
+        "--validation",
+        nargs=2,
+        metavar=("SRC", "TGT"),
+        help="two text files that decide which epoch was best; needed with two training files",
+    )
+    data.add_argument(
+        "--min-count", type=int, default=1, help="a rarer word is read as <unk>, on both sides"
+    )
+    data.add_argument(
+        "--max-words", type=int, help="keep at most so many words, the most frequent, on each side"
+    )
+    _add_settings(parser.add_argument_group("the model"), Config)
+    _add_settings(parser.add_argument_group("training"), Training)
+    files = parser.add_argument_group("where and how")
+    _add_device(files)
+    files.add_argument(
+        "--output",
+        type=Path,
+        help="file of the finished model (default: DATA-SCORE.safetensors, here)",
+    )
+    files.add_argument("--overwrite", action="store_true", help="replace an existing output file")
+    files.add_argument(
+        "--half", action="store_true", help="store the weights in 16 bits, half the size"
+    )
+    files.add_argument(
+        "--folder",
+        type=Path,
+        help="keep the state of the unfinished run there (default: runs/ and the output's name); "
+        "it is removed when the model is written",
+    )
+    files.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.set_defaults(run=_train)
+
+
+def _train(args: argparse.Namespace) -> None:
+    config, settings = _settings(args, Config), _settings(args, Training)
+    kind = args.data[0] if len(args.data) == 1 else "files"
+    scored = config.score if config.decoder == "luong" else config.decoder
+    output: Path = args.output or Path(f"{kind}-{scored}.safetensors")
+    folder: Path = args.folder or Path("runs") / output.stem
+    # Everything that can go wrong without a model should go wrong before hours of training.
+    if output.exists() and not args.overwrite:
+        raise ValueError(f"{output} exists; give another --output, or --overwrite to replace it")
+    if output.is_dir():
+        raise ValueError(f"{output} is a folder; name a file")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    device = pick_device(args.device)
+    training_pairs = _pairs(args, "train")
+    validation_pairs = read_parallel(*args.validation) if args.validation else _pairs(args, "val")
+    vocabularies = (
+        Vocabulary.from_sentences(side, min_count=args.min_count, max_size=args.max_words)
+        for side in (
+            [pair.source for pair in training_pairs],
+            [pair.target for pair in training_pairs],
+        )
+    )
+    torch.manual_seed(settings.seed)
+    translator = Translator(config, *vocabularies, name=output.stem).to(device)
+    _say(
+        f"{len(training_pairs):,} pairs, {len(validation_pairs):,} for validation; "
+        f"{len(translator.source_vocabulary):,} and {len(translator.target_vocabulary):,} words; "
+        f"{translator.count_parameters():,} parameters; on {device}"
+    )
+    if (folder / "state.pt").exists():
+        _say(f"going on with the run in {folder}")
+
+    def report(epoch: Epoch) -> None:
+        from tqdm.auto import tqdm
+
+        with tqdm.external_write_mode(sys.stderr):
+            _say(
+                f"epoch {epoch.number}: training {epoch.training_loss:.3f}, validation "
+                f"{epoch.validation_loss:.3f} nats/token, {epoch.tokens_per_second:,.0f} tokens/s"
+            )
+
+    started = time.perf_counter()
+    try:
+        history = train(
+            translator,
+            training_pairs,
+            validation_pairs,
+            settings,
+            folder=folder,
+            progress=not args.quiet,
+            after_epoch=report,
+        )
+    except KeyboardInterrupt:
+        _say(f"stopped; the run is kept in {folder}. The same command goes on from there:")
+        _say(f"  {args.command_line}")
+        raise
+    card = {
+        "command": args.command_line,
+        "data": _describe(args, "train"),
+        "training_pairs": len(training_pairs),
+        "validation_pairs": len(validation_pairs),
+        "settings": asdict(settings),
+        "parameters": translator.count_parameters(),
+        "best_epoch": asdict(history.best),
+        "seconds_since_last_start": round(time.perf_counter() - started, 1),
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "attnbook": __version__,
+    }
+    checkpoints.save(translator, output, card=card, half=args.half)
+    (folder / "state.pt").unlink(missing_ok=True)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+    _say(
+        f"best epoch: {history.best.number}, validation {history.best.validation_loss:.3f} "
+        f"nats/token; written to:"
+    )
+    print(output)
+
+
+# --- translate ------------------------------------------------------------------------------------
+
+
+def _add_translate(commands: Parsers) -> None:
+    parser = commands.add_parser(
+        "translate",
+        formatter_class=_Help,
+        help="translate sentences with a trained model",
+        description="Translate plain sentences, one translation a line. They are lower-cased and "
+        "cut into words and punctuation first. Line i of the output belongs to line i of the "
+        "input; an empty line stays empty. Words the model does not know are named on standard "
+        "error.",
+        epilog='Examples: `attnbook translate grammar-dot "ich möchte ein bier"`; '
+        "`attnbook translate my.safetensors --file news.de > news.en`.",
+    )
+    _add_model(parser, many=False)
+    parser.add_argument(
+        "sentences", nargs="*", help="sentences in quotes; without any, standard input is read"
+    )
+    parser.add_argument("--file", type=Path, help="read the sentences from this file (UTF-8)")
+    _add_search(parser, beam_size=1)
+    parser.add_argument(
+        "--trace",
+        type=Path,
+        metavar="FILE.json",
+        help="write down every step of decoding; for one sentence",
+    )
+    _add_device(parser)
+    parser.set_defaults(run=_translate)
+
+
+def _translate(args: argparse.Namespace) -> None:
+    if args.sentences and args.file:
+        raise ValueError("give sentences or --file, not both")
+    translator = checkpoints.load(args.model, device=pick_device(args.device))
+    if not args.sentences and not args.file and sys.stdin.isatty():
+        _say("one sentence a line; end with Ctrl-D")
+        for number, line in enumerate(sys.stdin, start=1):
+            _translate_lines(translator, [line], args, first=number)
+        return
+    lines = list(args.sentences) if args.sentences else _read_sentences(args.file)
+    _translate_lines(translator, lines, args)
+
+
+def _translate_lines(
+    translator: Translator, lines: Sequence[str], args: argparse.Namespace, first: int = 1
+) -> None:
+    sentences = [tokenize(line) for line in lines]
+    for number, sentence in enumerate(sentences, start=first):
+        known = translator.source_vocabulary
+        if unknown := list(dict.fromkeys(word for word in sentence if word not in known)):
+            _say(f"line {number}: read as <unk>: {', '.join(unknown)}")
+    longest = translator.config.longest
+    for number, sentence in enumerate(sentences, start=first):
+        if longest is not None and len(sentence) > longest:
+            _say(f"line {number}: cut to its first {longest} of {len(sentence)} words")
+    if args.trace:
+        if len(sentences) != 1 or not sentences[0]:
+            raise ValueError(f"--trace records one sentence, got {len(sentences)}")
+        trace = decode(
+            translator,
+            sentences[0],
+            beam_size=args.beam_size,
+            length_penalty=args.length_penalty,
+        )
+        trace.save(args.trace)
+        print(trace.text)
+        return
+    given = [sentence for sentence in sentences if sentence]
+    found = iter(
+        translate(translator, given, beam_size=args.beam_size, length_penalty=args.length_penalty)
+    )
+    for sentence in sentences:
+        print(" ".join(next(found)) if sentence else "")
+
+
+# --- evaluate -------------------------------------------------------------------------------------
+
+
+def _add_evaluate(commands: Parsers) -> None:
+    parser = commands.add_parser(
+        "evaluate",
+        formatter_class=_Help,
+        help="BLEU and both perplexities of trained models",
+        description="Measure models on sentence pairs. BLEU is computed on lower-cased tokens "
+        "(sacrebleu, tokenize none) with a 95 %% bootstrap interval. Teacher-forced perplexity "
+        "gives the model the right words before each word, free-running perplexity its own; the "
+        "two cannot be compared with each other, nor can models with other vocabularies.",
+        epilog="Example: `attnbook evaluate grammar-dot grammar-sutskever --data grammar`.",
+    )
+    _add_model(parser, many=True)
+    _add_data(parser)
+    which = parser.add_argument_group("which sentences")
+    which.add_argument(
+        "--split", choices=tuple(SPLITS), default="test", help="of multi30k and the grammar"
+    )
+    which.add_argument("--limit", type=int, help="only the first so many pairs")
+    _add_search(parser, beam_size=5)
+    parser.add_argument(
+        "--resamples", type=int, default=1000, help="bootstrap resamples of the BLEU interval"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    _add_device(parser)
+    parser.set_defaults(run=_evaluate)
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    if args.limit is not None and args.limit < 1:
+        raise ValueError(f"--limit must be at least 1, got {args.limit}")
+    if args.resamples < 2:
+        raise ValueError(f"--resamples must be at least 2, got {args.resamples}")
+    device = pick_device(args.device)
+    translators = [checkpoints.load(model, device=device) for model in args.models]
+    pairs = _pairs(args, args.split)[: args.limit]
+    rows = [_measure(translator, pairs, args) for translator in translators]
+    if args.json:
+        result = {"data": _describe(args, args.split), "pairs": len(pairs), "models": rows}
+        print(json.dumps(result, ensure_ascii=False, indent=2))
+        return
+    beam = f"BLEU, beam {args.beam_size}"
+    header = (
+        "model",
+        "BLEU, greedy",
+        beam,
+        "exact match, greedy",
+        "perplexity, teacher-forced",
+        "perplexity, free-running",
+    )
+    table = [
+        (
+            row["model"],
+            _interval(row["bleu_greedy"]),
+            _interval(row["bleu_beam"]),
+            f"{100 * row['exact_match_greedy']:.1f} %",
+            f"{row['perplexity_teacher_forced']:.2f}",
+            f"{row['perplexity_free_running']:.2f}",
+        )
+        for row in rows
+    ]
+    _print_table(header, table)
+    print(f"\n{len(pairs)} pairs: {_describe(args, args.split)}; intervals: 95 %, bootstrap")
+    print(f"BLEU: {rows[0]['bleu_greedy']['signature']}")
+
+
+def _measure(
+    translator: Translator, pairs: Sequence[SentencePair], args: argparse.Namespace
+) -> dict[str, Any]:
+    """Everything that the table holds of one model."""
+    sources = [pair.source for pair in pairs]
+    references = [pair.target for pair in pairs]
+
+    def translations(beam_size: int) -> list[list[str]]:
+        return translate(
+            translator,
+            sources,
+            beam_size=beam_size,
+            length_penalty=args.length_penalty,
+            progress=not args.quiet,
+        )
+
+    def score(found: list[list[str]]) -> Bleu:
+        return bleu(found, references, resamples=args.resamples)
+
+    greedy = translations(1)
+    return {
+        "model": translator.name,
+        "bleu_greedy": asdict(score(greedy)),
+        "beam_size": args.beam_size,
+        "length_penalty": args.length_penalty,
+        "bleu_beam": asdict(score(translations(args.beam_size))),
+        "exact_match_greedy": exact_match(greedy, references),
+        "perplexity_teacher_forced": teacher_forced_perplexity(translator, pairs),
+        "perplexity_free_running": free_running_perplexity(translator, pairs),
+    }
+
+
+def _interval(score: dict[str, Any]) -> str:
+    return f"{score['score']:.1f} ({score['low']:.1f}–{score['high']:.1f})"
+
+
+def _print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Columns as wide as they need to be: the first to the left, numbers to the right."""
+    rows = list(rows)
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    for row in (header, *rows):
+        first, *rest = (
+            cell.ljust(width) if number == 0 else cell.rjust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        print("  ".join((first, *rest)))
+
+
+# --- what the commands share ----------------------------------------------------------------------
+
+
+def _add_model(parser: argparse.ArgumentParser, *, many: bool) -> None:
+    parser.add_argument(
+        "models" if many else "model",
+        metavar="MODEL",
+        help=f"a file from `attnbook train`, or one of {', '.join(checkpoints.PUBLISHED)}",
+        **({"nargs": "+"} if many else {}),
+    )
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--data",
+        nargs="+",
+        required=True,
+        metavar=("NAME", "TGT"),
+        help="grammar (German to English, made by the package), multi30k (image captions; read "
+        "from ATTNBOOK_DATA or downloaded), or two UTF-8 text files SRC TGT whose lines translate "
+        "each other",
+    )
+    data.add_argument(
+        "--languages",
+        nargs=2,
+        default=("de", "en"),
+        choices=("de", "en", "fr"),
+        metavar=("SRC", "TGT"),
+        help="of multi30k: two of de, en, fr",
+    )
+    data.add_argument(
+        "--grammar-pairs", type=int, default=12_000, help="training pairs of the grammar"
+    )
+    data.add_argument(
+        "--grammar-words",
+        nargs=2,
+        type=int,
+        default=(3, 20),
+        metavar=("LEAST", "MOST"),
+        help="length of the grammar's German sentences",
+    )
+    data.add_argument(
+        "--data-seed", type=int, default=0, help="of the grammar's sentences and of --join"
+    )
+    data.add_argument(
+        "--join", type=int, default=1, metavar="N", help="join 1 to N sentences into longer ones"
+    )
+
+
+def _pairs(args: argparse.Namespace, split: str) -> list[SentencePair]:
+    """The sentence pairs that the flags name."""
+    match args.data:
+        case ["grammar"]:
+            least, most = args.grammar_words
+            corpus = grammar.corpus(
+                args.grammar_pairs, seed=args.data_seed, shortest=least, longest=most
+            )
+            pairs: list[SentencePair] = getattr(corpus, split)
+        case ["multi30k"]:
+            pairs = multi30k(split, *args.languages)
+        case [source, target]:
+            if split == "val":
+                raise ValueError("two training files need two more: --validation SRC TGT")
+            pairs = read_parallel(source, target)
+        case _:
+            raise ValueError(
+                f"--data takes grammar, multi30k, or two files SRC TGT; got {' '.join(args.data)!r}"
+            )
+    return join_captions(pairs, most=args.join, seed=args.data_seed) if args.join != 1 else pairs
+
+
+def _describe(args: argparse.Namespace, split: str) -> str:
+    """The data in words, for a table and for a model's card."""
+    match args.data:
+        case ["grammar"]:
+            least, most = args.grammar_words
+            words = f"grammar, {split}, {least} to {most} German words, seed {args.data_seed}"
+        case ["multi30k"]:
+            words = f"Multi30k {'→'.join(args.languages)}, {SPLITS[split]}"
+        case _:
+            words = " and ".join(Path(name).name for name in args.data)
+    return words + (f", 1 to {args.join} joined (seed {args.data_seed})" if args.join != 1 else "")
+
+
+def _add_search(parser: argparse.ArgumentParser, *, beam_size: int) -> None:
+    parser.add_argument(
+        "--beam-size", type=int, default=beam_size, help="beginnings kept; 1 is greedy search"
+    )
+    parser.add_argument(
+        "--length-penalty",
+        type=float,
+        default=1.0,
+        help="a beam's log-probability is divided by length to this power",
+    )
+
+
+def _add_device(parser: Any) -> None:
+    parser.add_argument(
+        "--device", help="cpu, cuda, cuda:1, mps (default: a GPU if there is one, else the CPU)"
+    )
+
+
+def _add_settings(group: Any, settings: type[Config] | type[Training]) -> None:
+    """A flag for each field of a dataclass; its docstring says what the field means."""
+    hints = get_type_hints(settings)
+    meanings = _meanings(settings)
+    for field in fields(settings):
+        flag, kind = "--" + field.name.replace("_", "-"), hints[field.name]
+        options: dict[str, Any] = {"help": meanings.get(field.name, ""), "default": field.default}
+        assert field.default is not MISSING
+        if kind is bool:
+            options["action"] = argparse.BooleanOptionalAction
+        elif field.name in CHOICES:
+            options["choices"] = CHOICES[field.name]
+        else:
+            options["type"] = get_args(kind)[0] if isinstance(kind, UnionType) else kind
+            options["metavar"] = {int: "N", float: "X"}[options["type"]]
+        group.add_argument(flag, **options)
+
+
+def _meanings(settings: type) -> dict[str, str]:
+    """What the ``Attributes:`` of a docstring say, as plain text on one line each."""
+    found = {}
+    text = (inspect.getdoc(settings) or "").partition("Attributes:\n")[2].partition("\n\n")[0]
+    for name, meaning in re.findall(r"^    (\w+): (.*(?:\n        .*)*)", text, re.MULTILINE):
+        plain = re.sub(r"\s+", " ", meaning.replace("``", "").replace('"', ""))
+        found[name] = plain.rstrip(".").replace("%", "%%")
+    return found
+
+
+def _settings(args: argparse.Namespace, settings: type[Any]) -> Any:
+    return settings(**{field.name: getattr(args, field.name) for field in fields(settings)})
+
+
+def _read_sentences(path: Path | None) -> list[str]:
+    """The lines of a file or of standard input."""
+    if path is not None:
+        return read_lines(path)
+    return split_lines(sys.stdin.buffer.read(), "standard input")
+
+
+def _say(text: str) -> None:
+    """A line for the person at the terminal; standard output is for results."""
+    print(f"attnbook: {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
