@@ -1,0 +1,51 @@
+"""Traces with made-up but consistent numbers, for the tests of what draws and stores traces."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from attnbook.trace import Candidate, DecodingTrace
+
+OTHERS = ("the", "one", "of", "wine")
+
+
+def example(
+    source: str = "ich möchte ein bier <eos>",
+    target: str = "i 'd like a beer , please <eos>",
+    *,
+    width: int = 11,
+    attends: bool = True,
+    masked: tuple[int, ...] = (),
+    links: frozenset[tuple[int, int]] | None = None,
+    model: str = "example-dot",
+    seed: int = 0,
+) -> DecodingTrace:
+    """A trace whose weights are the softmax of its scores and whose contexts are their sums."""
+    random = np.random.default_rng(seed)
+    sources, targets = source.split(), target.split()
+    states = np.tanh(random.normal(size=(len(sources), width)))
+    queries = np.tanh(random.normal(size=(len(targets), width)))
+    scores = 2 * queries @ states.T
+    scores[:, list(masked)] = -np.inf
+    exponentials = np.exp(scores - np.max(scores, axis=1, keepdims=True, initial=-1e9))
+    sums = exponentials.sum(axis=1, keepdims=True)
+    weights = np.divide(exponentials, sums, out=np.zeros_like(scores), where=sums > 0)
+    probabilities = -np.sort(-random.dirichlet([5, 0.7, 0.5, 0.4, 0.3], size=len(targets)), axis=1)
+    return DecodingTrace(
+        model=model,
+        source_tokens=tuple(sources),
+        target_tokens=tuple(targets),
+        log_probs=np.log(probabilities[:, 0]),
+        candidates=tuple(
+            tuple(
+                Candidate(word, float(p)) for word, p in zip((written, *OTHERS), row, strict=True)
+            )
+            for written, row in zip(targets, probabilities, strict=True)
+        ),
+        encoder_states=states,
+        decoder_states=queries,
+        scores=scores if attends else None,
+        weights=weights if attends else None,
+        contexts=weights @ states if attends else None,
+        gold_links=links,
+    )
