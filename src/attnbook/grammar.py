@@ -40,10 +40,11 @@ import itertools
 import random
 import re
 from bisect import bisect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -426,6 +427,8 @@ AM = {"1s": "am", "3s": "is", "1p": "are", "3p": "are"}
 # A symbol on a rule's right-hand side: ("word", position in the rule) or ("part", child, piece).
 Part = tuple[int, int]
 WORD = -1
+# What a phrase has become: the numbers of its German words by piece, and of its English ones.
+Pieces = tuple[list[list[int]], list[list[int]]]
 
 
 @dataclass
@@ -567,7 +570,7 @@ def _lexical(
 def _noun_rules() -> Iterator[Rule]:
     """Nouns, articles and adjectives in every case, gender and number they have."""
 
-    def plain(head: str, german: str, english: str, weight: float = 1) -> Rule:
+    def plain(head: str, german: str, english: str, weight: float = 1.0) -> Rule:
         words = [(word, "F") for word in english.split("_")]
         return _lexical(head, weight, [[(german, "F")]], [words])
 
@@ -615,17 +618,19 @@ def _verb_rules() -> Iterator[Rule]:
             if "z" in tenses:
                 clause = [(prefix + "zu" + stem, "ZS")] if prefix else [("zu", "Z"), (stem, "S")]
                 yield from _entry(
-                    f"[zu,{k},inf,inf]", 1, [], clause, _before([("to", "Z")], forms[0]), None
+                    f"[zu,{k},inf,inf]", 1.0, [], clause, _before([("to", "Z")], forms[0]), None
                 )
             for p in PERSONS:
                 now = (_finite(stem, third, p), "FS")
                 for letter, tense in (("p", "pres"), ("h", "habit"), ("s", "state"), ("g", "gern")):
                     if letter in tenses:
                         sides = _present(tense, p, forms)
-                        yield from _entry(f"{k},{p},{tense}]", 1, [now], separated, *sides)
+                        yield from _entry(f"{k},{p},{tense}]", 1.0, [now], separated, *sides)
                 if "v" in tenses:
                     have = [(_finite(auxiliary, "", p), "F")]
-                    yield from _entry(f"{k},{p},past]", 1, have, [(participle, "S")], *_past(forms))
+                    yield from _entry(
+                        f"{k},{p},past]", 1.0, have, [(participle, "S")], *_past(forms)
+                    )
                 for modal, *translations in _rows(MODALS) if "m" in tenses else ():
                     one, many = modal.split()
                     finite = (one if p in ("1s", "3s") else many, "F")
@@ -724,7 +729,7 @@ def _being_rules() -> Iterator[Rule]:
             # "hat keinen hunger" is another construction, which this grammar does without.
             negative = [[(AM[p], "F"), ("not", "N"), *state]] if len(state) == 1 else None
             negative = None if verb == "haben" else negative
-            yield from _entry(f"be,{p},state]", 1, left, [(complement, "S")], positive, negative)
+            yield from _entry(f"be,{p},state]", 1.0, left, [(complement, "S")], positive, negative)
 
 
 # ----------------------------------------------------------------- from rules to sentences
@@ -819,26 +824,39 @@ class _Grammar:
             self._together[symbols] = self._convolve(symbols).tolist()
         return self._together[symbols]
 
+    def rule_choice(self, symbol: int, words: int) -> tuple[list[float], list[Rule]]:
+        """The rules by which a symbol becomes so many words, with cumulated probabilities."""
+        pairs = [
+            (weight, rule)
+            for rule in self.rules[symbol]
+            if (own := len(rule.german_words)) <= words
+            and (weight := rule.weight * self.together(rule.ids)[words - own])
+        ]
+        choice = self._rule_choices[symbol, words] = _cumulate(pairs)
+        return choice
+
+    def size_choice(self, symbols: tuple[int, ...], words: int) -> tuple[list[float], list[int]]:
+        """How many of the words the first symbol may take, with cumulated probabilities."""
+        first, rest = self.together(symbols[:1]), self.together(symbols[1:])
+        pairs = [
+            (share, size)
+            for size in range(words + 1)
+            if (share := first[size] * rest[words - size])
+        ]
+        choice = self._size_choices[symbols, words] = _cumulate(pairs)
+        return choice
+
     def draw(self, rng: random.Random, words: int) -> SentencePair:
         """One sentence of exactly ``words`` German words, with its translation and links."""
         german_words: list[str] = []
         english_words: list[str] = []
         links: list[tuple[int, int]] = []
         uniform = rng.random
+        rule_choices, size_choices = self._rule_choices, self._size_choices
 
-        def grow(symbol: int, words: int) -> tuple[list[list[int]], list[list[int]]]:
+        def grow(symbol: int, words: int) -> Pieces:
             """Expand a symbol; its pieces on both sides, as numbers of words."""
-            choice = self._rule_choices.get((symbol, words))
-            if choice is None:
-                pairs = [
-                    (weight, rule)
-                    for rule in self.rules[symbol]
-                    if (own := len(rule.german_words)) <= words
-                    and (weight := rule.weight * self.together(rule.ids)[words - own])
-                ]
-                choice = (list(accumulate(w for w, _ in pairs)), [r for _, r in pairs])
-                self._rule_choices[symbol, words] = choice
-            cumulative, rules = choice
+            cumulative, rules = rule_choices.get((symbol, words)) or self.rule_choice(symbol, words)
             rule = rules[bisect(cumulative, uniform() * cumulative[-1], hi=len(rules) - 1)]
             i0, j0 = len(german_words), len(english_words)
             german_words.extend(rule.german_words)
@@ -852,51 +870,36 @@ class _Grammar:
             left = words - len(rule.german_words)
             grown = []
             for k, child in enumerate(rule.ids):
-                size = self._size(rule.ids[k:], left, uniform)
+                size = left
+                if k + 1 < len(rule.ids):
+                    key = (rule.ids[k:], left)
+                    shares, sizes = size_choices.get(key) or self.size_choice(*key)
+                    size = sizes[bisect(shares, uniform() * shares[-1], hi=len(sizes) - 1)]
                 left -= size
                 grown.append(grow(child, size))
-            return (
-                [_join(piece, i0, [child[0] for child in grown]) for piece in rule.german],
-                [_join(piece, j0, [child[1] for child in grown]) for piece in rule.english],
-            )
+            sides: Pieces = ([], [])
+            for side, pieces, base in ((0, rule.german, i0), (1, rule.english, j0)):
+                for piece in pieces:
+                    numbers: list[int] = []
+                    for child, index in piece:
+                        if child == WORD:
+                            numbers.append(base + index)
+                        else:
+                            numbers += grown[child][side][index]
+                    sides[side].append(numbers)
+            return sides
 
         (german,), (english,) = grow(self.start, words)
         source_at = {number: i for i, number in enumerate(german)}
         target_at = {number: j for j, number in enumerate(english)}
-        source = tuple(german_words[number] for number in german)
+        source = tuple([german_words[number] for number in german])
         target = [english_words[number] for number in english]
-        placed = {(source_at[i], target_at[j]) for i, j in links}
-        return _spell(source, target, placed)
-
-    def _size(self, symbols: tuple[int, ...], words: int, uniform: Callable[[], float]) -> int:
-        """Draw how many of ``words`` words the first symbol takes."""
-        if len(symbols) == 1:
-            return words
-        choice = self._size_choices.get((symbols, words))
-        if choice is None:
-            first, rest = self.together(symbols[:1]), self.together(symbols[1:])
-            pairs = [
-                (share, size)
-                for size in range(words + 1)
-                if (share := first[size] * rest[words - size])
-            ]
-            choice = (list(accumulate(share for share, _ in pairs)), [size for _, size in pairs])
-            self._size_choices[symbols, words] = choice
-        cumulative, sizes = choice
-        if len(sizes) == 1:
-            return sizes[0]
-        return sizes[bisect(cumulative, uniform() * cumulative[-1], hi=len(sizes) - 1)]
+        return _spell(source, target, {(source_at[i], target_at[j]) for i, j in links})
 
 
-def _join(piece: tuple[Part, ...], base: int, children: list[list[list[int]]]) -> list[int]:
-    """The numbers of a piece's words: the rule's own and its children's, in order."""
-    numbers: list[int] = []
-    for child, index in piece:
-        if child == WORD:
-            numbers.append(base + index)
-        else:
-            numbers += children[child][index]
-    return numbers
+def _cumulate(pairs: list[tuple[float, Any]]) -> tuple[list[float], list[Any]]:
+    """Weights, summed up as they go, and the things they belong to."""
+    return list(accumulate(weight for weight, _ in pairs)), [thing for _, thing in pairs]
 
 
 def _spell(source: tuple[str, ...], target: list[str], links: set[tuple[int, int]]) -> SentencePair:
