@@ -34,8 +34,11 @@ nbformat.write(notebook, sys.argv[1])
 
 
 def environment(folder: Path, python: str) -> Path:
-    """An environment with Colab's versions; gives its interpreter. Made once."""
+    """An environment with Colab's versions; gives its interpreter. Made once for a set of pins."""
     inside = folder / "bin" / "python"
+    made = folder / "made-from.txt"
+    if made.exists() and made.read_text() == PINS.read_text():
+        return inside
     if not inside.exists():
         subprocess.run([python, "-m", "venv", folder], check=True)
     if sys.platform == "linux":
@@ -45,14 +48,15 @@ def environment(folder: Path, python: str) -> Path:
         except OSError:
             pass  # pip takes torch from where it is set up to look
         else:
-            pip(inside, "install", "--no-deps", "--index-url", TORCH_INDEX, pin)
-    pip(inside, "install", "-r", str(PINS))
+            pip(inside, "install", "--quiet", "--no-deps", "--index-url", TORCH_INDEX, pin)
+    pip(inside, "install", "--quiet", "-r", str(PINS))
+    made.write_text(PINS.read_text())
     return inside
 
 
 def pip(python: Path, *arguments: str) -> str:
     """Run the environment's pip; gives what it prints."""
-    command = [python, "-m", "pip", "--disable-pip-version-check", "--quiet", *arguments]
+    command = [python, "-m", "pip", "--disable-pip-version-check", *arguments]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
@@ -114,15 +118,15 @@ def main() -> None:
         sys.exit("needs one wheel in dist/ (make wheel) and the executed labs (make notebooks)")
 
     python = environment(args.environment, args.python)
-    subprocess.run([python, "-m", "pip", "uninstall", "-qy", "attnbook"], check=True)
+    pip(python, "uninstall", "-qqy", "attnbook")
     preinstalled = versions(python)
-    pip(python, "install", str(wheels[0]))
+    pip(python, "install", "--quiet", str(wheels[0]))
     unmoved(preinstalled, versions(python))
     for lab in labs:
         run(python, json.loads(lab.read_text(encoding="utf-8")), lab.stem)
 
     # The setup line as Colab meets it, in the place of the package that is not there yet.
-    subprocess.run([python, "-m", "pip", "uninstall", "-qy", "attnbook"], check=True)
+    pip(python, "uninstall", "-qqy", "attnbook")
     first = json.loads(labs[0].read_text(encoding="utf-8"))
     setup = next(c for c in first["cells"] if "setup" in c["metadata"].get("tags", []))
     use = dict(setup, id="use", metadata={}, outputs=[], source=["import attnbook.trace"])
