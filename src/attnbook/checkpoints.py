@@ -29,6 +29,7 @@ FORMAT = 1
 PUBLISHED: dict[str, str | None] = {
     "grammar-dot": None,
     "grammar-sutskever": None,
+    "multi30k-dot": "52bf7e09f54242171632caa5d373225a5bbc928b6c4502072ad72681244a2cf4",
 }
 
 
