@@ -1,0 +1,695 @@
+"""Measure chapter 1: n-gram tables, the neural language model, and the vectors it learns.
+
+    python book/results/vectors.py            # about a quarter of an hour of CPU time
+    python book/results/vectors.py --figures  # only redraw the figures from vectors.json
+
+Needs Multi30k (``ATTNBOOK_DATA`` or a download). A run that is stopped goes on where it was:
+finished parts wait in ``vectors.partial.json`` until all are there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch.nn import functional as F
+
+from attnbook import plots
+from attnbook.corpora import multi30k
+from attnbook.language_models import (
+    AddConstant,
+    KneserNey,
+    NeuralLanguageModel,
+    NGramModel,
+    SkipGram,
+    nearest,
+    ngrams,
+    perplexity,
+)
+from attnbook.vocabulary import Vocabulary
+
+HERE = Path(__file__).parent
+RESULT = HERE / "vectors.json"
+PARTIAL = HERE / "vectors.partial.json"
+FIGURES = HERE.parent / "figures"
+
+SEEDS = (0, 1, 2)
+MIN_COUNT = 5
+WINDOW = 4
+ORDERS = range(1, 6)
+WINDOWS = (1, 2, 8)
+SIZES = (1000, 2000, 4000, 8000, 16000, 29000)
+NEURAL = {"embedding_dim": 64, "hidden_dim": 128}
+TRAINING = {"epochs": 3, "batch_size": 256, "learning_rate": 3e-3}
+
+OPENING = "a dog drinks water outside on the grass ."
+
+# The groups of words that are drawn, and that neighbours are scored on.
+GROUPS = {
+    "colours": "red blue green yellow orange pink purple white black brown",
+    "people": "man woman boy girl child person lady guy kid toddler",
+    "animals": "dog cat horse bird cow sheep duck goat elephant monkey",
+    "-ing verbs": "running walking sitting standing jumping riding playing holding eating reading",
+    "numbers": "two three four five six seven eight several",
+    "clothes": "shirt jacket hat dress shorts pants coat sweater helmet jeans",
+}
+DRAWN = ("colours", "people", "animals", "-ing verbs")
+SHOWN = ("red", "man", "dog", "running", "guitar", "beach", "two", "not")
+GERMAN = ("rot", "mann", "hund", "läuft", "frau", "rote")
+
+# Combinations of a colour and a thing that are taken out of training altogether.
+COLOURS = "red blue green yellow orange pink purple white black brown gray"
+THINGS = "shirt jacket hat dress shorts pants car ball coat sweater helmet top uniform"
+HELD_OUT = {
+    (colour, thing)
+    for i, colour in enumerate(COLOURS.split())
+    for j, thing in enumerate(THINGS.split())
+    if (i + 2 * j) % 5 == 0
+}
+
+Sentences = list[tuple[str, ...]]
+
+
+class ModifiedKneserNey(KneserNey):
+    """Three discounts, for counts of 1, 2 and more (Chen and Goodman 1999, section 3)."""
+
+    def _complete(self) -> None:
+        self._triples: list[tuple[float, ...]] = []
+        super()._complete()
+
+    def _estimate_discount(self, table: dict[tuple[int, ...], Counter[int]]) -> float:
+        single = super()._estimate_discount(table)
+        n = Counter(count for seen in table.values() for count in seen.values())
+        triple: tuple[float, ...] = (single, single, single)
+        if all(n[r] for r in (1, 2, 3, 4)):
+            y = n[1] / (n[1] + 2 * n[2])
+            triple = tuple(r - (r + 1) * y * n[r + 1] / n[r] for r in (1, 2, 3))
+        self._triples.append(triple)
+        return single
+
+    def _discounted(self, count: int, length: int) -> float:
+        return min(self._triples[length][min(count, 3) - 1], float(count)) if count else 0.0
+
+
+def corpus(language: str) -> dict[str, Sentences]:
+    """Training, validation and test captions of one language."""
+    other = "de" if language == "en" else "en"
+    return {
+        split: [pair.source for pair in multi30k(split, source=language, target=other)]
+        for split in ("train", "val", "test")
+    }
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    """Mean, lowest and highest of one number per seed."""
+    return {"mean": statistics.fmean(values), "low": min(values), "high": max(values)}
+
+
+# --- counting -------------------------------------------------------------------------------
+
+
+def tables(language: str) -> dict[str, Any]:
+    """How many n-grams there could be, how many were seen, how many of a test set were not."""
+    data = corpus(language)
+    words = Vocabulary.from_sentences(data["train"])
+    result: dict[str, Any] = {
+        "sentences": len(data["train"]),
+        "tokens": sum(len(s) for s in data["train"]),
+        "words": len(words) - 4,
+        "outcomes": len(words) - 2,
+    }
+    # Word types that a test set adds keep names of their own: an n-gram with a word that was
+    # never seen was never seen.
+    everything = Vocabulary.from_sentences([*data["train"], *data["test"]])
+    encoded = {split: [everything.encode(s) for s in data[split]] for split in data}
+    for n in range(1, 7):
+        row: dict[str, Any] = {"possible": float(len(words) - 2) ** n, "by_size": {}}
+        test = [event for ids in encoded["test"] for event in ngrams(ids, n)]
+        seen: Counter[Any] = Counter()
+        start = 0
+        for size in SIZES:
+            for ids in encoded["train"][start:size]:
+                seen.update(ngrams(ids, n))
+            start = size
+            row["by_size"][f"s{size}"] = {
+                "seen": len(seen),
+                "unseen_share": sum(event not in seen for event in test) / len(test),
+            }
+        row |= row["by_size"][f"s{SIZES[-1]}"]
+        row["once_share"] = sum(count == 1 for count in seen.values()) / len(seen)
+        result[f"n{n}"] = row
+    return result
+
+
+def opening() -> dict[str, Any]:
+    """The counts behind the chapter's first sentence."""
+    train = corpus("en")["train"]
+    words = OPENING.split()
+    counts: Counter[Any] = Counter()
+    for sentence in train:
+        for n in (1, 2, 3):
+            counts.update(zip(*(sentence[i:] for i in range(n)), strict=False))
+    trigrams = list(zip(words, words[1:], words[2:], strict=False))
+    return {
+        "dog": counts[("dog",)],
+        "drinks": counts[("drinks",)],
+        "dog_drinks": counts[("dog", "drinks")],
+        "a_dog": counts[("a", "dog")],
+        "trigrams": len(trigrams),
+        "unseen_trigrams": sum(counts[gram] == 0 for gram in trigrams),
+        "in_test": float(tuple(words) in corpus("en")["test"]),
+    }
+
+
+def setting() -> dict[str, Any]:
+    """What all perplexities of the chapter share."""
+    data = corpus("en")
+    words = Vocabulary.from_sentences(data["train"], min_count=MIN_COUNT)
+    return {
+        "vocabulary": len(words) - 4,
+        "outcomes": len(words) - 2,
+        "unk_share": sum(w not in words for s in data["test"] for w in s)
+        / sum(map(len, data["test"])),
+        "test_tokens": sum(len(s) + 1 for s in data["test"]),
+        "train_tokens": sum(len(s) + 1 for s in data["train"]),
+    }
+
+
+def counted(n: int) -> dict[str, Any]:
+    """Perplexity of n-gram models of one order, by smoothing."""
+    data = corpus("en")
+    words = Vocabulary.from_sentences(data["train"], min_count=MIN_COUNT)
+    models: dict[str, NGramModel] = {
+        "add_one": AddConstant(n, words),
+        "add_hundredth": AddConstant(n, words, 0.01),
+        "kneser_ney": KneserNey(n, words),
+        "modified": ModifiedKneserNey(n, words),
+    }
+    result: dict[str, Any] = {}
+    for name, model in models.items():
+        started = time.process_time()
+        model.fit(data["train"])
+        result[name] = {
+            "fit_seconds": time.process_time() - started,
+            "entries": model.entries,
+            "val": perplexity(model, data["val"]),
+            "test": perplexity(model, data["test"]),
+        }
+    return result
+
+
+def unknown() -> dict[str, Any]:
+    """The same model on the same captions, with smaller and smaller vocabularies."""
+    data = corpus("en")
+    result = {}
+    for least in (1, 2, 5, 10, 20, 100):
+        words = Vocabulary.from_sentences(data["train"], min_count=least)
+        tokens = [w for s in data["test"] for w in s]
+        result[f"min{least}"] = {
+            "vocabulary": len(words) - 4,
+            "unk_share": sum(w not in words for w in tokens) / len(tokens),
+            "test": perplexity(KneserNey(3, words).fit(data["train"]), data["test"]),
+        }
+    return result
+
+
+# --- learning -------------------------------------------------------------------------------
+
+
+def train_neural(
+    data: Sentences, words: Vocabulary, seed: int, window: int = WINDOW
+) -> tuple[NeuralLanguageModel, float]:
+    """A neural model, and the seconds of one core that it took."""
+    torch.manual_seed(seed)
+    model = NeuralLanguageModel(words, window=window, **NEURAL)
+    started = time.process_time()
+    model.fit(data, seed=seed, progress=True, **TRAINING)
+    return model, time.process_time() - started
+
+
+def neural(seed: int) -> dict[str, Any]:
+    """The neural model of the chapter: perplexity, where it wins, and its neighbours."""
+    data = corpus("en")
+    words = Vocabulary.from_sentences(data["train"], min_count=MIN_COUNT)
+    model, seconds = train_neural(data["train"], words, seed)
+    result: dict[str, Any] = {
+        "seconds": seconds,
+        "examples_per_second": TRAINING["epochs"]
+        * sum(len(s) + 1 for s in data["train"])
+        / seconds,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "val": perplexity(model, data["val"]),
+        "test": perplexity(model, data["test"]),
+    }
+    counting = KneserNey(4, words).fit(data["train"])
+    ours = np.array(model.log_probabilities(data["test"]))
+    theirs = np.array(counting.log_probabilities(data["test"]))
+    mixed = np.logaddexp(ours, theirs) - math.log(2)
+    result["kneser_ney"] = math.exp(-theirs.mean())
+    result["mixed"] = math.exp(-mixed.mean())
+
+    # How many of the words before were seen together in training, in this order?
+    known = np.array(
+        [
+            max(
+                k for k in range(len(context) + 1) if context[len(context) - k :] in counting.counts
+            )
+            for s in data["test"]
+            for context, _ in ngrams(words.encode(s), 4)
+        ]
+    )
+    started_at_sos = np.array(
+        [len(context) < 3 for s in data["test"] for context, _ in ngrams(words.encode(s), 4)]
+    )
+    known[started_at_sos & (known > 0)] = 9  # near a sentence's beginning: looked at apart
+    result["by_context"] = {
+        f"k{k}": {
+            "share": float((known == k).mean()),
+            "neural": math.exp(-ours[known == k].mean()),
+            "kneser_ney": math.exp(-theirs[known == k].mean()),
+        }
+        for k in (1, 2, 3)
+    }
+    result["opening"] = {
+        "neural": model.probability("drinks", ["a", "dog"]),
+        "kneser_ney": counting.probability("drinks", ["a", "dog"]),
+        "add_one": AddConstant(3, words).fit(data["train"]).probability("drinks", ["a", "dog"]),
+    }
+    result |= looked_at(model.embedding.weight.detach(), words)
+    return result
+
+
+def windows(window: int) -> dict[str, Any]:
+    """The same network with another window."""
+    data = corpus("en")
+    words = Vocabulary.from_sentences(data["train"], min_count=MIN_COUNT)
+    model, seconds = train_neural(data["train"], words, 0, window)
+    return {
+        "seconds": seconds,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "val": perplexity(model, data["val"]),
+        "test": perplexity(model, data["test"]),
+    }
+
+
+def held_out(seed: int) -> dict[str, Any]:
+    """Colours and things that never met in training: what does each model expect?"""
+    train = corpus("en")["train"]
+
+    def meets(sentence: tuple[str, ...]) -> bool:
+        return any(pair in HELD_OUT for pair in pairwise(sentence))
+
+    kept = [s for s in train if not meets(s)]
+    removed = [s for s in train if meets(s)]
+    words = Vocabulary.from_sentences(kept, min_count=MIN_COUNT)
+    model, seconds = train_neural(kept, words, seed)
+    models = {
+        "neural": model,
+        "kneser_ney": KneserNey(4, words).fit(kept),
+        "add_one": AddConstant(3, words).fit(kept),
+    }
+    result: dict[str, Any] = {
+        "combinations": len(HELD_OUT),
+        "removed": len(removed),
+        "seconds": seconds,
+    }
+    places = [
+        (i, j)
+        for i, s in enumerate(removed)
+        for j in range(1, len(s))
+        if (s[j - 1], s[j]) in HELD_OUT
+    ]
+    result["places"] = len(places)
+    for name, candidate in models.items():
+        log_probs = []
+        flat = iter(candidate.log_probabilities(removed))
+        for sentence in removed:
+            log_probs.append([next(flat) for _ in range(len(sentence) + 1)])
+        result[name] = {
+            "thing": math.exp(statistics.fmean(log_probs[i][j] for i, j in places)),
+            "next": math.exp(statistics.fmean(log_probs[i][j + 1] for i, j in places)),
+        }
+    # One of them, word by word: "red shirt", which training no longer has.
+    example = ["a", "man", "in", "a", "red"]
+    assert ("red", "shirt") in HELD_OUT
+    result["example"] = {
+        name: candidate.probability("shirt", example) for name, candidate in models.items()
+    }
+    ids = torch.tensor([words.encode(example)[-WINDOW:]])
+    best = model(ids)[0].exp().topk(4)
+    result["expected"] = [
+        [word, p]
+        for word, p in zip(words.decode(best.indices.tolist()), best.values.tolist(), strict=True)
+    ]
+    frequency = Counter(w for s in train for w in s)
+    result["frequency"] = {w: frequency[w] for w in ("red", "shirt")}
+    result["together"] = sum(pair == ("red", "shirt") for s in train for pair in pairwise(s))
+    return result
+
+
+# --- looking --------------------------------------------------------------------------------
+
+
+def looked_at(embedding: torch.Tensor, words: Vocabulary) -> dict[str, Any]:
+    """Neighbours, how well groups hold together, and two principal components."""
+    group_of = {w: name for name, text in GROUPS.items() for w in text.split() if w in words}
+    chosen = list(group_of)
+    vectors = embedding[words.encode(chosen)]
+    cosines = F.normalize(vectors, dim=1) @ F.normalize(vectors, dim=1).T
+    cosines.fill_diagonal_(-torch.inf)
+    nearest_one = cosines.argmax(dim=1).tolist()
+    right = [group_of[w] == group_of[chosen[j]] for w, j in zip(chosen, nearest_one, strict=True)]
+    chance = statistics.fmean(
+        (list(group_of.values()).count(group_of[w]) - 1) / (len(chosen) - 1) for w in chosen
+    )
+    drawn = [w for w in chosen if group_of[w] in DRAWN]
+    directions = F.normalize(embedding[words.encode(drawn)], dim=1).double()
+    centred = directions - directions.mean(dim=0)
+    _, singular, axes = torch.linalg.svd(centred, full_matrices=False)
+    plane = centred @ axes[:2].T
+    return {
+        "neighbours": {
+            w: [[other, cosine] for other, cosine in nearest(embedding, words, w, 5)]
+            for w in SHOWN
+            if w in words
+        },
+        "group_words": len(chosen),
+        "same_group": statistics.fmean(right),
+        "chance": chance,
+        "explained": float((singular[:2] ** 2).sum() / (singular**2).sum()),
+        "plane": {w: plane[i].tolist() for i, w in enumerate(drawn)},
+    }
+
+
+def skip_gram(seed: int, language: str = "en") -> dict[str, Any]:
+    """Skip-gram with negative sampling on the same captions and vocabulary."""
+    data = corpus(language)
+    words = Vocabulary.from_sentences(data["train"], min_count=MIN_COUNT)
+    torch.manual_seed(seed)
+    model = SkipGram(words, embedding_dim=NEURAL["embedding_dim"])
+    started = time.process_time()
+    losses = model.fit(data["train"], seed=seed, epochs=5, progress=True)
+    result: dict[str, Any] = {"seconds": time.process_time() - started, "loss": losses[-1]}
+    if language == "en":
+        return result | looked_at(model.embedding.weight.detach(), words)
+    return result | {
+        "neighbours": {
+            w: [list(x) for x in nearest(model.embedding.weight, words, w, 4)]
+            for w in GERMAN
+            if w in words
+        }
+    }
+
+
+def untrained() -> dict[str, Any]:
+    """The same look at vectors that nobody has trained."""
+    words = Vocabulary.from_sentences(corpus("en")["train"], min_count=MIN_COUNT)
+    same = []
+    for seed in range(20):
+        torch.manual_seed(seed)
+        same.append(looked_at(torch.randn(len(words), 64), words)["same_group"])
+    return {"same_group": statistics.fmean(same)}
+
+
+def cost() -> dict[str, Any]:
+    """Time of one training example, forward and backward, by the size of the vocabulary."""
+    result: dict[str, Any] = {}
+    batch = 256
+
+    def measure(step: Callable[[], torch.Tensor]) -> float:
+        times = []
+        for _ in range(6):
+            started = time.process_time()
+            step().backward()
+            times.append(time.process_time() - started)
+        return min(times[1:]) / batch * 1e6
+
+    for size in (1000, 3000, 10000, 30000, 100000):
+        words = Vocabulary([f"w{i}" for i in range(size - 4)])
+        generator = torch.Generator().manual_seed(0)
+
+        def draw(*shape: int, high: int = size, generator: Any = generator) -> torch.Tensor:
+            return torch.randint(4, high, shape, generator=generator)
+
+        model = NeuralLanguageModel(words, window=WINDOW, **NEURAL)
+        context, word = draw(batch, WINDOW), draw(batch)
+        skip = SkipGram(words, NEURAL["embedding_dim"])
+        # Only the rows that occur get a gradient; a dense one would be as long as the table.
+        skip.embedding.sparse = skip.neighbour_embedding.sparse = True
+        left, right, noise = draw(batch), draw(batch), draw(batch, 5)
+        result[f"v{size}"] = {
+            "neural": measure(lambda m=model, c=context, w=word: F.nll_loss(m(c), w)),
+            "skip_gram": measure(lambda m=skip, a=left, b=right, n=noise: m(a, b, n).mean()),
+        }
+    return result
+
+
+# --- all together ---------------------------------------------------------------------------
+
+
+def measure() -> dict[str, Any]:
+    """Every part that is not there yet, in order; then the summaries over seeds."""
+    parts: dict[str, Callable[[], dict[str, Any]]] = {
+        "tables.en": lambda: tables("en"),
+        "tables.de": lambda: tables("de"),
+        "opening": opening,
+        "setting": setting,
+        "untrained": untrained,
+        "cost": cost,
+    }
+    for n in ORDERS:
+        parts[f"counted.n{n}"] = lambda n=n: counted(n)
+    for seed in SEEDS:
+        parts[f"neural.seed{seed}"] = lambda seed=seed: neural(seed)
+        parts[f"held_out.seed{seed}"] = lambda seed=seed: held_out(seed)
+        parts[f"skip_gram.seed{seed}"] = lambda seed=seed: skip_gram(seed)
+        if seed == SEEDS[0]:
+            parts["skip_gram_de"] = lambda: skip_gram(SEEDS[0], "de")
+            parts["unknown"] = unknown
+            for window in WINDOWS:
+                parts[f"windows.w{window}"] = lambda window=window: windows(window)
+
+    done = json.loads(PARTIAL.read_text()) if PARTIAL.exists() else {}
+    for name, part in parts.items():
+        if name not in done:
+            print(f"measuring {name}", flush=True)
+            done[name] = part()
+            PARTIAL.write_text(json.dumps(done))
+
+    result: dict[str, Any] = {
+        "command": "python book/results/vectors.py",
+        "seeds": list(SEEDS),
+        "device": "cpu",
+        "threads": 1,
+        "torch": torch.__version__,
+        "min_count": MIN_COUNT,
+        "window": WINDOW,
+        "neural_settings": NEURAL | TRAINING,
+    }
+    for name, value in done.items():
+        group, _, member = name.partition(".")
+        if member:
+            result.setdefault(group, {})[member] = value
+        else:
+            result[group] = value
+    for smoothing in ("kneser_ney", "modified"):
+        # Chosen on the validation captions, reported on the test captions.
+        best = min(ORDERS, key=lambda n: result["counted"][f"n{n}"][smoothing]["val"])
+        result[f"best_{smoothing}"] = {"n": best} | result["counted"][f"n{best}"][smoothing]
+    result["neural"]["summary"] = summary(result["neural"])
+    result["held_out"]["summary"] = summary(result["held_out"])
+    result["skip_gram"]["summary"] = summary(result["skip_gram"])
+    return result
+
+
+def summary(runs: dict[str, Any]) -> dict[str, Any]:
+    """Mean, lowest and highest over the seeds, for every number that all of them have."""
+    rows = [runs[f"seed{seed}"] for seed in SEEDS]
+
+    def merge(values: list[Any]) -> Any:
+        if all(isinstance(value, int | float) for value in values):
+            return spread([float(value) for value in values])
+        if all(isinstance(value, dict) for value in values):
+            shared = [key for key in values[0] if all(key in value for value in values)]
+            merged = {key: merge([value[key] for value in values]) for key in shared}
+            return {key: value for key, value in merged.items() if value is not None}
+        return None
+
+    merged: dict[str, Any] = merge(
+        [{k: v for k, v in row.items() if k not in ("plane", "neighbours")} for row in rows]
+    )
+    return merged
+
+
+def main() -> None:
+    """Measure what is missing, write the numbers, draw the figures."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--figures", action="store_true", help="only redraw the figures")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    if not arguments.figures:
+        RESULT.write_text(json.dumps(measure(), indent=1, ensure_ascii=False) + "\n")
+        PARTIAL.unlink(missing_ok=True)
+    draw(json.loads(RESULT.read_text()))
+
+
+# --- figures --------------------------------------------------------------------------------
+
+CAPTIONS = "captions read"
+PERPLEXITY = "perplexity on test captions\n(fewer is better)"
+
+
+def draw(result: dict[str, Any]) -> None:
+    """All figures of the chapter."""
+    with plots.style():
+        for name, figure in {
+            "unseen": draw_unseen(result["tables"]),
+            "growth": draw_growth(result["tables"]["en"]),
+            "perplexity": draw_perplexity(result),
+            "context": draw_context(result["neural"]["summary"]["by_context"]),
+            "cost": draw_cost(result["cost"]),
+            "words": draw_words(result["neural"]["seed0"]["plane"]),
+        }.items():
+            plots.save(figure, FIGURES / f"vectors-{name}.svg")
+            plt.close(figure)
+
+
+def label(ax: Axes, text: str, x: float, y: float, dx: float = 8, dy: float = 0) -> None:
+    """A line's name, beside its end."""
+    ax.annotate(text, (x, y), xytext=(dx, dy), textcoords="offset points", va="center")
+
+
+def draw_unseen(languages: dict[str, Any]) -> Figure:
+    """Share of test n-grams that training never showed, by n."""
+    figure, ax = plt.subplots()
+    orders = range(1, 7)
+    for language, name, mark in (("de", "German", "s--"), ("en", "English", "o-")):
+        shares = [100 * languages[language][f"n{n}"]["unseen_share"] for n in orders]
+        ax.plot(orders, shares, mark, color="black", markersize=5)
+        label(ax, name, 2, shares[1], *((-52, 6) if language == "de" else (10, -6)))
+    ax.set(ylim=(0, 100), xlabel="n, length of the n-gram in words", ylabel="never seen (%)")
+    ax.set_title("Most 4-grams of a new caption\nwere never seen before")
+    return figure
+
+
+def draw_growth(english: dict[str, Any]) -> Figure:
+    """Distinct n-grams by how much was read."""
+    figure, ax = plt.subplots()
+    for n in range(1, 6):
+        seen = [english[f"n{n}"]["by_size"][f"s{size}"]["seen"] / 1000 for size in SIZES]
+        ax.plot(np.array(SIZES) / 1000, seen, "o-", color="black", markersize=4)
+        label(ax, f"n = {n}", SIZES[-1] / 1000, seen[-1])
+    ax.set(xlabel=f"{CAPTIONS} (thousands)", ylabel="different n-grams (thousands)")
+    ax.set(xlim=(0, 33), ylim=(0, None))
+    ax.set_title("New words become rare,\nnew n-grams never do")
+    return figure
+
+
+def draw_perplexity(result: dict[str, Any]) -> Figure:
+    """Counting and learning, by how many words a model looks at."""
+    figure, ax = plt.subplots(figsize=(5.2, 3.8))
+    orders = ORDERS
+    for name, text, mark in (("add_one", "add one", "s:"), ("kneser_ney", "Kneser–Ney", "o-")):
+        values = [result["counted"][f"n{n}"][name]["test"] for n in orders]
+        ax.plot(orders, values, mark, color="black", markersize=5)
+        label(ax, text, ORDERS[-1], values[-1], -10, -12 if name == "add_one" else 12)
+    runs = {int(w[1:]) + 1: r["test"] for w, r in result["windows"].items()}
+    middle = result["neural"]["summary"]["test"]
+    runs[result["window"] + 1] = middle["mean"]
+    xs = sorted(runs)
+    ax.plot(xs, [runs[x] for x in xs], "D-", color=plots.KEY, markersize=5)
+    label(ax, "neural network", xs[-1], runs[xs[-1]], -62, -14)
+    ax.set_yscale("log")
+    ax.set_yticks([20, 50, 100, 200, 500, 1000], ["20", "50", "100", "200", "500", "1,000"])
+    ax.minorticks_off()
+    ax.set(xlabel="n, the predicted word included", ylabel=PERPLEXITY)
+    ax.set_title("More context helps the network,\nand soon stops helping a table")
+    return figure
+
+
+def draw_context(by_context: dict[str, Any]) -> Figure:
+    """Perplexity by how much of the context was seen in training."""
+    figure, ax = plt.subplots(figsize=(5.2, 3.2))
+    rows = ["k1", "k2", "k3"]
+    for i, row in enumerate(rows):
+        numbers = by_context[row]
+        table, network = numbers["kneser_ney"]["mean"], numbers["neural"]["mean"]
+        ax.plot([table, network], [i, i], color="black", linewidth=0.8)
+        ax.plot(table, i, "o", color="black", markersize=7)
+        ax.plot([numbers["neural"]["low"], numbers["neural"]["high"]], [i, i], "-",
+                color=plots.KEY, linewidth=5, alpha=0.5)  # fmt: skip
+        ax.plot(network, i, "D", color=plots.KEY, markersize=7)
+        if i == 0:
+            label(ax, "Kneser–Ney", table, i, -32, 14)
+            label(ax, "network", network, i, -40, -14)
+    share = [100 * by_context[row]["share"]["mean"] for row in rows]
+    names = ("only the last word", "the last two words", "all three words")
+    ax.set_yticks(
+        range(3), [f"{name}\n({s:.0f} % of places)" for name, s in zip(names, share, strict=True)]
+    )
+    ax.set_ylim(-0.6, 2.5)
+    ax.set_xlabel("perplexity on test captions (fewer is better)")
+    ax.set_xlim(0, None)
+    ax.set_title("The network wins where\nthe context is new")
+    ax.set_ylabel("seen in training, in this order:")
+    return figure
+
+
+def draw_cost(cost_by_size: dict[str, Any]) -> Figure:
+    """Microseconds per training example by the size of the vocabulary."""
+    figure, ax = plt.subplots()
+    sizes = [int(key[1:]) for key in cost_by_size]
+    for name, text, mark, colour in (
+        ("neural", "softmax over all words", "D-", plots.KEY),
+        ("skip_gram", "5 negative samples", "o-", "black"),
+    ):
+        values = [row[name] for row in cost_by_size.values()]
+        ax.plot(sizes, values, mark, color=colour, markersize=5)
+        label(ax, text, sizes[2], values[2], -64 if name == "neural" else -40, 18)
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    ax.set_yticks([1, 10, 100, 1000, 10000], ["1", "10", "100", "1,000", "10,000"])
+    ax.minorticks_off()
+    ax.set(xlabel="words in the vocabulary", ylabel="µs for one example")
+    ax.set_title("What a softmax costs grows with the\nvocabulary; negative samples do not")
+    return figure
+
+
+def draw_words(plane: dict[str, list[float]]) -> Figure:
+    """Word vectors in the plane that keeps most of their spread."""
+    figure, ax = plt.subplots(figsize=(5.2, 4.6))
+    marks = {"colours": "s", "people": "o", "animals": "^", "-ing verbs": "D"}
+    for group, mark in marks.items():
+        points = {w: plane[w] for w in GROUPS[group].split() if w in plane}
+        xs, ys = np.array(list(points.values())).T
+        ax.plot(xs, ys, mark, color="black", markersize=4, fillstyle="none")
+        for word, (x, y) in points.items():
+            label(ax, word, x, y, 5)
+        ax.annotate(
+            group, (xs.mean(), ys.max()), xytext=(0, 14), textcoords="offset points",
+            ha="center", weight="bold",
+        )  # fmt: skip
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.set_xlabel("first principal component")
+    ax.set_ylabel("second principal component")
+    ax.set_title("Words that can stand in the same places\nhave come to lie together")
+    return figure
+
+
+if __name__ == "__main__":
+    main()
