@@ -210,6 +210,7 @@ export function mount(element, options) {
     view?.destroy();
     view = stage(shown(), parts, id);
     drawStep();
+    view.fit();
   }
 
   function drawStep() {
@@ -395,8 +396,9 @@ function stage(trace, parts, id) {
   const fit = () => all.forEach((part) => part.fit?.());
   return {
     draw(step) {
+      // First everything is written, then everything is measured: one layout for each step.
       all.forEach((part) => part.draw(step));
-      fit();
+      all.forEach((part) => part.bringIntoView?.());
     },
     fit,
     destroy() {
@@ -410,15 +412,17 @@ function writtenWords(trace) {
   const words = trace.target_tokens.map((word) => h("span", { class: "attn-written-word" }, word));
   const box = scroller("Written so far; scrolls", "attn-written-box",
     h("p", { class: "attn-written" }, h("span", { class: "attn-label" }, "Written"), ...words));
+  let current = words[0];
   return {
     element: box.element,
     draw(step) {
+      current = words[step];
       words.forEach((word, t) => {
         word.classList.toggle("attn-current", t === step);
         word.classList.toggle("attn-future", t > step);
       });
-      bringDown(box.element, words[step], words[0]);
     },
+    bringIntoView: () => bringDown(box.element, current, words[0]),
     fit: box.fit,
   };
 }
@@ -434,7 +438,7 @@ function scroller(label, className, ...content) {
   const fit = () => {
     const scrolls = element.scrollWidth > element.clientWidth + 1
       || element.scrollHeight > element.clientHeight + 1;
-    for (const [name, value] of [["tabindex", "0"], ["role", "region"], ["aria-label", label]]) {
+    for (const [name, value] of [["tabindex", "0"], ["role", "group"], ["aria-label", label]]) {
       if (scrolls) element.setAttribute(name, value);
       else element.removeAttribute(name);
     }
@@ -489,15 +493,13 @@ function attentionFlow(trace, scale, isGold) {
   const box = scroller("Source words; scrolls sideways", "attn-flow", picture);
 
   function drawRibbons() {
-    const left = picture.getBoundingClientRect().left;
     const target = box.element.scrollLeft + query.firstChild.getBoundingClientRect().width / 2;
-    ribbons.setAttribute("width", picture.scrollWidth);
-    columns.forEach((column) => {
-      const place = column.value.getBoundingClientRect();
-      const x = place.left - left + place.width / 2;
-      const { height } = RIBBON;
-      column.ribbon.setAttribute("d",
-        `M${x} 0C${x} ${height * 0.72} ${target} ${height * 0.3} ${target} ${height}`);
+    const starts = columns.map(({ value }) => value.offsetLeft + value.offsetWidth / 2);
+    const { height } = RIBBON;
+    ribbons.setAttribute("width", picture.offsetWidth);
+    columns.forEach(({ ribbon }, i) => {
+      ribbon.setAttribute("d",
+        `M${starts[i]} 0C${starts[i]} ${height * 0.72} ${target} ${height * 0.3} ${target} ${height}`);
     });
   }
 
@@ -540,8 +542,8 @@ function attentionFlow(trace, scale, isGold) {
       picture.setAttribute("aria-label",
         `Step ${step + 1}, drawn: query, keys, scores, weights and weighted values of `
         + `${words.length} source words. The table below holds the numbers.`);
-      showHeaviest();
     },
+    bringIntoView: showHeaviest,
     fit() {
       box.fit();
       drawRibbons();
@@ -626,6 +628,7 @@ function weightMatrix(trace, isGold) {
       h("span", { class: "attn-gutter" }), ...heads),
     ...rows);
   const box = scroller("Weights so far; scrolls", "attn-matrix-scroll", grid);
+  let current = rows[0];
   return {
     element: h("div", { class: "attn-matrix-block" },
       h("p", { class: "attn-caption" },
@@ -638,8 +641,9 @@ function weightMatrix(trace, isGold) {
       });
       grid.setAttribute("aria-label",
         `Heat map of the weights of steps 1 to ${step + 1}. The tables hold the numbers.`);
-      bringDown(box.element, rows[step], rows[0]);
+      current = rows[step];
     },
+    bringIntoView: () => bringDown(box.element, current, rows[0]),
     fit() {
       const gutter = heads[0].previousSibling.offsetWidth;
       const room = Math.floor((box.element.clientWidth - gutter) / sources.length);
