@@ -87,6 +87,8 @@ class Batch:
 
 def pad(rows: Sequence[Sequence[int]]) -> tuple[Int[Tensor, "batch size"], Int[Tensor, " batch"]]:
     """Rows of ids as one tensor, filled up with ``<pad>`` at the right, and their lengths."""
+    if not rows:
+        raise ValueError("a batch needs at least one sentence")
     if empty := [number for number, row in enumerate(rows) if not row]:
         raise ValueError(f"sentence {empty[0]} is empty; drop it before batching")
     lengths = torch.tensor([len(row) for row in rows])

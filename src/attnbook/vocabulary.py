@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -18,10 +19,13 @@ _TOKEN = re.compile(r"\w+(?:[-'’]\w+)*|[^\w\s]")
 def tokenize(text: str) -> list[str]:
     """Lower-case ``text`` and cut it into words and punctuation marks.
 
+    Unicode has two ways to write an accented letter, whole or as a letter and a mark. Both are
+    read as the whole one (normalisation form C), so that they are the same word.
+
     >>> tokenize("I'd like a beer.")
     ["i'd", 'like', 'a', 'beer', '.']
     """
-    return _TOKEN.findall(text.lower())
+    return _TOKEN.findall(unicodedata.normalize("NFC", text.lower()))
 
 
 class Vocabulary:
@@ -63,6 +67,8 @@ class Vocabulary:
         """
         if min_count < 1:
             raise ValueError(f"min_count must be at least 1, got {min_count}")
+        if max_size is not None and max_size < 0:
+            raise ValueError(f"max_size must be 0 or more, or None; got {max_size}")
         counts: Counter[str] = Counter()
         for sentence in sentences:
             if isinstance(sentence, str):

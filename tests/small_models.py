@@ -1,0 +1,82 @@
+"""Small translators and sentences that several test files share."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch import nn
+
+from attnbook.batches import collate
+from attnbook.corpora import SentencePair
+from attnbook.seq2seq import Config, Translator
+from attnbook.training import Training, train
+from attnbook.vocabulary import Vocabulary
+
+# 11 and 13 words with the four special ones; no dimension of a test has the size of another.
+SOURCE = Vocabulary(["ich", "du", "er", "bier", "brot", "trinkt", "isst"])
+TARGET = Vocabulary(["i", "you", "he", "beer", "bread", "drinks", "eats", "a", "some"])
+
+# Three pairs of different lengths, as ids: sources of 2, 5 and 3 words, targets of 4, 1 and 6.
+EXAMPLES = [
+    ([4, 7], [4, 9, 11, 7]),
+    ([5, 10, 8, 8, 6], [5]),
+    ([6, 9, 7], [6, 9, 11, 12, 7, 8]),
+]
+
+# Every decoder there is, and the encoder's two directions.
+DECODERS = [
+    {"decoder": "sutskever", "cell": "lstm"},
+    {"decoder": "sutskever", "cell": "gru", "bidirectional": True, "layers": 2},
+    {"decoder": "cho", "cell": "gru"},
+    {"decoder": "cho", "cell": "lstm", "bidirectional": True, "layers": 2},
+    {"decoder": "luong", "cell": "lstm"},
+    {"decoder": "luong", "cell": "gru", "bidirectional": True, "layers": 2},
+    {"decoder": "luong", "cell": "rnn", "score": "scaled-dot", "reverse_source": True},
+]
+
+
+def name(settings):
+    """A test's name for one of :data:`DECODERS`."""
+    return "-".join(str(value) for value in settings.values())
+
+
+def small(seed=0, **settings):
+    """An untrained translator in float64 whose weights are large enough to tell words apart."""
+    torch.manual_seed(seed)
+    config = Config(**{"embedding_dim": 5, "hidden_dim": 14, "dropout": 0.0} | settings)
+    translator = Translator(config, SOURCE, TARGET, name="small").double()
+    for parameter in translator.parameters():
+        nn.init.normal_(parameter, std=0.6)
+    return translator.eval()
+
+
+def encode(translator, sources):
+    """Sources as a padded batch through the encoder."""
+    batch = collate([(source, [4]) for source in sources])
+    with torch.no_grad():
+        return translator.encode(batch.source, batch.source_lengths)
+
+
+PAIRS = [
+    SentencePair(tuple(source.split()), tuple(target.split()))
+    for source, target in [
+        ("ich trinkt bier", "i drinks some beer"),
+        ("du trinkt bier", "you drinks some beer"),
+        ("er isst brot", "he eats bread"),
+        ("ich isst brot", "i eats bread"),
+        ("er trinkt", "he drinks"),
+        ("du isst brot bier", "you eats bread beer"),
+    ]
+]
+
+
+@functools.cache
+def fitted(decoder="luong"):
+    """A translator that has learned :data:`PAIRS` by heart."""
+    torch.manual_seed(1)
+    config = Config(decoder=decoder, cell="gru", embedding_dim=17, hidden_dim=34, dropout=0.0)
+    translator = Translator(config, SOURCE, TARGET, name=f"fitted-{decoder}")
+    settings = Training(epochs=60, batch_tokens=60, learning_rate=0.02, label_smoothing=0.0)
+    train(translator, PAIRS, PAIRS, settings, progress=False)
+    return translator
