@@ -1,0 +1,698 @@
+"""The measurements of chapter 3: two networks, two ways of feeding them, two ways of searching.
+
+    python book/results/encoder_decoder.py               # everything; writes JSON and figures
+    python book/results/encoder_decoder.py --available   # only with the models trained so far
+    python book/results/encoder_decoder.py --figures     # only draw again
+
+The models come from book/results/train.py. Finished parts are kept in the user's cache, so that
+an interrupted run goes on where it stopped; --fresh measures all of them again. One thread, CPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import random
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+import train as models
+from _measure import (
+    FIGURES,
+    HERE,
+    Cache,
+    bleu_counts,
+    bleu_of,
+    bleu_with_interval,
+    derangement,
+    interval,
+    record,
+    resample,
+)
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch, Rectangle
+
+from attnbook import grammar, plots
+from attnbook.batches import bucketed_batches, collate, pad
+from attnbook.corpora import SentencePair, multi30k
+from attnbook.decoding import beam_search
+from attnbook.evaluation import bleu, free_running_perplexity, teacher_forced_perplexity
+from attnbook.seq2seq import Config, Translator
+from attnbook.training import Training, train
+from attnbook.vocabulary import EOS, PAD, SOS, SPECIALS, Vocabulary
+
+RESULT = HERE / "encoder_decoder.json"
+MODELS = ("multi30k-sutskever", "multi30k-cho", "multi30k-dot")
+SHORT = {"multi30k-sutskever": "sutskever", "multi30k-cho": "cho", "multi30k-dot": "dot"}
+BEAMS = (1, 2, 5, 10)
+PENALTIES = (0.0, 1.0)
+PARTING = "multi30k-cho"
+SENTENCE = 4  # of the test set, counted from 0: "leute reparieren das dach eines hauses ."
+POSITIONS = 15
+
+
+# --- the data ---------------------------------------------------------------------------------
+
+
+def lengths() -> dict[str, Any]:
+    """How far translation is from giving every word a label."""
+    pairs = multi30k("train")
+    source = [len(pair.source) for pair in pairs]
+    target = [len(pair.target) for pair in pairs]
+    sentences = grammar.corpus(train=0, val=0, test=2000).test
+    diagonal, late, words = 0, 0, 0
+    for pair in sentences:
+        assert pair.links is not None
+        diagonal += pair.links == {(i, i) for i in range(len(pair.source))} and (
+            len(pair.source) == len(pair.target)
+        )
+        last: dict[int, int] = {}
+        for i, j in pair.links:
+            last[j] = max(i, last.get(j, 0))
+        words += len(last)
+        late += sum(i > j for j, i in last.items())
+    return {
+        "pairs": len(pairs),
+        "equal": sum(a == b for a, b in zip(source, target, strict=True)) / len(pairs),
+        "source_mean": statistics.fmean(source),
+        "target_mean": statistics.fmean(target),
+        "source_longest": max(source),
+        "grammar_sentences": len(sentences),
+        "grammar_diagonal": diagonal / len(sentences),
+        "grammar_late": late / words,
+    }
+
+
+def padding() -> dict[str, Any]:
+    """The share of padding in Multi30k's rectangles, batched at random and by length."""
+    pairs = multi30k("train")
+    source = Vocabulary.from_sentences(pair.source for pair in pairs)
+    target = Vocabulary.from_sentences(pair.target for pair in pairs)
+    examples = [(source.encode(pair.source), target.encode(pair.target)) for pair in pairs]
+    buckets = bucketed_batches(examples, 1600, seed=0)
+    size = round(len(examples) / len(buckets))
+    order = derangement(len(examples), seed=0)
+    at_random = [order[start : start + size] for start in range(0, len(order), size)]
+
+    def share(batches: Sequence[Sequence[int]]) -> float:
+        cells = padded = 0
+        for numbers in batches:
+            batch = collate([examples[number] for number in numbers])
+            for side in (batch.source, batch.target_in):
+                cells += side.numel()
+                padded += int((side == PAD).sum())
+        return padded / cells
+
+    return {"size": size, "random": share(at_random), "bucketed": share(buckets)}
+
+
+# --- one model --------------------------------------------------------------------------------
+
+
+def parameters(translator: Translator) -> dict[str, Any]:
+    """How many numbers each part holds."""
+
+    def count(module: torch.nn.Module) -> int:
+        return sum(parameter.numel() for parameter in module.parameters())
+
+    encoder, decoder = translator.encoder, translator.decoder
+    rest = (
+        translator.count_parameters() - count(encoder) - count(decoder.embedding)
+        - count(decoder.recurrent)
+    )  # fmt: skip
+    return {
+        "all": translator.count_parameters(),
+        "encoder": count(encoder),
+        "decoder": translator.count_parameters() - count(encoder),
+        "encoder_embedding": count(encoder.embedding),
+        "encoder_recurrent": count(encoder.recurrent),
+        "decoder_embedding": count(decoder.embedding),
+        "decoder_recurrent": count(decoder.recurrent),
+        "decoder_rest": rest,
+        "source_words": len(translator.source_vocabulary),
+        "target_words": len(translator.target_vocabulary),
+        "hidden": translator.config.hidden_dim,
+        "embedding": translator.config.embedding_dim,
+    }
+
+
+@torch.inference_mode()
+def both_ways(translator: Translator, pairs: Sequence[SentencePair]) -> list[dict[str, Any]]:
+    """Each reference word's log-probability after the right words and after the model's own.
+
+    As in :mod:`attnbook.evaluation`: running freely the model may not stop before the reference
+    does. Beside them, the words that are most probable in either case.
+    """
+    examples = translator.examples(pairs)
+    found: list[dict[str, Any]] = [{} for _ in pairs]
+    for numbers in bucketed_batches(examples, 4000, seed=0):
+        batch = collate([examples[number] for number in numbers])
+        encoded = translator.encode(batch.source, batch.source_lengths)
+        words = batch.target_out.unsqueeze(-1)
+
+        def log_probs(readouts: torch.Tensor) -> torch.Tensor:
+            return torch.log_softmax(translator.decoder.logits(readouts), dim=-1)
+
+        forced = log_probs(translator.decoder(batch.target_in, encoded).readouts)
+        state = translator.decoder.start(encoded)
+        word = torch.full((len(numbers), 1), SOS)
+        free, own = [], []
+        for step in range(words.shape[1]):
+            decoded = translator.decoder(word, encoded, state)
+            state = decoded.state
+            here = log_probs(decoded.readouts[:, -1])
+            free.append(here.gather(1, words[:, step]).squeeze(1))
+            here[:, [PAD, SOS, EOS]] = -torch.inf
+            word = here.argmax(dim=-1, keepdim=True)
+            own.append(word.squeeze(1))
+        right = forced.gather(2, words).squeeze(2)
+        choice = forced.argmax(dim=-1)
+        for row, number in enumerate(numbers):
+            size = int(batch.target_lengths[row])
+            found[number] = {
+                "forced": right[row, :size].tolist(),
+                "forced_choice": choice[row, :size].tolist(),
+                "free": torch.stack(free, dim=1)[row, :size].tolist(),
+                "own": torch.stack(own, dim=1)[row, :size].tolist(),
+                "right": batch.target_out[row, :size].tolist(),
+            }
+    return found
+
+
+def forcing(translator: Translator) -> dict[str, Any]:
+    """Two perplexities, and what they look like by position."""
+    pairs = multi30k("test")
+    rows = both_ways(translator, pairs)
+    result: dict[str, Any] = {}
+    for way, package in (("forced", teacher_forced_perplexity), ("free", free_running_perplexity)):
+        values = [value for row in rows for value in row[way]]
+        result[f"{way}_perplexity"] = math.exp(-statistics.fmean(values))
+        again = package(translator, pairs)
+        if abs(result[f"{way}_perplexity"] / again - 1) > 1e-3:
+            raise AssertionError(f"{way}: {result[f'{way}_perplexity']} here, {again} there")
+    choices = [[c == r for c, r in zip(x["forced_choice"], x["right"], strict=True)] for x in rows]
+    result["forced_accuracy"] = statistics.fmean(hit for row in choices for hit in row)
+    result["by_position"] = {
+        way: [
+            statistics.fmean(
+                100 * (row[key][t] == row["right"][t])
+                for row in rows
+                if len(row["right"]) - 1 > t  # <eos>, which free running may not choose, left out
+            )
+            for t in range(POSITIONS)
+        ]
+        for way, key in (("forced", "forced_choice"), ("free", "own"))
+    }
+    # The wrong way to compute BLEU: every word chosen after the right ones, stopped where the
+    # reference stops.
+    decode = translator.target_vocabulary.decode
+    cheated = [decode(word for word in row["forced_choice"][:-1]) for row in rows]
+    result["cheated_bleu"] = bleu(cheated, [pair.target for pair in pairs]).score
+    return result
+
+
+def conditional(translator: Translator) -> dict[str, Any]:
+    """Teacher-forced perplexity of the right translation, given another sentence's source."""
+    pairs = multi30k("test")
+    strangers = [
+        teacher_forced_perplexity(
+            translator,
+            [
+                SentencePair(pairs[j].source, pair.target)
+                for pair, j in zip(pairs, derangement(len(pairs), seed), strict=True)
+            ],
+        )
+        for seed in (0, 1, 2)
+    ]
+    return {
+        "right": teacher_forced_perplexity(translator, pairs),
+        "wrong": {
+            "mean": statistics.fmean(strangers), "low": min(strangers), "high": max(strangers)
+        },
+    }  # fmt: skip
+
+
+def parting(translator: Translator) -> dict[str, Any]:
+    """One sentence, word by word, after the right words and after the model's own."""
+    pair = multi30k("test")[SENTENCE]
+    row = both_ways(translator, [pair])[0]
+    decode = translator.target_vocabulary.decode
+    own = decode(row["own"])
+    reference = [*pair.target, "<eos>"]
+    return {
+        "source": " ".join(pair.source),
+        "reference": reference,
+        "forced": [math.exp(value) for value in row["forced"]],
+        "forced_choice": decode(row["forced_choice"]),
+        "free": [math.exp(value) for value in row["free"]],
+        "own": own,
+        "forced_perplexity": math.exp(-statistics.fmean(row["forced"])),
+        "free_perplexity": math.exp(-statistics.fmean(row["free"])),
+    }
+
+
+@torch.inference_mode()
+def searched(translator: Translator, beam_size: int) -> dict[str, Any]:
+    """Test translations by beam search: log-probability, words, under both ways of choosing.
+
+    The length penalty only chooses among the finished translations, so one search serves both.
+    """
+    pairs = multi30k("test")
+    examples = [[*ids, EOS] for ids, _ in translator.examples(pairs)]
+    order = sorted(range(len(pairs)), key=lambda number: len(examples[number]))
+    found: dict[str, list[Any]] = {str(penalty): [None] * len(pairs) for penalty in PENALTIES}
+    size = 200 // beam_size
+    for start in range(0, len(order), size):
+        numbers = order[start : start + size]
+        source, sizes = pad([examples[number] for number in numbers])
+        for number, hypotheses in zip(
+            numbers,
+            beam_search(translator, translator.encode(source, sizes), beam_size=beam_size),
+            strict=True,
+        ):
+            for penalty in PENALTIES:
+                best = max(hypotheses, key=lambda hypothesis: hypothesis.score(penalty))
+                ids = best.ids[:-1] if best.finished else best.ids
+                found[str(penalty)][number] = [
+                    best.log_prob,
+                    translator.target_vocabulary.decode(ids),
+                ]
+    return found
+
+
+def searches(rows: dict[int, dict[str, Any]], translator: Translator) -> dict[str, Any]:
+    """BLEU, length and log-probability by beam size, against greedy search sentence by sentence."""
+    pairs = multi30k("test")
+    references = [pair.target for pair in pairs]
+    with torch.inference_mode():
+        forced = both_ways(translator, pairs)
+    # Words outside the vocabulary make a reference's probability that of another sentence.
+    known = [
+        all(word in translator.target_vocabulary for word in reference) for reference in references
+    ]
+    gold = [sum(row["forced"]) for row in forced]
+    draws = resample(len(pairs), 1000)
+    greedy = bleu_counts([words for _, words in rows[1]["1.0"]], references)
+    result: dict[str, Any] = {}
+    for penalty in PENALTIES:
+        for beam_size in BEAMS:
+            here = rows[beam_size][str(penalty)]
+            counts = bleu_counts([words for _, words in here], references)
+            entry: dict[str, Any] = bleu_with_interval(counts)
+            package = bleu([words for _, words in here], references).score
+            if abs(package - entry["score"]) > 1e-6:
+                raise AssertionError(f"BLEU {entry['score']} here, {package} by sacrebleu")
+            gain = bleu_of(draws @ counts) - bleu_of(draws @ greedy)
+            low, high = interval(gain)
+            entry["gain"] = {
+                "score": entry["score"] - float(bleu_of(greedy.sum(axis=0))),
+                "low": low,
+                "high": high,
+            }
+            entry["words"] = statistics.fmean(len(words) for _, words in here)
+            entry["length_ratio"] = float(counts[:, 8].sum() / counts[:, 9].sum())
+            entry["log_prob"] = statistics.fmean(value for value, _ in here)
+            entry["beats_greedy"] = statistics.fmean(
+                value > first + 1e-4
+                for (value, _), (first, _) in zip(here, rows[1]["1.0"], strict=True)
+            )
+            entry["search_errors"] = statistics.fmean(
+                right > value + 1e-4
+                for (value, _), right, all_known in zip(here, gold, known, strict=True)
+                if all_known
+            )
+            result.setdefault(f"penalty{penalty:.0f}", {})[f"beam{beam_size}"] = entry
+    result["signature"] = bleu(references, references).signature
+    result["reference_words"] = statistics.fmean(len(words) for words in references)
+    result["known_references"] = sum(known)
+    return result
+
+
+# --- another task -----------------------------------------------------------------------------
+
+NAMES = ["anna", "ben", "clara", "david", "emma", "felix", "greta", "hugo"]
+NUMBERS = ["two", "three", "four", "five", "six", "seven", "eight", "nine"]
+COLOURS = ["red", "green", "blue", "yellow", "black", "white", "brown"]
+THINGS = ["apples", "balls", "books", "cups", "hats", "keys", "maps", "pens", "shoes", "stones"]
+
+
+def stories(count: int, seed: int) -> list[SentencePair]:
+    """One sentence and a question about it, with the answer, all different.
+
+    "anna gave seven green keys to ben . what did anna give ?", "seven green keys".
+    """
+    chance = random.Random(seed)
+    found: dict[tuple[str, ...], SentencePair] = {}
+    while len(found) < count:
+        giver, taker = chance.sample(NAMES, 2)
+        what = [chance.choice(NUMBERS), chance.choice(COLOURS), chance.choice(THINGS)]
+        question, answer = chance.choice(
+            [
+                ("who gave something to somebody ?", giver),
+                (f"to whom did {giver} give something ?", f"to {taker}"),
+                (f"what did {giver} give to {taker} ?", " ".join(what)),
+                (f"how many {what[2]} did {taker} get ?", what[0]),
+                (f"which colour have the {what[2]} ?", what[1]),
+                ("what happened ?", f"{taker} got {' '.join(what)} from {giver}"),
+            ]
+        )
+        story = (giver, "gave", *what, "to", taker, ".", *question.split())
+        found[story] = SentencePair(story, tuple(answer.split()))
+    return list(found.values())
+
+
+def answering(seed: int) -> dict[str, Any]:
+    """Train on some stories, count right answers to questions about others."""
+    from attnbook.decoding import translate
+
+    pairs = stories(7200, seed)
+    test, val, rest = pairs[:1000], pairs[1000:1200], pairs[1200:]
+    vocabularies = [
+        Vocabulary.from_sentences(getattr(pair, side) for pair in pairs)
+        for side in ("source", "target")
+    ]
+    torch.manual_seed(seed)
+    translator = Translator(
+        Config(decoder="sutskever", embedding_dim=32, hidden_dim=96, dropout=0.0), *vocabularies
+    )
+    settings = Training(
+        epochs=6, batch_tokens=500, learning_rate=5e-3, label_smoothing=0.0, seed=seed
+    )
+    train(translator, rest, val, settings)
+    answers = translate(translator, [pair.source for pair in test])
+    right = [tuple(answer) == pair.target for answer, pair in zip(answers, test, strict=True)]
+    examples = {}
+    for pair, answer in zip(test, answers, strict=True):
+        asked = pair.source[pair.source.index(".") + 1 :]
+        kind = asked[1] if asked[0] == "what" else asked[0]  # who, to, did, how, which, happened
+        examples.setdefault(
+            kind,
+            {
+                "question": " ".join(pair.source),
+                "answer": " ".join(answer),
+                "right": " ".join(pair.target),
+            },
+        )
+    return {"right": statistics.fmean(right), "stories": len(rest), "examples": examples}
+
+
+# --- all together -----------------------------------------------------------------------------
+
+
+def measure(names: Sequence[str], cached: Cache) -> dict[str, Any]:
+    """Every part, in order."""
+    result = record("python book/results/encoder_decoder.py", (0, 1, 2), sentence=SENTENCE)
+    result["test_pairs"] = len(multi30k("test"))
+    result["lengths"] = cached("lengths", lengths)
+    result["padding"] = cached("padding", padding)
+    for name in names:
+        translator, path = models.load(name), [models.path_of(name)]
+        part: dict[str, Any] = {"parameters": parameters(translator)}
+        part["epochs"] = models.MODELS[name].training.epochs if name in models.MODELS else 0
+        part["forcing"] = cached(f"{name}-forcing", lambda t=translator: forcing(t), path)
+        part["conditional"] = cached(f"{name}-source", lambda t=translator: conditional(t), path)
+        rows = {
+            beam: cached(f"{name}-beam{beam}", lambda t=translator, b=beam: searched(t, b), path)
+            for beam in BEAMS
+        }
+        part["search"] = cached(
+            f"{name}-search", lambda t=translator, r=rows: searches(r, t), path, version=2
+        )
+        first = rows[5]["1.0"][0][1], rows[1]["1.0"][0][1]
+        part["first_caption"] = {"beam5": " ".join(first[0]), "greedy": " ".join(first[1])}
+        if name == PARTING:
+            part["parting"] = parting(translator)
+        result[SHORT[name]] = part
+    runs = [
+        cached(f"answering-{seed}", lambda s=seed: answering(s), version=5) for seed in (0, 1, 2)
+    ]
+    shares = [run["right"] for run in runs]
+    result["answering"] = {
+        **{key: runs[0][key] for key in ("stories", "examples")},
+        "right": {"mean": statistics.fmean(shares), "low": min(shares), "high": max(shares)},
+    }
+    return result
+
+
+# --- figures ----------------------------------------------------------------------------------
+
+
+def draw(result: dict[str, Any]) -> None:
+    """All figures of the chapter."""
+    figures = {"network": draw_network, "batch": draw_batch, "tree": draw_tree}
+    with plots.style():
+        drawn = {name: figure() for name, figure in figures.items()}
+        if "cho" in result:
+            drawn["parting"] = draw_parting(result["cho"]["parting"])
+            drawn["positions"] = draw_positions(result["cho"]["forcing"]["by_position"])
+        drawn["beam"] = draw_beam(
+            {name: result[name]["search"] for name in SHORT.values() if name in result}
+        )
+        for name, figure in drawn.items():
+            plots.save(figure, FIGURES / f"encoder-decoder-{name}.svg")
+            plt.close(figure)
+
+
+def _bare(width: float, height: float) -> tuple[Figure, Axes]:
+    figure, ax = plt.subplots(figsize=(width, height))
+    ax.set_axis_off()
+    return figure, ax
+
+
+def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float], **style: Any) -> None:
+    ax.annotate(
+        "",
+        end,
+        start,
+        arrowprops={"arrowstyle": "-|>", "color": "black", "linewidth": 1.2, **style},
+    )
+
+
+def draw_network() -> Figure:
+    """Encoder above, decoder below, and the one arrow between them."""
+    figure, ax = _bare(4.6, 3.6)
+    reads = ["ich", "möchte", "ein", "bier", "<eos>"]
+    given = ["<sos>", "i'd", "like", "a", "beer"]
+    writes = ["i'd", "like", "a", "beer", "<eos>"]
+    half = 0.36
+
+    def cell(x: float, y: float, text: str, colour: str, bold: bool = False) -> None:
+        ax.add_patch(
+            FancyBboxPatch(
+                (x - half, y - 0.27), 2 * half, 0.54, boxstyle="round,pad=0,rounding_size=0.1",
+                facecolor="none", edgecolor=colour, linewidth=3.0 if bold else 1.8,
+            )
+        )  # fmt: skip
+        ax.text(x, y, text, ha="center", va="center", weight="bold" if bold else "normal")
+
+    for i, word in enumerate(reads):
+        cell(
+            i, 3.1, f"$h_{i + 1}$" if i < 4 else "c", plots.KEY if i < 4 else plots.CONTEXT, i == 4
+        )
+        ax.text(i, 2.28, word, ha="center", va="center")
+        _arrow(ax, (i, 2.44), (i, 2.82))
+        if i:
+            _arrow(ax, (i - 1 + half, 3.1), (i - half, 3.1))
+    for i, (before, after) in enumerate(zip(given, writes, strict=True)):
+        cell(i, 0.62, f"$s_{i + 1}$", plots.QUERY)
+        ax.text(i, -0.2, before, ha="center", va="center")
+        ax.text(i, 1.44, after, ha="center", va="center", weight="bold")
+        _arrow(ax, (i, -0.04), (i, 0.34))
+        _arrow(ax, (i, 0.9), (i, 1.28))
+        if i:
+            _arrow(ax, (i - 1 + half, 0.62), (i - half, 0.62))
+    # From the last state, over the right edge and between the rows, to the decoder's first state.
+    ax.plot([4 + half, 4.66, 4.66, -0.66, -0.66], [3.1, 3.1, 1.86, 1.86, 0.62],
+            color=plots.CONTEXT, linewidth=2.4, solid_joinstyle="round")  # fmt: skip
+    _arrow(ax, (-0.66, 0.62), (-half, 0.62), color=plots.CONTEXT, linewidth=2.4)
+    ax.text(-0.36, 3.62, "encoder", ha="left", va="center", style="italic")
+    ax.text(4.36, -0.62, "decoder", ha="right", va="center", style="italic")
+    ax.set(xlim=(-0.75, 4.75), ylim=(-0.8, 3.8))
+    ax.set_title("All that the decoder learns of the\nsource passes through one vector c")
+    return figure
+
+
+def batch_of_three() -> tuple[list[SentencePair], Vocabulary, Vocabulary]:
+    """Three sentences of the literature and their vocabularies."""
+    pairs = [grammar.literature()[number] for number in (2, 0, 3)]
+    return (
+        pairs,
+        Vocabulary.from_sentences(pair.source for pair in pairs),
+        Vocabulary.from_sentences(pair.target for pair in pairs),
+    )
+
+
+def draw_batch() -> Figure:
+    """Three sentence pairs as three rectangles of numbers."""
+    pairs, source, target = batch_of_three()
+    batch = collate([(source.encode(p.source), target.encode(p.target)) for p in pairs])
+    figure, ax = _bare(4.8, 4.9)
+    top = 0.0
+    for name, ids, words in (
+        ("source", batch.source, source),
+        ("target_in: what the decoder reads", batch.target_in, target),
+        ("target_out: what it must write", batch.target_out, target),
+    ):
+        ax.text(0, top - 0.12, name, va="bottom", weight="bold")
+        for row, line in enumerate(ids.tolist()):
+            for column, number in enumerate(line):
+                y = top + row + 0.5
+                word = words.decode([number])[0]
+                grey = {"alpha": 0.45} if number == PAD else {}
+                ax.add_patch(
+                    Rectangle((column, top + row), 1, 1, facecolor="none", edgecolor="black",
+                              linewidth=0.6, linestyle=":" if number == PAD else "-")
+                )  # fmt: skip
+                ax.text(column + 0.5, y - 0.14, str(number), ha="center", va="center", **grey)
+                ax.text(
+                    column + 0.5, y + 0.25, word, ha="center", va="center", fontsize=8.5,
+                    style="italic" if word in SPECIALS else "normal", **grey,
+                )  # fmt: skip
+        top += 4.0
+    ax.set(xlim=(-0.05, 8.05), ylim=(11.1, -0.9))
+    return figure
+
+
+TREE = {
+    (): {"a": 0.5, "the": 0.4, "two": 0.1},
+    ("a",): {"man": 0.4, "dog": 0.35, "cat": 0.25},
+    ("the",): {"man": 0.9, "dog": 0.1},
+}
+
+
+def draw_tree() -> Figure:
+    """Two words, five ends: the best first word does not begin the best pair."""
+    figure, ax = _bare(4.7, 3.7)
+    ends = [
+        (("a", "man"), 3.9), (("a", "dog"), 3.1), (("a", "cat"), 2.3),
+        (("the", "man"), 1.3), (("the", "dog"), 0.5),
+    ]  # fmt: skip
+    roots = {"a": 3.1, "the": 0.9, "two": -0.4}
+    ax.text(0, 1.7, "<sos>", ha="right", va="center")
+    for word, y in roots.items():
+        ax.plot([0.12, 1.35], [1.7, y], color="black", linewidth=3 if word == "a" else 1.4)
+        ax.text(1.45, y, f"{word}  {TREE[()][word]:.2f}", va="center")
+    ax.text(2.8, roots["two"], "whatever follows: at most 0.100", va="center", fontsize=9.5)
+    for (first, second), y in ends:
+        p = TREE[(first,)][second]
+        product = TREE[()][first] * p
+        best = (first, second) == ("the", "man")
+        style: dict[str, Any] = {"color": "black", "linewidth": 1.4}
+        if (first, second) == ("a", "man"):
+            style["linewidth"] = 3.0
+        if best:
+            style |= {"color": plots.QUERY, "linewidth": 3.0, "linestyle": (0, (3, 1))}
+        ax.plot([2.9, 3.95], [roots[first], y], **style)
+        ax.text(4.05, y, second, va="center")
+        ax.text(5.85, y, f"{p:.2f}", va="center", ha="right")
+        ax.text(
+            7.3, y, f"{product:.3f}", va="center", ha="right", weight="bold" if best else "normal"
+        )
+    ax.text(7.3, 4.6, "product", ha="right", va="center", style="italic")
+    ax.text(
+        1.45, -1.15, "thick: greedy search    dashed: the better pair", va="center", fontsize=9.5
+    )
+    ax.set(xlim=(-0.85, 7.4), ylim=(-1.4, 4.8))
+    ax.set_title("Greedy search takes the best word\nand misses the best pair")
+    return figure
+
+
+def draw_parting(row: dict[str, Any]) -> Figure:
+    """One caption: the right word's probability after right words and after own words."""
+    size = len(row["reference"])
+    figure, ax = plt.subplots(figsize=(4.8, 0.42 * size + 1.3))
+    y = np.arange(size)
+    for t in range(size):
+        ax.plot([row["free"][t], row["forced"][t]], [t, t], color="black", linewidth=0.7)
+    ax.plot(row["forced"], y, "o", color="black", markersize=7)
+    ax.plot(row["free"], y, "o", color="black", markersize=7, fillstyle="none", markeredgewidth=1.6)
+    ax.set_yticks(y, row["reference"])
+    ax.set_ylim(size - 0.4, -1.0)
+    ax.set_xlim(-0.02, 1.02)
+    ax.set_xlabel("probability of the reference's word")
+    ax.text(0.0, -0.72, "● after the right words   ○ after its own", va="center", fontsize=10)
+    for t, word in enumerate(row["own"][:-1]):
+        if word != row["reference"][t]:
+            ax.text(1.03, t, f"wrote: {word}", va="center", fontsize=9.5, clip_on=False)
+    ax.set_title("After its first own way, the model\nis asked for words that no longer fit")
+    return figure
+
+
+def draw_positions(by_position: dict[str, list[float]]) -> Figure:
+    """Share of right words by position, fed with right words and with the model's own."""
+    figure, ax = plt.subplots(figsize=(4.8, 3.2))
+    x = range(1, POSITIONS + 1)
+    for way, text, mark, dy in (
+        ("forced", "fed the right words", "o-", 14),
+        ("free", "fed its own words", "s--", 12),
+    ):
+        values = by_position[way]
+        ax.plot(
+            x,
+            values,
+            mark,
+            color="black",
+            markersize=5,
+            fillstyle="full" if way == "forced" else "none",
+        )
+        ax.annotate(
+            text, (x[8], values[8]), xytext=(0, dy), textcoords="offset points", ha="center"
+        )
+    ax.set(xlabel="position in the reference", ylabel="right words (%)", ylim=(0, 100))
+    ax.set_xticks([1, 5, 10, 15])
+    ax.set_title("With every own word the reference\nslips further out of step")
+    return figure
+
+
+def draw_beam(search: dict[str, Any]) -> Figure:
+    """BLEU by beam size, chosen by mean and by sum of log-probabilities."""
+    figure, ax = plt.subplots(figsize=(4.8, 3.6))
+    names = {"dot": "dot attention", "cho": "Cho", "sutskever": "Sutskever"}
+    x = np.arange(len(BEAMS))
+    for name in names:
+        if name not in search:
+            continue
+        for penalty, mark in (("penalty1", "o-"), ("penalty0", "s:")):
+            rows = [search[name][penalty][f"beam{beam}"] for beam in BEAMS]
+            values = np.array([row["score"] for row in rows])
+            if penalty == "penalty1":
+                errors = np.array([[r["score"] - r["low"], r["high"] - r["score"]] for r in rows]).T
+                ax.errorbar(x, values, errors, fmt="none", ecolor="black", elinewidth=1, capsize=3)
+            ax.plot(
+                x,
+                values,
+                mark,
+                color="black",
+                markersize=5,
+                fillstyle="full" if mark[0] == "o" else "none",
+            )
+        ax.annotate(names[name], (x[0], values[0]), xytext=(-2, 10), textcoords="offset points")
+    ax.set_xticks(x, [str(beam) for beam in BEAMS])
+    ax.set(xlabel="beam size", ylabel="BLEU, test 2016", ylim=(0, None), xlim=(-0.25, 3.25))
+    ax.set_title("A beam of 2 takes most of the gain;\nwithout a length penalty more costs")
+    return figure
+
+
+def main() -> None:
+    """Measure what is missing, write the numbers, draw the figures."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--available", action="store_true", help="only models trained so far")
+    parser.add_argument("--figures", action="store_true", help="only draw the figures again")
+    parser.add_argument("--fresh", action="store_true", help="forget what was measured before")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    if not arguments.figures:
+        names = [n for n in MODELS if not arguments.available or models.path_of(n).exists()]
+        result = measure(names, Cache("encoder_decoder", arguments.fresh))
+        RESULT.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    draw(json.loads(RESULT.read_text()))
+
+
+if __name__ == "__main__":
+    main()
