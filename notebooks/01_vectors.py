@@ -23,7 +23,6 @@
 import importlib.util; importlib.util.find_spec("attnbook") or get_ipython().run_line_magic("pip", "install -q git+https://github.com/attnbook/attnbook");  # fmt: skip
 
 # %%
-from collections import Counter
 from itertools import pairwise
 from math import exp
 
