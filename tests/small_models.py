@@ -75,7 +75,8 @@ PAIRS = [
 def fitted(decoder="luong"):
     """A translator that has learned :data:`PAIRS` by heart."""
     torch.manual_seed(1)
-    config = Config(decoder=decoder, cell="gru", embedding_dim=17, hidden_dim=34, dropout=0.0)
+    sizes = {"embedding_dim": 17, "hidden_dim": 34, "embedding_std": 0.5}
+    config = Config(decoder=decoder, cell="gru", dropout=0.0, **sizes)
     translator = Translator(config, SOURCE, TARGET, name=f"fitted-{decoder}")
     settings = Training(epochs=60, batch_tokens=60, learning_rate=0.02, label_smoothing=0.0)
     train(translator, PAIRS, PAIRS, settings, progress=False)

@@ -65,8 +65,11 @@ def save(
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(path.name + ".unfinished")
-    save_file(tensors, unfinished, metadata=header)
-    os.replace(unfinished, path)
+    try:
+        save_file(tensors, unfinished, metadata=header)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def load(name_or_path: str | Path, *, device: str | torch.device = "cpu") -> Translator:
@@ -102,9 +105,19 @@ def load(name_or_path: str | Path, *, device: str | torch.device = "cpu") -> Tra
 
 
 def read_card(name_or_path: str | Path) -> dict[str, Any]:
-    """What was recorded beside the weights: data, seeds, scores."""
-    header, _ = _read(_find(name_or_path), with_tensors=False)
-    card: dict[str, Any] = json.loads(header.get("card", "{}"))
+    """What was recorded beside the weights: data, seeds, scores.
+
+    Raises:
+        FileNotFoundError: neither a published name nor a file.
+        ValueError: the file is not a checkpoint of this version, or its card is damaged.
+        ConnectionError: the model had to be downloaded and that failed.
+    """
+    path = _find(name_or_path)
+    header, _ = _read(path, with_tensors=False)
+    try:
+        card: dict[str, Any] = json.loads(header.get("card", "{}"))
+    except ValueError as error:
+        raise ValueError(f"{path}: its card cannot be read ({error})") from error
     return card
 
 

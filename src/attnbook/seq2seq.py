@@ -41,6 +41,9 @@ class Config:
         tied: the target embeddings are also the output matrix.
         reverse_source: read the source from right to left (Sutskever et al. 2014, section 3.3).
         longest: a source is cut to so many words; None cuts nothing.
+        embedding_std: word vectors start as normal random numbers of this standard deviation;
+            None draws them as all other weights, uniformly between -0.1 and 0.1. A model of less
+            than 100 units learns to attend much sooner from 1.
 
     Raises:
         ValueError: a value is not possible; the message names the field.
@@ -57,6 +60,7 @@ class Config:
     tied: bool = True
     reverse_source: bool = False
     longest: int | None = None
+    embedding_std: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built, by name."""
@@ -76,6 +80,8 @@ class Config:
             raise ValueError(f"dropout must lie in [0, 1), got {self.dropout}")
         if self.longest is not None and self.longest < 1:
             raise ValueError(f"longest must be at least 1 or None, got {self.longest}")
+        if self.embedding_std is not None and self.embedding_std <= 0:
+            raise ValueError(f"embedding_std must be above 0 or None, got {self.embedding_std}")
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Config:
@@ -154,6 +160,9 @@ class Translator(nn.Module):
                 self.decoder = LuongDecoder(Attention(SCORES[config.score]()), *sizes, **options)
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -0.1, 0.1)
+        if config.embedding_std is not None:
+            for embedding in (self.encoder.embedding, self.decoder.embedding):
+                nn.init.normal_(embedding.weight, std=config.embedding_std)
 
     @property
     def device(self) -> torch.device:

@@ -1,0 +1,225 @@
+"""The decoders: when the source is consulted, and that nothing looks ahead."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from attnbook.attention import Attention
+from attnbook.batches import collate
+from attnbook.decoders import ChoDecoder, Decoder, LuongDecoder, SutskeverDecoder
+from attnbook.encoder import Encoded
+from attnbook.scores import DotScore
+from attnbook.vocabulary import PAD
+from small_models import DECODERS, EXAMPLES, name, small
+
+EACH = pytest.mark.parametrize("settings", DECODERS, ids=name)
+WORDS, EMBEDDING, HIDDEN, SOURCE = 13, 5, 7, 11
+
+
+def source_states(batch=2, lengths=(11, 3)):
+    """Made-up encoder states; the second sentence is padded."""
+    torch.manual_seed(0)
+    mask = torch.arange(SOURCE) < torch.tensor(lengths[:batch]).unsqueeze(1)
+    states = torch.randn(batch, SOURCE, HIDDEN, dtype=torch.float64)
+    return Encoded(states, (torch.randn(1, batch, HIDDEN, dtype=torch.float64),), mask)
+
+
+def luong():
+    torch.manual_seed(1)
+    return LuongDecoder(Attention(DotScore()), WORDS, EMBEDDING, HIDDEN, cell="gru").double()
+
+
+# --- what all have in common ----------------------------------------------------------------------
+
+
+@EACH
+def test_padding_and_neighbours_change_nothing(settings):
+    translator = small(**settings)
+    batch = collate(EXAMPLES)
+    together = translator(batch)
+    for number, example in enumerate(EXAMPLES):
+        alone = translator(collate([example]))
+        size = len(example[1]) + 1
+        torch.testing.assert_close(together.readouts[number, :size], alone.readouts[0])
+        torch.testing.assert_close(together.states[number, :size], alone.states[0])
+        if together.attended:
+            words = len(example[0]) + 1
+            weights = together.attended.weights[number, :size]
+            torch.testing.assert_close(weights[:, :words], alone.attended.weights[0])
+            assert torch.all(weights[:, words:] == 0)
+
+
+@EACH
+def test_a_later_word_changes_nothing_earlier(settings):
+    translator = small(**settings)
+    batch = collate([([4, 7, 5], [4, 9, 11, 7, 8])])
+    encoded = translator.encode(batch.source, batch.source_lengths)
+    before = translator.decoder(batch.target_in, encoded).readouts
+    for step in range(1, 6):
+        previous = batch.target_in.clone()
+        previous[0, step] = 12
+        after = translator.decoder(previous, encoded).readouts
+        torch.testing.assert_close(after[:, :step], before[:, :step], rtol=0, atol=1e-14)
+        assert torch.all((after[0, step:] - before[0, step:]).abs().amax(dim=-1) > 1e-9)
+
+
+@EACH
+def test_word_by_word_equals_all_at_once(settings):
+    translator = small(**settings)
+    batch = collate(EXAMPLES)
+    encoded = translator.encode(batch.source, batch.source_lengths)
+    at_once = translator.decoder(batch.target_in, encoded)
+    state = None
+    for step in range(batch.target_in.shape[1]):
+        decoded = translator.decoder(batch.target_in[:, [step]], encoded, state)
+        state = decoded.state
+        torch.testing.assert_close(decoded.readouts[:, 0], at_once.readouts[:, step])
+        torch.testing.assert_close(decoded.states[:, 0], at_once.states[:, step])
+    for one, other in zip(state, at_once.state, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@EACH
+def test_the_source_is_used(settings):
+    """A translator that ignores its source trains, and its loss falls; this is the bug to catch."""
+    translator = small(**settings)
+    one, other = collate([([4, 7, 5], [4, 9])]), collate([([4, 8, 5], [4, 9])])
+    difference = translator(one).readouts - translator(other).readouts
+    assert torch.all(difference.abs().amax(dim=-1) > 1e-6)
+
+
+@EACH
+@pytest.mark.parametrize("tied", [True, False])
+def test_tied_weights_are_one_tensor(settings, tied):
+    decoder = small(**settings, tied=tied).decoder
+    assert (decoder.output.weight is decoder.embedding.weight) is tied
+    readouts = torch.randn(2, 3, 5, dtype=torch.float64)
+    expected = functional.linear(readouts, decoder.output.weight, decoder.output.bias)
+    torch.testing.assert_close(decoder.logits(readouts), expected)
+
+
+@pytest.mark.usefixtures("as_user")
+@EACH
+def test_refusals(settings):
+    translator = small(**settings)
+    batch = collate(EXAMPLES)
+    encoded = translator.encode(batch.source, batch.source_lengths)
+    with pytest.raises(ValueError, match="target holds token id 13"):
+        translator.decoder(torch.full((3, 2), 13), encoded)
+    with pytest.raises(ValueError, match="target has 2 sentences and the source 3"):
+        translator.decoder(batch.target_in[:2], encoded)
+    with pytest.raises(TypeError, match="integer token ids"):
+        translator.decoder(torch.zeros(3, 2), encoded)
+
+
+def test_the_base_cannot_be_made():
+    with pytest.raises(TypeError, match="abstract"):
+        Decoder(WORDS, EMBEDDING, HIDDEN)
+
+
+# --- Sutskever and Cho ----------------------------------------------------------------------------
+
+
+def test_sutskever_starts_from_the_last_state_and_sees_no_other():
+    torch.manual_seed(1)
+    decoder = SutskeverDecoder(WORDS, EMBEDDING, HIDDEN, cell="gru").double()
+    encoded = source_states()
+    previous = torch.tensor([[2, 4, 5], [2, 6, PAD]])
+    decoded = decoder(previous, encoded)
+    states, _ = decoder.recurrent(decoder.embedding(previous), encoded.final[0])
+    torch.testing.assert_close(decoded.states, states)
+    torch.testing.assert_close(decoded.readouts, states @ decoder.project.weight.T)
+    assert decoded.attended is None
+    other = decoder(previous, encoded._replace(states=torch.randn_like(encoded.states)))
+    assert torch.equal(other.readouts, decoded.readouts)
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_cho_equals_its_equations(cell):
+    torch.manual_seed(1)
+    decoder = ChoDecoder(WORDS, EMBEDDING, HIDDEN, cell=cell, layers=2).double()
+    final = torch.randn(2, 3, HIDDEN, dtype=torch.float64)
+    parts = (final,) if cell == "gru" else (final, torch.randn_like(final))
+    states = torch.randn(3, SOURCE, HIDDEN, dtype=torch.float64)
+    encoded = Encoded(states, parts, torch.ones(3, SOURCE, dtype=torch.bool))
+    previous = torch.tensor([[2, 4], [2, 6], [2, 9]])
+
+    context = torch.tanh(final[-1] @ decoder.summarise.weight.T + decoder.summarise.bias)
+    first = torch.tanh(context @ decoder.initial.weight.T + decoder.initial.bias)
+    start = decoder.start(encoded)
+    assert [part.shape for part in start] == [(2, 3, HIDDEN)] * len(parts)
+    torch.testing.assert_close(start[0], torch.stack([first, first]))
+    assert all(torch.all(cell_state == 0) for cell_state in start[1:])
+
+    decoded = decoder(previous, encoded)
+    embedded = decoder.embedding(previous)
+    repeated = torch.stack([context, context], dim=1)
+    expected, _ = decoder.recurrent(
+        torch.cat([embedded, repeated], dim=-1), start if cell == "lstm" else start[0]
+    )
+    torch.testing.assert_close(decoded.states, expected)
+    pieces = (
+        torch.cat([expected, embedded, repeated], dim=-1) @ decoder.combine.weight.T
+        + decoder.combine.bias
+    )
+    maxout = torch.maximum(pieces[..., 0::2], pieces[..., 1::2])
+    torch.testing.assert_close(decoded.readouts, maxout)
+    assert decoded.attended is None
+
+
+# --- Luong ----------------------------------------------------------------------------------------
+
+
+def test_luong_equals_its_equations_word_by_word():
+    decoder, encoded = luong(), source_states()
+    previous = torch.tensor([[2, 4, 5], [2, 6, 9]])
+    decoded = decoder(previous, encoded)
+    for b, length in enumerate((11, 3)):
+        hidden = encoded.states[b, :length]
+        state = encoded.final[0][:, [b]]
+        for t in range(3):
+            _, state = decoder.recurrent(decoder.embedding(previous[b, t])[None, None], state)
+            s = state[0, 0]  # after the update: Luong's query
+            scores = hidden @ s
+            weights = torch.exp(scores) / torch.exp(scores).sum()
+            context = weights @ hidden
+            both = torch.cat([context, s])
+            readout = torch.tanh(both @ decoder.combine.weight.T + decoder.combine.bias)
+            torch.testing.assert_close(decoded.states[b, t], s)
+            torch.testing.assert_close(decoded.attended.scores[b, t, :length], scores)
+            torch.testing.assert_close(decoded.attended.weights[b, t, :length], weights)
+            torch.testing.assert_close(decoded.attended.context[b, t], context)
+            torch.testing.assert_close(decoded.readouts[b, t], readout)
+
+
+def test_every_real_word_gets_a_gradient_through_the_context_and_padding_none():
+    decoder, encoded = luong(), source_states()
+    states = encoded.states.clone().requires_grad_()
+    decoded = decoder(torch.tensor([[2, 4], [2, 6]]), encoded._replace(states=states))
+    decoded.readouts[:, -1].sum().backward()
+    reached = states.grad.abs().sum(dim=-1) > 0
+    assert torch.equal(reached, encoded.mask)
+
+
+def test_the_order_of_the_encoder_states_does_not_matter():
+    decoder, encoded = luong(), source_states()
+    order = torch.randperm(SOURCE)
+    previous = torch.tensor([[2, 4], [2, 6]])
+    shuffled = encoded._replace(states=encoded.states[:, order], mask=encoded.mask[:, order])
+    torch.testing.assert_close(
+        decoder(previous, shuffled).readouts, decoder(previous, encoded).readouts
+    )
+
+
+def test_a_source_with_nothing_to_look_at_gives_a_zero_context():
+    decoder, encoded = luong(), source_states()
+    encoded.mask[1] = False
+    decoded = decoder(torch.tensor([[2, 4], [2, 6]]), encoded)
+    assert torch.all(decoded.attended.context[1] == 0)
+    assert torch.all(torch.isfinite(decoded.readouts))
+
+
+def test_keys_of_another_width_than_the_state():
+    """A score that takes unequal widths only needs to be told the width of the context."""
+    decoder = LuongDecoder(Attention(DotScore()), WORDS, EMBEDDING, HIDDEN, key_dim=23)
+    assert decoder.combine.in_features == 23 + HIDDEN
