@@ -45,14 +45,15 @@ def _config(decoder: str, **changes: object) -> Config:
 
 
 PLAIN = Training(epochs=10, learning_rate=3e-3)
+SHORT = Training(epochs=6, learning_rate=3e-3)
 JOINED = Training(epochs=6, learning_rate=3e-3)
 
 MODELS: dict[str, Model] = {
     "multi30k-dot": Model(_config("luong"), PLAIN, published=True, min_count=2),
     "multi30k-cho": Model(_config("cho"), PLAIN, published=True, min_count=2),
-    "multi30k-sutskever": Model(_config("sutskever", bidirectional=False), PLAIN, min_count=2),
+    "multi30k-sutskever": Model(_config("sutskever", bidirectional=False), SHORT, min_count=2),
     "multi30k-reversed": Model(
-        _config("sutskever", bidirectional=False, reverse_source=True), PLAIN, min_count=2
+        _config("sutskever", bidirectional=False, reverse_source=True), SHORT, min_count=2
     ),
 }
 for _seed in (0, 1, 2):
