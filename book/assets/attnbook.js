@@ -11,13 +11,17 @@ function nameToggles() {
 
 // What scrolls sideways can be reached, and so scrolled, from the keyboard.
 function reachScrolling() {
-  const boxes = "mjx-container, .math, pre, .pst-scrollable-table-container, .cell_output .output";
-  for (const box of document.querySelectorAll(`.bd-article :is(${boxes})`)) {
+  for (const box of document.querySelectorAll(".bd-article :is(div, pre, mjx-container)")) {
     const scrolls =
       box.scrollWidth > box.clientWidth + 1 &&
       ["auto", "scroll"].includes(getComputedStyle(box).overflowX);
-    if (scrolls) box.tabIndex = 0;
-    else if (box.tabIndex === 0) box.removeAttribute("tabindex");
+    if (scrolls && !box.hasAttribute("tabindex")) {
+      box.tabIndex = 0;
+      box.dataset.reach = "";
+    } else if (!scrolls && "reach" in box.dataset) {
+      box.removeAttribute("tabindex");
+      delete box.dataset.reach;
+    }
   }
 }
 
