@@ -147,10 +147,17 @@ def _add_train(commands: Parsers) -> None:
         help="two text files that decide which epoch was best; needed with two training files",
     )
     data.add_argument(
-        "--min-count", type=int, default=1, help="a rarer word is read as <unk>, on both sides"
+        "--min-count",
+        type=int,
+        metavar="N",
+        default=1,
+        help="a rarer word is read as <unk>, on both sides",
     )
     data.add_argument(
-        "--max-words", type=int, help="keep at most so many words, the most frequent, on each side"
+        "--max-words",
+        type=int,
+        metavar="N",
+        help="keep at most so many words, the most frequent, on each side",
     )
     _add_settings(parser.add_argument_group("the model"), Config)
     _add_settings(parser.add_argument_group("training"), Training)
@@ -159,6 +166,7 @@ def _add_train(commands: Parsers) -> None:
     files.add_argument(
         "--output",
         type=Path,
+        metavar="FILE",
         help="file of the finished model (default: DATA-SCORE.safetensors, here)",
     )
     files.add_argument("--overwrite", action="store_true", help="replace an existing output file")
@@ -168,6 +176,7 @@ def _add_train(commands: Parsers) -> None:
     files.add_argument(
         "--folder",
         type=Path,
+        metavar="FOLDER",
         help="keep the state of the unfinished run there (default: runs/ and the output's name); "
         "it is removed when the model is written",
     )
@@ -276,7 +285,9 @@ def _add_translate(commands: Parsers) -> None:
     parser.add_argument(
         "sentences", nargs="*", help="sentences in quotes; without any, standard input is read"
     )
-    parser.add_argument("--file", type=Path, help="read the sentences from this file (UTF-8)")
+    parser.add_argument(
+        "--file", type=Path, metavar="FILE", help="read the sentences from this file (UTF-8)"
+    )
     _add_search(parser, beam_size=1)
     parser.add_argument(
         "--trace",
@@ -353,10 +364,14 @@ def _add_evaluate(commands: Parsers) -> None:
     which.add_argument(
         "--split", choices=tuple(SPLITS), default="test", help="of multi30k and the grammar"
     )
-    which.add_argument("--limit", type=int, help="only the first so many pairs")
+    which.add_argument("--limit", type=int, metavar="N", help="only the first so many pairs")
     _add_search(parser, beam_size=5)
     parser.add_argument(
-        "--resamples", type=int, default=1000, help="bootstrap resamples of the BLEU interval"
+        "--resamples",
+        type=int,
+        metavar="N",
+        default=1000,
+        help="bootstrap resamples of the BLEU interval",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -481,7 +496,11 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         help="of multi30k: two of de, en, fr",
     )
     data.add_argument(
-        "--grammar-pairs", type=int, default=12_000, help="training pairs of the grammar"
+        "--grammar-pairs",
+        type=int,
+        metavar="N",
+        default=12_000,
+        help="training pairs of the grammar",
     )
     data.add_argument(
         "--grammar-words",
@@ -492,7 +511,11 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         help="length of the grammar's German sentences",
     )
     data.add_argument(
-        "--data-seed", type=int, default=0, help="of the grammar's sentences and of --join"
+        "--data-seed",
+        type=int,
+        metavar="N",
+        default=0,
+        help="of the grammar's sentences and of --join",
     )
     data.add_argument(
         "--join", type=int, default=1, metavar="N", help="join 1 to N sentences into longer ones"
@@ -509,7 +532,8 @@ def _pairs(args: argparse.Namespace, split: str) -> list[SentencePair]:
             )
             pairs: list[SentencePair] = getattr(corpus, split)
         case ["multi30k"]:
-            pairs = multi30k(split, *args.languages)
+            source, target = args.languages
+            pairs = multi30k(split, source=source, target=target)
         case [source, target]:
             if split == "val":
                 raise ValueError(
@@ -539,11 +563,16 @@ def _describe(args: argparse.Namespace, split: str) -> str:
 
 def _add_search(parser: argparse.ArgumentParser, *, beam_size: int) -> None:
     parser.add_argument(
-        "--beam-size", type=int, default=beam_size, help="beginnings kept; 1 is greedy search"
+        "--beam-size",
+        type=int,
+        metavar="N",
+        default=beam_size,
+        help="beginnings kept; 1 is greedy search",
     )
     parser.add_argument(
         "--length-penalty",
         type=float,
+        metavar="X",
         default=1.0,
         help="a beam's log-probability is divided by length to this power",
     )

@@ -54,7 +54,8 @@ class Hypothesis:
 
     def score(self, length_penalty: float) -> float:
         """``log_prob / length ** length_penalty``; 1 is the mean per word, 0 the plain sum."""
-        return self.log_prob / float(len(self.ids)) ** length_penalty
+        divisor: float = float(len(self.ids)) ** length_penalty
+        return self.log_prob / divisor
 
 
 def default_limits(encoded: Encoded) -> list[int]:

@@ -70,8 +70,8 @@ class Training:
         label_smoothing: ε of the objective.
         clip: the gradient is scaled down to this norm when it is longer.
         patience: stop after so many epochs without a better validation loss; None never stops.
-        precision: ``"fp32"``, ``"bf16"`` or ``"fp16"`` (mixed); the last two pay off on a GPU and
-            on CPUs with the matching instructions.
+        precision: ``"fp32"``, ``"bf16"`` or ``"fp16"`` (mixed); bf16 pays off on a GPU and on CPUs
+            with the matching instructions, fp16 runs on a GPU only.
         seed: of initial weights, order and dropout.
         keep_every: with a run folder, save the state after so many steps.
     """
@@ -154,12 +154,14 @@ def train(
         after_epoch: called with each finished epoch.
 
     Raises:
-        ValueError: no pairs, or a folder with a run of other settings, of other pairs, or with a
-            state that cannot be read.
+        ValueError: no pairs, a precision that the device lacks, or a folder with a run of other
+            settings, of other pairs, or with a state that cannot be read.
         FloatingPointError: the loss is NaN or infinite.
     """
     if not training_pairs or not validation_pairs:
         raise ValueError("training and validation both need at least one sentence pair")
+    if settings.precision == "fp16" and translator.device.type == "cpu":
+        raise ValueError("precision fp16 needs a GPU; on a CPU use bf16 or fp32")
     examples = translator.examples(training_pairs)
     run = _Run(translator, settings, examples, Path(folder) if folder else None)
     run.resume()
@@ -226,9 +228,13 @@ class _Run:
         """Let Ctrl-C wait until a step is whole, where there is a folder to keep the state in.
 
         An exception in the middle of a step would leave weights that are half updated. Python
-        hands signals to the main thread alone; in another one nothing is changed.
+        hands signals to the main thread alone; in another one nothing is changed, and neither is
+        it where somebody has already decided that Ctrl-C is to be ignored, as a shell does for
+        what it runs in the background.
         """
-        if self.path is None or threading.current_thread() is not threading.main_thread():
+        before = signal.getsignal(signal.SIGINT)
+        in_main = threading.current_thread() is threading.main_thread()
+        if self.path is None or not in_main or before in (signal.SIG_IGN, None):
             yield
             return
 
@@ -237,11 +243,11 @@ class _Run:
                 raise KeyboardInterrupt
             self.interrupted = True
 
-        before = signal.signal(signal.SIGINT, note)
+        signal.signal(signal.SIGINT, note)
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
+            signal.signal(signal.SIGINT, before)
 
     def stop_if_interrupted(self) -> None:
         """Keep the state and stop, if Ctrl-C was pressed since the last step."""

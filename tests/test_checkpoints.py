@@ -1,0 +1,280 @@
+"""Checkpoints: what is written is read back, and what cannot be read is refused with a reason."""
+
+import hashlib
+import json
+import threading
+from email.message import Message
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pooch
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from attnbook import checkpoints
+from attnbook.checkpoints import load, read_card, save
+from attnbook.decoding import decode
+from small_models import DECODERS, PAIRS, name, small
+
+WORDS = PAIRS[0].source
+
+
+def header_of(path):
+    with safe_open(path, framework="pt") as file:
+        return file.metadata()
+
+
+def rewrite(path, **changes):
+    """The same checkpoint with other entries in its header; None removes one."""
+    header = header_of(path) | changes
+    kept = {key: value for key, value in header.items() if value is not None}
+    save_file(load_file(path), path, metadata=kept)
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "small.safetensors"
+    save(small().float(), path, card={"seed": 5, "data": "Bücher"})
+    return path
+
+
+# --- round trips ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("settings", DECODERS, ids=name)
+@pytest.mark.parametrize("tied", [True, False])
+def test_round_trip(tmp_path, settings, tied):
+    translator = small(**settings, tied=tied, longest=17).float()
+    translator.name = "a name"
+    file = tmp_path / "deep" / "down" / "model.safetensors"
+    save(translator, file)
+    again = load(file)
+    assert again.config == translator.config
+    assert again.name == "a name"
+    assert again.source_vocabulary == translator.source_vocabulary
+    assert again.target_vocabulary == translator.target_vocabulary
+    assert not again.training
+    for key, tensor in translator.state_dict().items():
+        assert torch.equal(again.state_dict()[key], tensor)
+    assert (again.decoder.output.weight is again.decoder.embedding.weight) is tied
+    assert decode(again, WORDS) == decode(translator, WORDS)
+    assert [file.name for file in file.parent.iterdir()] == ["model.safetensors"]
+
+
+def test_half_is_half_the_size_and_three_digits(tmp_path):
+    translator = small(hidden_dim=62).float()
+    save(translator, tmp_path / "whole")
+    save(translator, tmp_path / "half", half=True)
+    sizes = [
+        sum(tensor.nbytes for tensor in load_file(tmp_path / kind).values())
+        for kind in ("half", "whole")
+    ]
+    assert sizes[1] == 2 * sizes[0] == 4 * translator.count_parameters()
+    again = load(tmp_path / "half")
+    for key, tensor in translator.state_dict().items():
+        assert again.state_dict()[key].dtype == torch.float32
+        torch.testing.assert_close(again.state_dict()[key], tensor, rtol=2**-10, atol=1e-6)
+
+
+def test_the_card(path, tmp_path):
+    assert read_card(path) == {"seed": 5, "data": "Bücher"}
+    save(small(), tmp_path / "bare")
+    assert read_card(tmp_path / "bare") == {}
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(path, monkeypatch):
+    before = path.read_bytes()
+
+    def full(tensors, file, metadata):
+        file.write_bytes(b"half a file")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(checkpoints, "save_file", full)
+    with pytest.raises(OSError, match="no space left"):
+        save(small(seed=1), path)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+# --- refusals -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [0, 7, 500, -1])
+def test_a_file_that_is_cut_short(path, size):
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(ValueError, match=r"small\.safetensors: not a readable checkpoint, perhaps"):
+        load(path)
+
+
+@pytest.mark.parametrize("content", [b"not a checkpoint at all\n" * 9, b"\x80\x02}q\x00.", b"\xff"])
+def test_a_file_that_is_something_else(path, content):
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="not a readable checkpoint"):
+        load(path)
+    with pytest.raises(ValueError, match="not a readable checkpoint"):
+        read_card(path)
+
+
+def test_a_file_of_another_version(path):
+    rewrite(path, format="2")
+    with pytest.raises(ValueError, match=r"written in checkpoint format 2; .* reads format 1"):
+        load(path)
+    save_file({"weight": torch.zeros(2)}, path)
+    with pytest.raises(ValueError, match="checkpoint format unknown"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"config": None},
+        {"config": "{"},
+        {"config": json.dumps({"heads": 3})},
+        {"config": json.dumps({"decoder": "unheard-of"})},
+        {"source_vocabulary": None},
+        {"target_vocabulary": json.dumps(["a", "a"])},
+    ],
+)
+def test_settings_that_cannot_be_read(path, changes):
+    rewrite(path, **changes)
+    with pytest.raises(ValueError, match="its settings cannot be read"):
+        load(path)
+
+
+def test_a_card_that_cannot_be_read(path):
+    rewrite(path, card="{")
+    with pytest.raises(ValueError, match="its card cannot be read"):
+        read_card(path)
+
+
+@pytest.mark.parametrize(
+    ("removed", "changes"),
+    [
+        (None, {"source_vocabulary": json.dumps(["a", "b"])}),
+        ("encoder.embedding.weight", {}),
+        ("decoder.embedding.weight", {}),
+    ],
+)
+def test_weights_that_do_not_fit(path, removed, changes):
+    rewrite(path, **changes)
+    tensors = load_file(path)
+    tensors.pop(removed, None)
+    save_file(tensors, path, metadata=header_of(path))
+    with pytest.raises(ValueError, match="its weights do not fit its settings"):
+        load(path)
+
+
+def test_no_such_file():
+    with pytest.raises(FileNotFoundError, match="nothing-here: no such file, and not one of the"):
+        load("nothing-here")
+
+
+# --- published models -----------------------------------------------------------------------------
+
+
+class Publisher:
+    """A server on this machine that has one file, and can be told to misbehave."""
+
+    def __init__(self, content):
+        self.content = content
+        self.requests = 0
+        self.cut = None
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                outer.requests += 1
+                if self.path != "/book/checkpoints/remote.safetensors":
+                    self.send_error(404)
+                    return
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(outer.content)))
+                self.end_headers()
+                self.wfile.write(outer.content[: outer.cut])  # and hangs up
+
+            def log_message(self, *args):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def publisher(path, tmp_path, monkeypatch):
+    publisher = Publisher(path.read_bytes())
+    checksum = hashlib.sha256(publisher.content).hexdigest()
+    monkeypatch.setitem(checkpoints.PUBLISHED, "remote", checksum)
+    monkeypatch.setattr(checkpoints, "_raw_address", lambda: publisher.address)
+    monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / "cache")
+    yield publisher
+    publisher.close()
+
+
+def test_a_published_model_is_downloaded_once(publisher):
+    assert load("remote").config == small().config
+    assert publisher.requests == 1
+    publisher.close()
+    assert load("remote").config == small().config
+
+
+def test_a_wrong_checksum_is_refused_and_nothing_is_kept(publisher, tmp_path):
+    good, publisher.content = publisher.content, publisher.content[:-1] + b"!"
+    with pytest.raises(ValueError, match="hash"):
+        load("remote")
+    assert list((tmp_path / "cache").iterdir()) == []
+    publisher.content = good
+    assert load("remote").config == small().config
+
+
+def test_an_interrupted_download_leaves_nothing_and_can_be_repeated(publisher, tmp_path):
+    publisher.cut = 1000
+    with pytest.raises(ConnectionError, match=r"could not be downloaded .* comes with the package"):
+        load("remote")
+    assert list((tmp_path / "cache").iterdir()) == []
+    publisher.cut = None
+    assert load("remote").config == small().config
+
+
+def test_without_a_network_the_good_copy_stays_and_a_bad_one_is_named(publisher, tmp_path):
+    load("remote")
+    (copy,) = (tmp_path / "cache").iterdir()
+    publisher.close()
+    load("remote")
+    copy.write_bytes(b"damaged")
+    with pytest.raises(ConnectionError, match="could not be downloaded"):
+        load("remote")
+
+
+def test_an_address_that_does_not_exist(publisher, monkeypatch):
+    monkeypatch.setattr(checkpoints, "_raw_address", lambda: publisher.address + "/moved")
+    with pytest.raises(ConnectionError, match="404"):
+        load("remote")
+
+
+def test_the_repository_is_read_from_the_packages_metadata(monkeypatch):
+    address = checkpoints._raw_address()
+    assert address.startswith("https://raw.githubusercontent.com/")
+    assert address.endswith("/main")
+    assert len(address.split("/")) == 6
+    without = Message()
+    without["Project-URL"] = "Documentation, https://example.org"
+    monkeypatch.setattr(checkpoints, "metadata", lambda name: without)
+    with pytest.raises(RuntimeError, match="lacks its Repository address"):
+        checkpoints._raw_address()
+
+
+def test_a_checkout_serves_its_own_models(publisher, tmp_path, monkeypatch, path):
+    book = tmp_path / "checkout" / "book" / "checkpoints"
+    book.mkdir(parents=True)
+    (book / "remote.safetensors").write_bytes(path.read_bytes())
+    monkeypatch.setattr(
+        checkpoints, "__file__", str(tmp_path / "checkout" / "src" / "attnbook" / "checkpoints.py")
+    )
+    load("remote")
+    assert publisher.requests == 0

@@ -1,0 +1,365 @@
+"""Training: the same seed gives the same weights, killed or not, and what goes wrong is named."""
+
+import math
+import os
+import signal
+import threading
+from dataclasses import replace
+
+import pytest
+import torch
+
+from attnbook import training
+from attnbook.batches import collate
+from attnbook.corpora import SentencePair
+from attnbook.evaluation import teacher_forced_perplexity
+from attnbook.seq2seq import Config, Translator
+from attnbook.training import Epoch, History, Training, pick_device, train
+from small_models import PAIRS, SOURCE, TARGET
+
+
+@pytest.fixture(autouse=True)
+def _heeds_interrupts():
+    """Ctrl-C as in a terminal, also where the tests themselves run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+# Three batches an epoch, dropout on: a resumed run has to find its place and its random numbers.
+SETTINGS = Training(epochs=5, batch_tokens=10, learning_rate=0.01, keep_every=2, seed=3)
+VALIDATION = PAIRS[:2]
+
+
+def fresh(seed=7, **settings):
+    torch.manual_seed(seed)
+    config = Config(**{"embedding_dim": 5, "hidden_dim": 14, "dropout": 0.3} | settings)
+    return Translator(config, SOURCE, TARGET)
+
+
+def run(translator=None, settings=SETTINGS, **options):
+    translator = translator or fresh()
+    history = train(translator, PAIRS, VALIDATION, settings, progress=False, **options)
+    return translator, history
+
+
+def same(one, other):
+    first, second = one.state_dict(), other.state_dict()
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def losses(history):
+    return [(epoch.number, epoch.training_loss, epoch.validation_loss) for epoch in history.epochs]
+
+
+class Killed(Exception):
+    pass
+
+
+def die_after(monkeypatch, steps):
+    """The process ends in the middle of step ``steps + 1``, as far as training can tell."""
+    whole = training._Run.one_step
+
+    def one_step(self, batch):
+        if self.step == steps:
+            raise Killed
+        whole(self, batch)
+
+    monkeypatch.setattr(training._Run, "one_step", one_step)
+
+
+# --- the same again -------------------------------------------------------------------------------
+
+
+def test_the_same_seed_gives_the_same_weights():
+    one, first = run()
+    torch.rand(5)  # what happened before does not matter
+    other, second = run()
+    assert same(one, other)
+    assert losses(first) == losses(second)
+    another, _ = run(settings=replace(SETTINGS, seed=4))
+    assert not same(one, another)
+
+
+# 3 steps an epoch; states are kept after steps 2, 4, … and at the end of each epoch.
+@pytest.mark.parametrize("steps", [1, 2, 4, 5, 7, 9, 14])
+def test_a_killed_run_ends_as_if_it_had_not_been_killed(tmp_path, monkeypatch, steps):
+    uninterrupted, history = run()
+    with monkeypatch.context() as patch:
+        die_after(patch, steps)
+        with pytest.raises(Killed):
+            run(folder=tmp_path)
+    assert (tmp_path / "state.pt").exists() == (steps > 1)
+    torch.rand(5)
+    resumed, again = run(fresh(seed=99) if steps > 1 else None, folder=tmp_path)
+    assert same(resumed, uninterrupted)
+    assert losses(again) == losses(history)
+
+
+def test_a_resumed_run_does_not_do_again_what_is_done(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        die_after(patch, 7)
+        with pytest.raises(Killed):
+            run(folder=tmp_path)
+    steps = []
+    whole = training._Run.one_step
+    monkeypatch.setattr(
+        training._Run, "one_step", lambda self, batch: (steps.append(self.step), whole(self, batch))
+    )
+    run(folder=tmp_path)
+    assert steps == list(range(6, 15))  # the last kept state was that after step 6
+    steps.clear()
+    finished, _ = run(folder=tmp_path)
+    assert steps == []
+    assert same(finished, run()[0])
+
+
+def test_an_interrupt_waits_for_the_step_and_loses_nothing(tmp_path, monkeypatch):
+    uninterrupted, history = run(settings=replace(SETTINGS, keep_every=1000))
+    whole = training._Run.one_step
+
+    def one_step(self, batch):
+        if self.step == 7:
+            os.kill(os.getpid(), signal.SIGINT)
+        whole(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training._Run, "one_step", one_step)
+        with pytest.raises(KeyboardInterrupt):
+            run(folder=tmp_path, settings=replace(SETTINGS, keep_every=1000))
+    assert torch.load(tmp_path / "state.pt", weights_only=True)["counters"]["step"] == 8
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    resumed, again = run(folder=tmp_path, settings=replace(SETTINGS, keep_every=1000))
+    assert same(resumed, uninterrupted)
+    assert losses(again) == losses(history)
+
+
+def test_an_interrupt_between_epochs_is_not_lost(tmp_path):
+    def press(epoch):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(folder=tmp_path, after_epoch=press)
+    assert torch.load(tmp_path / "state.pt", weights_only=True)["counters"]["epoch"] == 1
+
+
+def test_a_second_interrupt_does_not_wait(tmp_path, monkeypatch):
+    def one_step(self, batch):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError("the second interrupt was swallowed")
+
+    monkeypatch.setattr(training._Run, "one_step", one_step)
+    with pytest.raises(KeyboardInterrupt):
+        run(folder=tmp_path)
+    assert not (tmp_path / "state.pt").exists()
+
+
+def test_an_interrupt_that_is_ignored_stays_ignored(tmp_path):
+    """A shell starts background jobs so; Ctrl-C at the terminal is not meant for them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _, history = run(folder=tmp_path, after_epoch=lambda _: os.kill(os.getpid(), signal.SIGINT))
+    assert len(history.epochs) == 5
+
+
+def test_training_in_another_thread_leaves_signals_alone(tmp_path):
+    finished = []
+    thread = threading.Thread(target=lambda: finished.append(run(folder=tmp_path)))
+    thread.start()
+    thread.join()
+    assert same(finished[0][0], run()[0])
+
+
+def test_a_state_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        die_after(patch, 3)
+        with pytest.raises(Killed):
+            run(folder=tmp_path)
+    before = (tmp_path / "state.pt").read_bytes()
+
+    def full(data, path):
+        path.write_bytes(b"half a sta")
+        raise OSError("no space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", full)
+        with pytest.raises(OSError, match="no space left"):
+            run(folder=tmp_path)
+    assert (tmp_path / "state.pt").read_bytes() == before
+    assert same(run(folder=tmp_path)[0], run()[0])
+
+
+# --- refusals -------------------------------------------------------------------------------------
+
+
+def test_a_run_with_other_settings_is_refused(tmp_path):
+    run(folder=tmp_path)
+    with pytest.raises(ValueError, match="a run with other learning_rate, seed;"):
+        run(folder=tmp_path, settings=replace(SETTINGS, seed=4, learning_rate=1.0))
+    with pytest.raises(ValueError, match="a run with other cell;"):
+        run(fresh(cell="gru"), folder=tmp_path)
+    with pytest.raises(ValueError, match="other sentence pairs or vocabularies"):
+        train(fresh(), PAIRS[1:], VALIDATION, SETTINGS, folder=tmp_path, progress=False)
+
+
+def test_a_state_that_is_cut_short_is_refused(tmp_path):
+    run(folder=tmp_path)
+    state = tmp_path / "state.pt"
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(ValueError, match=r"state\.pt is not the whole state of a run"):
+        run(folder=tmp_path)
+    state.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"not the whole state"):
+        run(folder=tmp_path)
+
+
+def test_a_loss_that_is_not_a_number_is_an_error():
+    translator = fresh()
+    with torch.no_grad():
+        translator.decoder.output.bias[5] = math.nan
+    with pytest.raises(FloatingPointError, match=r"the loss is nan at step 0; lower the learning"):
+        run(translator)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"epochs": 0}, "epochs"),
+        ({"keep_every": 0}, "keep_every"),
+        ({"batch_tokens": 0}, "batch_tokens must be at least 1, got 0"),
+        ({"learning_rate": 0.0}, "learning_rate"),
+        ({"clip": -1.0}, "clip"),
+        ({"warmup": 1.0}, "warmup"),
+        ({"label_smoothing": -0.1}, "label_smoothing"),
+        ({"patience": 0}, "patience must be at least 1 or None"),
+        ({"precision": "fp8"}, "precision must be fp32, bf16 or fp16; got 'fp8'"),
+    ],
+)
+def test_impossible_settings(values, message):
+    with pytest.raises(ValueError, match=message):
+        Training(**values)
+
+
+@pytest.mark.parametrize(("pairs", "validation"), [([], VALIDATION), (PAIRS, [])])
+def test_both_kinds_of_pairs_are_needed(pairs, validation):
+    with pytest.raises(ValueError, match="both need at least one sentence pair"):
+        train(fresh(), pairs, validation, SETTINGS, progress=False)
+
+
+# --- what training does ---------------------------------------------------------------------------
+
+
+def test_the_best_epoch_is_kept_and_patience_ends_the_run():
+    """Validation pairs that contradict the training pairs: learning these makes those worse."""
+    wrong = [
+        SentencePair(pair.source, other.target)
+        for pair, other in zip(PAIRS, [*PAIRS[3:], *PAIRS[:3]], strict=True)
+    ]
+    translator = fresh(dropout=0.0)
+    seen = []
+    settings = Training(epochs=200, batch_tokens=60, learning_rate=0.02, patience=4)
+    history = train(translator, PAIRS, wrong, settings, progress=False, after_epoch=seen.append)
+    assert history.epochs == seen
+    assert len(history.epochs) == history.best.number + 4 < 200
+    assert history.best.validation_loss == min(epoch.validation_loss for epoch in seen)
+    assert math.log(teacher_forced_perplexity(translator, wrong)) == pytest.approx(
+        history.best.validation_loss, rel=1e-5
+    )
+    assert not translator.training
+
+
+def test_the_first_of_equal_epochs_is_the_best():
+    epochs = [Epoch(1, 3.0, 2.0, 9.0), Epoch(2, 2.0, 1.0, 9.0), Epoch(3, 1.0, 1.0, 9.0)]
+    assert History(epochs).best.number == 2
+
+
+def test_losses_are_per_token_and_without_smoothing():
+    """One batch an epoch and a vanishing rate: the loss is that of the weights as they were."""
+    translator = fresh(dropout=0.0)
+    batch = collate(translator.examples(PAIRS))
+    expected = float(translator.loss(batch).nats) / batch.target_tokens
+    settings = Training(
+        epochs=1, batch_tokens=1000, learning_rate=1e-12, warmup=0.0, label_smoothing=0.5
+    )
+    _, history = run(translator, settings)
+    assert history.epochs[0].training_loss == pytest.approx(expected, rel=1e-5)
+    assert history.epochs[0].tokens_per_second > 0
+
+
+def test_one_step_is_adam_on_the_clipped_gradient():
+    translator, reference = fresh(dropout=0.0), fresh(dropout=0.0)
+    settings = Training(
+        epochs=1, batch_tokens=1000, learning_rate=0.01, warmup=0.0, label_smoothing=0.1, clip=0.05
+    )
+    run(translator, settings)
+    optimizer = torch.optim.Adam(reference.parameters(), lr=0.01, betas=(0.9, 0.98), eps=1e-9)
+    reference.loss(collate(reference.examples(PAIRS)), 0.1).objective.backward()
+    squares = sum(float((p.grad**2).sum()) for p in reference.parameters())
+    assert squares > 0.05**2
+    for parameter in reference.parameters():
+        parameter.grad *= 0.05 / math.sqrt(squares)
+    optimizer.step()
+    # Adam divides a gradient by its own size, so a number near 0 may be off by a part in 1e4.
+    for one, other in zip(translator.parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=2e-5)
+
+
+def test_the_rate_rises_straight_and_falls_along_a_cosine():
+    settings = Training(epochs=10, batch_tokens=10, warmup=0.2)
+    state = training._Run(fresh(), settings, fresh().examples(PAIRS), None)
+    total = state.total_steps
+    assert total == 30
+    shares = []
+    for state.step in range(total):
+        shares.append(state.rate_share())
+    assert shares[:6] == pytest.approx([1 / 7, 2 / 7, 3 / 7, 4 / 7, 5 / 7, 6 / 7])
+    assert shares[6] == pytest.approx(1.0)
+    assert shares[18] == pytest.approx(0.5)
+    assert shares[29] == pytest.approx(0.5 * (1 + math.cos(math.pi * 23 / 24)))
+    assert shares[6:] == sorted(shares[6:], reverse=True)
+
+
+def test_mixed_precision_learns_too():
+    settings = Training(epochs=25, batch_tokens=20, learning_rate=0.03, precision="bf16")
+    translator, history = run(fresh(dropout=0.0, embedding_std=0.5), settings)
+    assert history.epochs[-1].training_loss < 0.7 * history.epochs[0].training_loss
+    assert all(parameter.dtype == torch.float32 for parameter in translator.parameters())
+
+
+def test_progress_shows_the_loss_and_the_speed(capsys):
+    settings = Training(epochs=8, batch_tokens=10, seed=3)
+    train(fresh(), PAIRS, VALIDATION, settings, progress=True)
+    shown = capsys.readouterr().err
+    assert "24/24" in shown
+    assert "nats/token" in shown
+    assert "tokens/s" in shown
+
+
+def test_fp16_is_refused_on_a_cpu():
+    with pytest.raises(ValueError, match="fp16 needs a GPU; on a CPU use bf16 or fp32"):
+        run(settings=Training(precision="fp16"))
+
+
+# --- devices --------------------------------------------------------------------------------------
+
+
+def test_pick_device(monkeypatch):
+    assert pick_device("cpu") == torch.device("cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert pick_device() == torch.device("cpu")
+    with pytest.raises(ValueError, match=r"device cuda is not there: torch .* sees 0"):
+        pick_device("cuda")
+    with pytest.raises(ValueError, match="device mps is not there"):
+        pick_device("mps")
+    with pytest.raises(ValueError, match=r"device must be cpu, cuda, .* got 'gpu'"):
+        pick_device("gpu")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert pick_device() == torch.device("mps")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert pick_device() == torch.device("cuda")
+    assert pick_device("cuda:1") == torch.device("cuda:1")
+    with pytest.raises(ValueError, match=r"device cuda:2 is not there: torch .* sees 2"):
+        pick_device("cuda:2")
