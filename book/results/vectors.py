@@ -55,6 +55,7 @@ SIZES = (1000, 2000, 4000, 8000, 16000, 29000)
 NEURAL = {"embedding_dim": 64, "hidden_dim": 128}
 TRAINING = {"epochs": 3, "batch_size": 256, "learning_rate": 3e-3}
 
+DIGITS = dict(zip("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹", strict=True))
 OPENING = "a dog drinks water outside on the grass ."
 
 # The groups of words that are drawn, and that neighbours are scored on.
@@ -116,6 +117,16 @@ def corpus(language: str) -> dict[str, Sentences]:
 def spread(values: list[float]) -> dict[str, float]:
     """Mean, lowest and highest of one number per seed."""
     return {"mean": statistics.fmean(values), "low": min(values), "high": max(values)}
+
+
+def powers_of_ten(number: float) -> str:
+    """A large number as people write it.
+
+    >>> powers_of_ten(106894921)
+    '1.1 × 10⁸'
+    """
+    mantissa, exponent = f"{number:.1e}".split("e+")
+    return f"{mantissa} × 10" + str(int(exponent)).translate(str.maketrans(DIGITS))
 
 
 # --- counting -------------------------------------------------------------------------------
@@ -509,6 +520,9 @@ def measure() -> dict[str, Any]:
         # Chosen on the validation captions, reported on the test captions.
         best = min(ORDERS, key=lambda n: result["counted"][f"n{n}"][smoothing]["val"])
         result[f"best_{smoothing}"] = {"n": best} | result["counted"][f"n{best}"][smoothing]
+    for language in result["tables"].values():
+        for n in range(1, 7):
+            language[f"n{n}"]["possible_text"] = powers_of_ten(language[f"n{n}"]["possible"])
     result["neural"]["summary"] = summary(result["neural"])
     result["held_out"]["summary"] = summary(result["held_out"])
     result["skip_gram"]["summary"] = summary(result["skip_gram"])
@@ -548,6 +562,7 @@ def main() -> None:
 
 # --- figures --------------------------------------------------------------------------------
 
+SIZE = (4.4, 3.1)  # inches; fits a screen of 360 pixels without scrolling
 CAPTIONS = "captions read"
 PERPLEXITY = "perplexity on test captions\n(fewer is better)"
 
@@ -574,7 +589,7 @@ def label(ax: Axes, text: str, x: float, y: float, dx: float = 8, dy: float = 0)
 
 def draw_unseen(languages: dict[str, Any]) -> Figure:
     """Share of test n-grams that training never showed, by n."""
-    figure, ax = plt.subplots()
+    figure, ax = plt.subplots(figsize=SIZE)
     orders = range(1, 7)
     for language, name, mark in (("de", "German", "s--"), ("en", "English", "o-")):
         shares = [100 * languages[language][f"n{n}"]["unseen_share"] for n in orders]
@@ -587,7 +602,7 @@ def draw_unseen(languages: dict[str, Any]) -> Figure:
 
 def draw_growth(english: dict[str, Any]) -> Figure:
     """Distinct n-grams by how much was read."""
-    figure, ax = plt.subplots()
+    figure, ax = plt.subplots(figsize=SIZE)
     for n in range(1, 6):
         seen = [english[f"n{n}"]["by_size"][f"s{size}"]["seen"] / 1000 for size in SIZES]
         ax.plot(np.array(SIZES) / 1000, seen, "o-", color="black", markersize=4)
@@ -600,7 +615,7 @@ def draw_growth(english: dict[str, Any]) -> Figure:
 
 def draw_perplexity(result: dict[str, Any]) -> Figure:
     """Counting and learning, by how many words a model looks at."""
-    figure, ax = plt.subplots(figsize=(5.2, 3.8))
+    figure, ax = plt.subplots(figsize=(4.4, 3.6))
     orders = ORDERS
     for name, text, mark in (("add_one", "add one", "s:"), ("kneser_ney", "Kneser–Ney", "o-")):
         values = [result["counted"][f"n{n}"][name]["test"] for n in orders]
@@ -622,7 +637,7 @@ def draw_perplexity(result: dict[str, Any]) -> Figure:
 
 def draw_context(by_context: dict[str, Any]) -> Figure:
     """Perplexity by how much of the context was seen in training."""
-    figure, ax = plt.subplots(figsize=(5.2, 3.2))
+    figure, ax = plt.subplots(figsize=(4.4, 3.0))
     rows = ["k1", "k2", "k3"]
     for i, row in enumerate(rows):
         numbers = by_context[row]
@@ -644,13 +659,12 @@ def draw_context(by_context: dict[str, Any]) -> Figure:
     ax.set_xlabel("perplexity on test captions (fewer is better)")
     ax.set_xlim(0, None)
     ax.set_title("The network wins where\nthe context is new")
-    ax.set_ylabel("seen in training, in this order:")
     return figure
 
 
 def draw_cost(cost_by_size: dict[str, Any]) -> Figure:
     """Microseconds per training example by the size of the vocabulary."""
-    figure, ax = plt.subplots()
+    figure, ax = plt.subplots(figsize=SIZE)
     sizes = [int(key[1:]) for key in cost_by_size]
     for name, text, mark, colour in (
         ("neural", "softmax over all words", "D-", plots.KEY),
@@ -671,7 +685,7 @@ def draw_cost(cost_by_size: dict[str, Any]) -> Figure:
 
 def draw_words(plane: dict[str, list[float]]) -> Figure:
     """Word vectors in the plane that keeps most of their spread."""
-    figure, ax = plt.subplots(figsize=(5.2, 4.6))
+    figure, ax = plt.subplots(figsize=(4.4, 4.4))
     marks = {"colours": "s", "people": "o", "animals": "^", "-ing verbs": "D"}
     for group, mark in marks.items():
         points = {w: plane[w] for w in GROUPS[group].split() if w in plane}

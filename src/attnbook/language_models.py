@@ -318,7 +318,10 @@ class NeuralLanguageModel(nn.Module):
         never[[PAD, SOS]] = -torch.inf
         self.register_buffer("never", never, persistent=False)
 
-    def forward(self, context: Int[Tensor, "batch window"]) -> Float[Tensor, "batch vocabulary"]:
+    def forward(
+        self,
+        context: Int[Tensor, "batch window"],
+    ) -> Float[Tensor, "batch vocabulary"]:
         """``ln P(next token | context)`` for every token; ``-inf`` for ``<pad>`` and ``<sos>``.
 
         Raises:
@@ -326,7 +329,7 @@ class NeuralLanguageModel(nn.Module):
                 is not in the vocabulary.
         """
         self._check(context)
-        x = self.embedding(context).flatten(start_dim=1)  # (batch, window * embedding_dim)
+        x = self.embedding(context).flatten(start_dim=1)  # (batch, window · embedding_dim)
         a = self.dropout(torch.tanh(self.hidden(x)))
         y = F.linear(a, self.output.weight, self.output.bias + self.never)
         if self.direct is not None:
