@@ -44,7 +44,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
-from typing import Any
+from typing import Any, no_type_check
 
 import numpy as np
 from numpy.typing import NDArray
@@ -743,7 +743,7 @@ class _Grammar:
     proportion to its probability of being that long, then how the words are shared out.
     """
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
+    def __init__(self, rules: Sequence[Rule], longest: int = LONGEST) -> None:
         """Drop rules that lead nowhere, make the weights probabilities, number the symbols."""
         alive = list(rules)
         rules = []
@@ -751,6 +751,8 @@ class _Grammar:
             rules = alive
             heads = {rule.head for rule in rules}
             alive = [rule for rule in rules if heads.issuperset(rule.children)]
+        if "START" not in heads:
+            raise ValueError("rules: no sentence can be made of them")
         number = {head: i for i, head in enumerate(sorted(heads))}
         self.start = number["START"]
         self.rules: list[list[Rule]] = [[] for _ in number]
@@ -768,7 +770,7 @@ class _Grammar:
         self._together: dict[tuple[int, ...], list[float]] = {}
         self._rule_choices: dict[tuple[int, int], tuple[list[float], list[Rule]]] = {}
         self._size_choices: dict[tuple[tuple[int, ...], int], tuple[list[float], list[int]]] = {}
-        self.reach(LONGEST)
+        self.reach(longest)
 
     def _children_first(self) -> list[int]:
         """The symbols so that, but for phrases within themselves, parts come before wholes."""
@@ -854,6 +856,7 @@ class _Grammar:
         uniform = rng.random
         rule_choices, size_choices = self._rule_choices, self._size_choices
 
+        @no_type_check  # called forty times a sentence, too often for the tests' run-time checks
         def grow(symbol: int, words: int) -> Pieces:
             """Expand a symbol; its pieces on both sides, as numbers of words."""
             cumulative, rules = rule_choices.get((symbol, words)) or self.rule_choice(symbol, words)
@@ -925,15 +928,20 @@ def _spell(source: tuple[str, ...], target: list[str], links: set[tuple[int, int
 PRONOUNS = frozenset({"i", "he", "she", "we", "they"})
 
 
-@lru_cache(maxsize=1)
-def _grammar() -> _Grammar:
-    """The compiled grammar, made at the first use and kept."""
+def _rules() -> list[Rule]:
+    """Every rule and every dictionary entry."""
     phrases = [
         rule
         for head, german, english, weight in _rows(RULES)
         for rule in _expand(head, german, english, float(weight))
     ]
-    return _Grammar([*phrases, *_noun_rules(), *_verb_rules(), *_being_rules()])
+    return [*phrases, *_noun_rules(), *_verb_rules(), *_being_rules()]
+
+
+@lru_cache(maxsize=1)
+def _grammar() -> _Grammar:
+    """The compiled grammar, made at the first use and kept."""
+    return _Grammar(_rules())
 
 
 # ------------------------------------------------------------------------------- for users
