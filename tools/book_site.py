@@ -11,7 +11,6 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-
 EMPTY_HEADER = re.compile(r'<th class="head[^"]*"><p></p></th>')
 ONLY_EMPTY = re.compile(rf"<thead>\s*<tr[^>]*>\s*(?:{EMPTY_HEADER.pattern}\s*)+</tr>\s*</thead>")
 

@@ -9,12 +9,15 @@ function nameToggles() {
   }
 }
 
-// What scrolls sideways can be reached, and so scrolled, from the keyboard.
+// What scrolls can be reached, and so scrolled, from the keyboard.
 function reachScrolling() {
   for (const box of document.querySelectorAll(".bd-article :is(div, pre, mjx-container)")) {
+    const wide = box.scrollWidth > box.clientWidth + 1;
+    const high = box.scrollHeight > box.clientHeight + 1;
+    const style = wide || high ? getComputedStyle(box) : {};
     const scrolls =
-      box.scrollWidth > box.clientWidth + 1 &&
-      ["auto", "scroll"].includes(getComputedStyle(box).overflowX);
+      (wide && ["auto", "scroll"].includes(style.overflowX)) ||
+      (high && ["auto", "scroll"].includes(style.overflowY));
     if (scrolls && !box.hasAttribute("tabindex")) {
       box.tabIndex = 0;
       box.dataset.reach = "";
@@ -29,7 +32,9 @@ async function start() {
   nameToggles();
   await window.MathJax?.startup?.promise;
   reachScrolling();
-  new ResizeObserver(reachScrolling).observe(document.querySelector(".bd-article") ?? document.body);
+  const article = document.querySelector(".bd-article") ?? document.body;
+  new ResizeObserver(reachScrolling).observe(article);
+  article.addEventListener("toggle", reachScrolling, true);
 }
 
 if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
