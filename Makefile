@@ -13,6 +13,9 @@ export OMP_NUM_THREADS ?= 1
 PYTEST_ARGS ?=
 PYTEST = $(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile $(PYTEST_ARGS)
 
+# Models before what is measured on them.
+FIRST := book/results/train.py book/results/traces.py
+
 .DEFAULT_GOAL := help
 .PHONY: help book site serve test lint types browser notebooks results colab wheel data links pins clean
 
@@ -59,7 +62,8 @@ notebooks: .venv/.installed  ## execute the labs that changed (ALL=1: all of the
 	@$(BIN)/python tools/notebooks.py $(if $(ALL),--all) $(ONLY)
 
 results: .venv/.installed  ## train the models and measure again what the book reports (hours on a CPU)
-	@set -e; for script in book/results/[a-z0-9]*.py; do echo "$$script"; $(BIN)/python $$script; done
+	@set -e; for script in $(FIRST) $(filter-out $(FIRST),$(wildcard book/results/[a-z0-9]*.py)); do \
+	  echo "$$script"; $(BIN)/python $$script; done
 
 wheel: .venv/.installed  ## build the wheel into dist/
 	@rm -rf dist && $(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
