@@ -96,18 +96,46 @@ def test_lstm_by_hand():
     assert step.state == (step.hidden, step.cell)
 
 
-def test_two_numbers_of_state_by_hand():
-    """The page's worked step: state (0.5, -0.5), word (1, 0)."""
-    cell = RNNCell(2, 2)
+SWAP = torch.tensor([[0.0, 1.0], [-1.0, 0.0]], dtype=torch.float64)
+WORD = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
+OLD = torch.tensor([[0.5, -0.5]], dtype=torch.float64)
+
+
+def page_cell(kind, candidate, biases):
+    """A cell of two units whose candidate mixes word and state, and whose gates are biases."""
+    cell = kind(2, 2)
     with torch.no_grad():
-        cell.weight_ih[:] = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-        cell.weight_hh[:] = torch.tensor([[0.0, 1.0], [-1.0, 0.0]])
-        cell.bias_ih.zero_()
-        cell.bias_hh.zero_()
-    step = cell(torch.tensor([[1.0, 0.0]]), (torch.tensor([[0.5, -0.5]]),))
-    torch.testing.assert_close(
-        step.hidden, torch.tensor([[math.tanh(1.0 - 0.5), math.tanh(0.0 - 0.5)]])
-    )
+        for parameter in cell.parameters():
+            parameter.zero_()
+        rows = slice(2 * candidate, 2 * candidate + 2)
+        cell.weight_ih[rows] = torch.eye(2)
+        cell.weight_hh[rows] = SWAP
+        cell.bias_ih[:] = torch.tensor(biases)
+    return cell
+
+
+def rounded(values):
+    return [round(value, 2) for value in values[0].tolist()]
+
+
+def test_the_worked_step_of_the_page():
+    """The numbers that chapter 2 prints."""
+    assert rounded(page_cell(RNNCell, 0, [0.0, 0])(WORD, (OLD,)).hidden) == [0.46, -0.46]
+
+    step = page_cell(GRUCell, 2, [2.0, -2, 2, 0, 0, 0])(WORD, (OLD,))
+    assert rounded(step.reset) == [0.88, 0.12]
+    assert rounded(step.update) == [0.88, 0.5]
+    assert rounded(step.candidate) == [0.51, -0.06]
+    assert rounded(step.hidden) == [0.5, -0.28]
+
+    memory = torch.tensor([[1.0, -1.0]])
+    step = page_cell(LSTMCell, 2, [2.0, -2, -2, 2, 0, 0, 2, 0])(WORD, (OLD, memory))
+    assert rounded(step.input_gate) == [0.88, 0.12]
+    assert rounded(step.forget_gate) == [0.12, 0.88]
+    assert rounded(step.candidate) == [0.46, -0.46]
+    assert rounded(step.output_gate) == [0.88, 0.5]
+    assert rounded(step.cell) == [0.53, -0.94]
+    assert rounded(step.hidden) == [0.42, -0.37]
 
 
 # --- equal to torch ------------------------------------------------------------------------------
