@@ -5,6 +5,7 @@ import json
 import threading
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pooch
 import pytest
@@ -86,13 +87,15 @@ def test_the_card(path, tmp_path):
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(path, monkeypatch):
     before = path.read_bytes()
 
-    def full(tensors, file, metadata):
-        file.write_bytes(b"half a file")
+    def full(file, content):
+        with file.open("wb") as stream:
+            stream.write(content[:1000])
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(checkpoints, "save_file", full)
-    with pytest.raises(OSError, match="no space left"):
-        save(small(seed=1), path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(OSError, match="no space left"):
+            save(small(seed=1), path)
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
 

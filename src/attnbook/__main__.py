@@ -17,6 +17,7 @@ import shlex
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from types import UnionType
@@ -197,8 +198,11 @@ def _train(args: argparse.Namespace) -> None:
         raise ValueError(f"{output} is a folder; name a file")
     output.parent.mkdir(parents=True, exist_ok=True)
     device = pick_device(args.device)
-    training_pairs = _pairs(args, "train")
-    validation_pairs = read_parallel(*args.validation) if args.validation else _pairs(args, "val")
+    if args.validation:
+        validation_pairs = read_parallel(*args.validation)
+        (training_pairs,) = _pairs(args, "train")
+    else:
+        training_pairs, validation_pairs = _pairs(args, "train", "val")
     source_words, target_words = (
         Vocabulary.from_sentences(side, min_count=args.min_count, max_size=args.max_words)
         for side in (
@@ -257,8 +261,10 @@ def _train(args: argparse.Namespace) -> None:
     }
     checkpoints.save(translator, output, card=card, half=args.half)
     (folder / "state.pt").unlink(missing_ok=True)
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
+    if not args.folder:
+        with suppress(OSError):  # other runs are kept there
+            folder.rmdir()
+            folder.parent.rmdir()
     _say(
         f"best epoch: {history.best.number}, validation {history.best.validation_loss:.3f} "
         f"nats/token; written to:"
@@ -386,7 +392,8 @@ def _evaluate(args: argparse.Namespace) -> None:
         raise ValueError(f"--resamples must be at least 2, got {args.resamples}")
     device = pick_device(args.device)
     translators = [checkpoints.load(model, device=device) for model in args.models]
-    pairs = _pairs(args, args.split)[: args.limit]
+    (pairs,) = _pairs(args, args.split)
+    pairs = pairs[: args.limit]
     rows = [_measure(translator, pairs, args) for translator in translators]
     if args.json:
         result = {"data": _describe(args, args.split), "pairs": len(pairs), "models": rows}
@@ -522,30 +529,32 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _pairs(args: argparse.Namespace, split: str) -> list[SentencePair]:
-    """The sentence pairs that the flags name."""
+def _pairs(args: argparse.Namespace, *splits: str) -> list[list[SentencePair]]:
+    """The sentence pairs that the flags name, one list for each split."""
     match args.data:
         case ["grammar"]:
             least, most = args.grammar_words
-            corpus = grammar.corpus(
-                args.grammar_pairs, seed=args.data_seed, shortest=least, longest=most
-            )
-            pairs: list[SentencePair] = getattr(corpus, split)
+            # Test and validation are the same however many training pairs are asked for.
+            count = args.grammar_pairs if "train" in splits else 0
+            corpus = grammar.corpus(count, seed=args.data_seed, shortest=least, longest=most)
+            parts: list[list[SentencePair]] = [getattr(corpus, split) for split in splits]
         case ["multi30k"]:
             source, target = args.languages
-            pairs = multi30k(split, source=source, target=target)
+            parts = [multi30k(split, source=source, target=target) for split in splits]
         case [source, target]:
-            if split == "val":
+            if "val" in splits:
                 raise ValueError(
                     "two files have no validation split: give --validation SRC TGT in training, "
                     "and in evaluation --split test, or name the files"
                 )
-            pairs = read_parallel(source, target)
+            parts = [read_parallel(source, target) for _ in splits]
         case _:
             raise ValueError(
                 f"--data takes grammar, multi30k, or two files SRC TGT; got {' '.join(args.data)!r}"
             )
-    return join_captions(pairs, most=args.join, seed=args.data_seed) if args.join != 1 else pairs
+    if args.join == 1:
+        return parts
+    return [join_captions(pairs, most=args.join, seed=args.data_seed) for pairs in parts]
 
 
 def _describe(args: argparse.Namespace, split: str) -> str:

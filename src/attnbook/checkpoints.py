@@ -15,7 +15,7 @@ from typing import Any
 import pooch
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialize
 
 from attnbook.seq2seq import Config, Translator
 from attnbook.vocabulary import SPECIALS, Vocabulary
@@ -66,7 +66,7 @@ def save(
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(path.name + ".unfinished")
     try:
-        save_file(tensors, unfinished, metadata=header)
+        unfinished.write_bytes(serialize(tensors, metadata=header))
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
