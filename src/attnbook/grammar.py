@@ -51,7 +51,7 @@ from numpy.typing import NDArray
 
 from attnbook.corpora import SentencePair
 
-__all__ = ["LONGEST", "SHORTEST", "GrammarCorpus", "corpus", "generate", "literature"]
+__all__ = ["LONGEST", "SHORTEST", "GrammarCorpus", "corpus", "generate", "literature", "translate"]
 
 SHORTEST = 3
 LONGEST = 60
@@ -429,6 +429,8 @@ Part = tuple[int, int]
 WORD = -1
 # What a phrase has become: the numbers of its German words by piece, and of its English ones.
 Pieces = tuple[list[list[int]], list[list[int]]]
+# A derivation: a rule, and how each of its phrases was derived.
+Tree = tuple["Rule", list[Any]]
 
 
 @dataclass
@@ -850,26 +852,13 @@ class _Grammar:
 
     def draw(self, rng: random.Random, words: int) -> SentencePair:
         """One sentence of exactly ``words`` German words, with its translation and links."""
-        german_words: list[str] = []
-        english_words: list[str] = []
-        links: list[tuple[int, int]] = []
         uniform = rng.random
         rule_choices, size_choices = self._rule_choices, self._size_choices
 
         @no_type_check  # called forty times a sentence, too often for the tests' run-time checks
-        def grow(symbol: int, words: int) -> Pieces:
-            """Expand a symbol; its pieces on both sides, as numbers of words."""
+        def grow(symbol: int, words: int) -> Tree:
             cumulative, rules = rule_choices.get((symbol, words)) or self.rule_choice(symbol, words)
             rule = rules[bisect(cumulative, uniform() * cumulative[-1], hi=len(rules) - 1)]
-            i0, j0 = len(german_words), len(english_words)
-            german_words.extend(rule.german_words)
-            english_words.extend(rule.english_words)
-            links.extend([(i0 + i, j0 + j) for i, j in rule.links])
-            if not rule.ids:
-                return (
-                    [[i0 + index for _, index in piece] for piece in rule.german],
-                    [[j0 + index for _, index in piece] for piece in rule.english],
-                )
             left = words - len(rule.german_words)
             grown = []
             for k, child in enumerate(rule.ids):
@@ -880,24 +869,49 @@ class _Grammar:
                     size = sizes[bisect(shares, uniform() * shares[-1], hi=len(sizes) - 1)]
                 left -= size
                 grown.append(grow(child, size))
-            sides: Pieces = ([], [])
-            for side, pieces, base in ((0, rule.german, i0), (1, rule.english, j0)):
-                for piece in pieces:
-                    numbers: list[int] = []
-                    for child, index in piece:
-                        if child == WORD:
-                            numbers.append(base + index)
-                        else:
-                            numbers += grown[child][side][index]
-                    sides[side].append(numbers)
-            return sides
+            return rule, grown
 
-        (german,), (english,) = grow(self.start, words)
-        source_at = {number: i for i, number in enumerate(german)}
-        target_at = {number: j for j, number in enumerate(english)}
-        source = tuple([german_words[number] for number in german])
-        target = [english_words[number] for number in english]
-        return _spell(source, target, {(source_at[i], target_at[j]) for i, j in links})
+        return _write(grow(self.start, words))
+
+
+def _write(tree: Tree) -> SentencePair:
+    """Read a derivation off in both languages, and carry its links along."""
+    german_words: list[str] = []
+    english_words: list[str] = []
+    links: list[tuple[int, int]] = []
+
+    @no_type_check  # as above
+    def pieces_of(tree: Tree) -> Pieces:
+        """The phrase's pieces on both sides, as numbers of words."""
+        rule, children = tree
+        i0, j0 = len(german_words), len(english_words)
+        german_words.extend(rule.german_words)
+        english_words.extend(rule.english_words)
+        links.extend([(i0 + i, j0 + j) for i, j in rule.links])
+        if not children:
+            return (
+                [[i0 + index for _, index in piece] for piece in rule.german],
+                [[j0 + index for _, index in piece] for piece in rule.english],
+            )
+        parts = [pieces_of(child) for child in children]
+        sides: Pieces = ([], [])
+        for side, pieces, base in ((0, rule.german, i0), (1, rule.english, j0)):
+            for piece in pieces:
+                numbers: list[int] = []
+                for child, index in piece:
+                    if child == WORD:
+                        numbers.append(base + index)
+                    else:
+                        numbers += parts[child][side][index]
+                sides[side].append(numbers)
+        return sides
+
+    (german,), (english,) = pieces_of(tree)
+    source_at = {number: i for i, number in enumerate(german)}
+    target_at = {number: j for j, number in enumerate(english)}
+    source = tuple([german_words[number] for number in german])
+    target = [english_words[number] for number in english]
+    return _spell(source, target, {(source_at[i], target_at[j]) for i, j in links})
 
 
 def _cumulate(pairs: list[tuple[float, Any]]) -> tuple[list[float], list[Any]]:
@@ -938,10 +952,88 @@ def _rules() -> list[Rule]:
     return [*phrases, *_noun_rules(), *_verb_rules(), *_being_rules()]
 
 
+# Where a phrase's pieces stand in a sentence, from a word up to but not including another; None
+# for a piece without words.
+Spans = tuple[tuple[int, int] | None, ...]
+
+
+class _Chart:
+    """All phrases of the grammar that a German sentence contains, each with one derivation.
+
+    Phrases are combined to larger ones until nothing new is found. Only rules whose words occur
+    in the sentence take part, which leaves few.
+    """
+
+    def __init__(self, rules: Sequence[Rule], words: tuple[str, ...]) -> None:
+        present = set(words)
+        alive = [rule for rule in rules if present.issuperset(rule.german_words)]
+        while True:
+            heads = {rule.head for rule in alive}
+            fewer = [rule for rule in alive if heads.issuperset(rule.children)]
+            if len(fewer) == len(alive):
+                break
+            alive = fewer
+        self.words = words
+        self.found: dict[str, dict[Spans, Tree]] = {}
+        grows = True
+        while grows:
+            grows = False
+            for rule in alive:
+                known = self.found.setdefault(rule.head, {})
+                for spans, children in list(self._matches(rule)):
+                    if spans not in known:
+                        known[spans] = (rule, [self.found[c][at] for c, at in children])
+                        grows = True
+
+    def _matches(self, rule: Rule) -> Iterator[tuple[Spans, list[tuple[str, Spans]]]]:
+        """Every way in which the rule's pieces, laid side by side, are found in the sentence."""
+        parts = [(n, part) for n, piece in enumerate(rule.german) for part in piece]
+
+        def lay(
+            k: int, spans: list[tuple[int, int] | None], chosen: dict[int, Spans]
+        ) -> Iterator[tuple[Spans, list[tuple[str, Spans]]]]:
+            if k == len(parts):
+                yield tuple(spans), [(c, chosen[n]) for n, c in enumerate(rule.children)]
+                return
+            n, (child, index) = parts[k]
+            if child == WORD:
+                choices: Iterator[tuple[tuple[int, int] | None, dict[int, Spans]]] = (
+                    ((at, at + 1), chosen)
+                    for at, word in enumerate(self.words)
+                    if word == rule.german_words[index]
+                )
+            elif child in chosen:
+                choices = iter([(chosen[child][index], chosen)])
+            else:
+                choices = (
+                    (where[index], chosen | {child: where})
+                    for where in self.found.get(rule.children[child], ())
+                )
+            for span, now in choices:
+                last = spans[n]
+                if span is None:
+                    joined = last
+                elif last is None:
+                    joined = span
+                elif last[1] == span[0]:
+                    joined = (last[0], span[1])
+                else:
+                    continue
+                yield from lay(k + 1, [*spans[:n], joined, *spans[n + 1 :]], now)
+
+        return lay(0, [None] * len(rule.german), {})
+
+
+@lru_cache(maxsize=1)
+def _all_rules() -> tuple[Rule, ...]:
+    """The rules, made at the first use and kept."""
+    return tuple(_rules())
+
+
 @lru_cache(maxsize=1)
 def _grammar() -> _Grammar:
     """The compiled grammar, made at the first use and kept."""
-    return _Grammar(_rules())
+    return _Grammar(_all_rules())
 
 
 # ------------------------------------------------------------------------------- for users
@@ -992,6 +1084,31 @@ def generate(
     if not isinstance(count, int) or isinstance(count, bool) or count < 0:
         raise ValueError(f"count: expected a number of pairs, 0 or more, got {count!r}")
     return list(itertools.islice(_sentences(random.Random(seed), shortest, longest), count))
+
+
+def translate(words: Sequence[str]) -> SentencePair | None:
+    """The grammar's own translation of a German sentence, with its links.
+
+    For a sentence of one's own: what a model trained on this corpus should say, and where it
+    should look.
+
+    Args:
+        words: a German sentence, as :func:`attnbook.vocabulary.tokenize` cuts it.
+
+    Returns:
+        None for a sentence that the grammar does not contain.
+
+    Raises:
+        ValueError: a string in place of words.
+
+    >>> " ".join(translate("weil er müde ist , singt er nicht".split()).target)
+    'because he is tired , he is not singing'
+    """
+    if isinstance(words, str):
+        raise ValueError(f"words: expected a list of words, got {words!r}; tokenize it first")
+    sentence = tuple(words)
+    tree = _Chart(_all_rules(), sentence).found.get("START", {}).get(((0, len(sentence)),))
+    return None if tree is None else _write(tree)
 
 
 LITERATURE = """
