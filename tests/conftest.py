@@ -189,9 +189,9 @@ class Visit:
 OpenPage = Callable[..., Visit]
 
 
-@pytest.fixture
-def open_page(browser: Browser, site_url: str) -> Iterator[OpenPage]:
-    """``open_page("book/index.html", width=360, scheme="dark")`` gives a `Visit`."""
+@pytest.fixture(scope="module")
+def open_pages(browser: Browser, site_url: str) -> Iterator[OpenPage]:
+    """`open_page` for fixtures that keep a page open for several tests."""
     contexts = []
 
     def visit(
@@ -234,7 +234,6 @@ def open_page(browser: Browser, site_url: str) -> Iterator[OpenPage]:
             lambda r: seen.failed.append(f"{r.url} ({r.status})") if r.status >= 400 else None,
         )
         page.goto(site_url + path, wait_until="load")
-        page.wait_for_load_state("load")
         if javascript:
             # Formulas are set after the load event; what is measured next needs their final size.
             page.evaluate("() => window.MathJax?.startup?.promise?.then(() => true) ?? true")
@@ -244,3 +243,17 @@ def open_page(browser: Browser, site_url: str) -> Iterator[OpenPage]:
     yield visit
     for context in contexts:
         context.close()
+
+
+@pytest.fixture
+def open_page(open_pages: OpenPage) -> Iterator[OpenPage]:
+    """``open_page("book/index.html", width=360, scheme="dark")`` gives a `Visit`."""
+    visits = []
+
+    def visit(path: str, **options: object) -> Visit:
+        visits.append(open_pages(path, **options))
+        return visits[-1]
+
+    yield visit
+    for seen in visits:
+        seen.page.context.close()

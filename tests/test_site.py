@@ -29,35 +29,74 @@ def _documents(entry: dict) -> list[str]:
 PAGES = [f"{page}.html" for page in _documents(yaml.safe_load((ROOT / "_toc.yml").read_text()))]
 ALL = [*PAGES, "search.html", "genindex.html"]
 
-every_page = pytest.mark.parametrize("path", ALL, ids=lambda p: p.removesuffix(".html"))
-both_schemes = pytest.mark.parametrize("scheme", ["light", "dark"])
+WIDE = [(path, scheme) for path in ALL for scheme in ("light", "dark")]
 
 
-# --- every page in the browser ------------------------------------------------------------------
+def _named(parameter: tuple[str, str] | str) -> str:
+    return "-".join([parameter] if isinstance(parameter, str) else parameter).replace(".html", "")
 
 
-@every_page
-def test_page_is_quiet_with_the_network_closed(open_page, path: str) -> None:
-    visit = open_page(path)
+@pytest.fixture(scope="module", params=WIDE, ids=_named)
+def wide(open_pages, request: pytest.FixtureRequest):
+    """Each page on a desk, light and dark; open for all tests that look at it."""
+    path, scheme = request.param
+    visit = open_pages(path, scheme=scheme)
+    yield visit
+    visit.page.context.close()
+
+
+@pytest.fixture(scope="module", params=ALL, ids=_named)
+def narrow(open_pages, request: pytest.FixtureRequest):
+    """Each page on a phone whose owner wants nothing to move."""
+    visit = open_pages(request.param, width=360, height=740, reduced_motion="reduce")
+    yield visit
+    visit.page.context.close()
+
+
+# --- every page in the browser ----------------------------------------------------------------
+
+
+def test_page_is_quiet_with_the_network_closed(wide) -> None:
+    """No error or warning in the console, no request that fails or leaves this machine."""
     # What is loaded lazily is loaded by scrolling past it.
-    visit.page.evaluate(
+    wide.page.evaluate(
         """async () => {
             for (let y = 0; y < document.body.scrollHeight; y += 600) {
                 scrollTo(0, y);
                 await new Promise(requestAnimationFrame);
             }
+            scrollTo(0, 0);
         }"""
     )
-    visit.page.wait_for_load_state("networkidle")
-    assert visit.problems() == []
+    wide.page.wait_for_load_state("networkidle")
+    assert wide.problems() == []
 
 
-@every_page
-def test_nothing_is_wider_than_a_phone(open_page, path: str) -> None:
+def test_scheme_of_the_reader_is_used(wide, request: pytest.FixtureRequest) -> None:
+    colour = wide.page.evaluate("getComputedStyle(document.body).backgroundColor")
+    red, green, blue = (int(x) for x in re.findall(r"\d+", colour)[:3])
+    light = "-light]" in request.node.name
+    assert (red + green + blue > 600) == light
+
+
+def test_formulas_are_set(wide) -> None:
+    unset = wide.page.evaluate(
+        """[...document.querySelectorAll(".math")]
+            .filter(e => !e.querySelector("mjx-container") || e.querySelector("mjx-merror"))
+            .map(e => e.textContent)"""
+    )
+    assert unset == []
+
+
+def test_page_is_accessible(wide) -> None:
+    """axe-core with all of its rules; nothing is switched off."""
+    assert _violations(wide.page) == []
+
+
+def test_nothing_is_wider_than_a_phone(narrow) -> None:
     """At 360 px the page does not scroll sideways, and nothing sticks out of a box that cuts it."""
-    page = open_page(path, width=360, height=740).page
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
-    wide = page.evaluate(
+    assert narrow.page.evaluate("document.documentElement.scrollWidth") <= 360
+    sticking_out = narrow.page.evaluate(
         """() => {
             const scrolls = e => ["auto", "scroll"].includes(getComputedStyle(e).overflowX);
             const found = [];
@@ -75,61 +114,25 @@ def test_nothing_is_wider_than_a_phone(open_page, path: str) -> None:
             return found.slice(0, 8);
         }"""
     )
-    assert wide == []
+    assert sticking_out == []
 
 
-@both_schemes
-@every_page
-def test_page_is_accessible(open_page, path: str, scheme: str) -> None:
-    """axe-core with all of its rules; nothing is switched off."""
-    page = open_page(path, scheme=scheme).page
+def test_nothing_moves_unasked(narrow) -> None:
+    running = "document.getAnimations().filter(a => a.playState === 'running').length"
+    assert narrow.page.evaluate(running) == 0
+
+
+def test_page_is_accessible_on_a_phone(narrow) -> None:
+    assert _violations(narrow.page) == []
+
+
+def _violations(page) -> list[str]:
     found = Axe().run(page).response["violations"]
-    assert [
+    return [
         f"{v['id']} ({v['impact']}): {node['target']} {node['html'][:160]} {node['failureSummary']}"
         for v in found
         for node in v["nodes"]
-    ] == []
-
-
-@every_page
-def test_page_is_accessible_on_a_phone(open_page, path: str) -> None:
-    page = open_page(path, width=360, height=740).page
-    found = Axe().run(page).response["violations"]
-    assert [
-        f"{v['id']}: {node['target']} {node['html'][:160]}" for v in found for node in v["nodes"]
-    ] == []
-
-
-@both_schemes
-@every_page
-def test_scheme_of_the_reader_is_used(open_page, path: str, scheme: str) -> None:
-    page = open_page(path, scheme=scheme).page
-    red, green, blue = (
-        int(x)
-        for x in re.findall(
-            r"\d+", page.evaluate("getComputedStyle(document.body).backgroundColor")
-        )[:3]
-    )
-    assert (red + green + blue > 600) == (scheme == "light")
-
-
-@every_page
-def test_formulas_are_set(open_page, path: str) -> None:
-    page = open_page(path).page
-    unset = page.evaluate(
-        """[...document.querySelectorAll(".math")]
-            .filter(e => !e.querySelector("mjx-container") || e.querySelector("mjx-merror"))
-            .map(e => e.textContent)"""
-    )
-    assert unset == []
-
-
-@every_page
-def test_nothing_moves_unasked(open_page, path: str) -> None:
-    page = open_page(path, reduced_motion="reduce").page
-    assert (
-        page.evaluate("document.getAnimations().filter(a => a.playState === 'running').length") == 0
-    )
+    ]
 
 
 def test_search_finds_a_page(open_page) -> None:
