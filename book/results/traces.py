@@ -50,6 +50,9 @@ TRACES: dict[str, Wanted] = {
     # chapter 4
     "hut-cho": Wanted("multi30k-cho", 0),
     "hut-dot": Wanted("multi30k-dot", 0),
+    # chapter 5: "die blau gekleidete frau bedient eine kamera vor zwei anderen frauen ."
+    "kamera-cho": Wanted("multi30k-cho", 159),
+    "kamera-dot": Wanted("multi30k-dot", 159),
 }
 
 

@@ -1,0 +1,858 @@
+"""The measurements of chapter 5: what one attention step changed, and what its weights show.
+
+    python book/results/dot_attention.py                       # everything; writes JSON and figures
+    python book/results/dot_attention.py --only gradients      # one part of it
+
+Needs the models of book/results/train.py and Multi30k (ATTNBOOK_DATA names a local copy). Every
+finished part is kept in the user's cache under the digest of its models, so that an interrupted
+run goes on where it stopped; ``--fresh`` measures again. One thread of a CPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pooch
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from tqdm import tqdm
+from train import MODELS, path_of
+
+from attnbook import checkpoints, grammar, plots
+from attnbook.attention import Attended, Attention
+from attnbook.batches import collate
+from attnbook.corpora import SentencePair, multi30k
+from attnbook.decoding import decode, translate
+from attnbook.evaluation import bleu, teacher_forced_perplexity
+from attnbook.recurrent import LSTMCell, unroll
+from attnbook.seq2seq import Translator
+from attnbook.vocabulary import EOS, SOS
+
+HERE = Path(__file__).parent
+FIGURES = HERE.parent / "figures"
+CACHE = Path(pooch.os_cache("attnbook")) / "results" / "dot_attention"
+DOT, FIXED = "multi30k-dot", "multi30k-cho"
+TRANSLATORS = (FIXED, DOT)
+GRAMMAR = "grammar-dot"
+RESAMPLES = 1000
+PUNCTUATION = (".", ",")
+
+
+def model_path(name: str) -> Path:
+    """Where a model lies: the book's, or one that comes with the package."""
+    if name in MODELS:
+        return path_of(name)
+    return Path(checkpoints.__file__).parent / "models" / f"{name}.safetensors"
+
+
+def load(name: str) -> Translator:
+    """A trained model."""
+    return checkpoints.load(model_path(name))
+
+
+def digest(names: Sequence[str]) -> str:
+    """Of the models' files: another model is another measurement."""
+    total = hashlib.sha256()
+    for name in names:
+        total.update(model_path(name).read_bytes())
+    return total.hexdigest()[:12]
+
+
+def ratio(pairs: Sequence[tuple[float, float]], seed: int = 0) -> dict[str, float]:
+    """Sum over sum, with a 95 % bootstrap interval over the sentences that the pairs belong to."""
+    values = np.array(pairs)
+    chosen = np.random.default_rng(seed).integers(len(values), size=(RESAMPLES, len(values)))
+    sums = values[chosen].sum(axis=1)
+    low, high = np.quantile(sums[:, 0] / sums[:, 1], [0.025, 0.975])
+    above, below = values.sum(axis=0)
+    return {"mean": float(above / below), "low": float(low), "high": float(high)}
+
+
+def interval(values: Sequence[float], seed: int = 0) -> dict[str, float]:
+    """Mean of one value a sentence, with its bootstrap interval."""
+    return ratio([(value, 1.0) for value in values], seed)
+
+
+# --- translations ---------------------------------------------------------------------------------
+
+
+def translations(name: str, beam: int) -> list[list[str]]:
+    """What a model makes of test 2016, kept in the cache."""
+    path = CACHE / f"translations-{name}-{beam}-{digest([name])}.json"
+    if not path.exists():
+        sources = [pair.source for pair in multi30k("test")]
+        written = translate(load(name), sources, beam_size=beam, progress=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(written, ensure_ascii=False))
+    read: list[list[str]] = json.loads(path.read_text())
+    return read
+
+
+def quality(name: str) -> dict[str, Any]:
+    """BLEU of one model on test 2016, greedy and with beam 5, and its perplexity."""
+    translator, pairs = load(name), multi30k("test")
+    references = [pair.target for pair in pairs]
+    result: dict[str, Any] = {"parameters": translator.count_parameters()}
+    result["perplexity"] = teacher_forced_perplexity(translator, pairs)
+    for beam in (1, 5):
+        found = bleu(translations(name, beam), references, resamples=RESAMPLES)
+        result[f"beam{beam}"] = {
+            "bleu": found.score,
+            "low": found.low,
+            "high": found.high,
+            "signature": found.signature,
+        }
+    return result
+
+
+class Replaced(nn.Module):
+    """Attention whose weights are replaced after the softmax; scores and values stay."""
+
+    def __init__(self, attention: Attention, change: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.attention, self.change = attention, change
+        self.temperature = attention.temperature
+
+    def forward(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Attended:
+        _, weights, scores = self.attention(queries, keys, values, mask)
+        weights = self.change(weights, mask.expand_as(weights))
+        return Attended(weights @ values, weights, scores)
+
+
+def uniform(weights: Tensor, mask: Tensor) -> Tensor:
+    """Every word alike."""
+    return mask.to(weights) / mask.sum(dim=-1, keepdim=True)
+
+
+def hardest(weights: Tensor, _mask: Tensor) -> Tensor:
+    """All on the most attended word: what the softmax tends to as the temperature goes to 0."""
+    return torch.zeros_like(weights).scatter_(-1, weights.argmax(-1, keepdim=True), 1.0)
+
+
+def permuted(weights: Tensor, mask: Tensor) -> Tensor:
+    """The same weights, dealt to the words of the sentence at random (seed 0), for each step."""
+    generator = torch.Generator().manual_seed(0)
+    order = torch.rand(weights.shape, generator=generator).masked_fill(~mask, 2.0).argsort(-1)
+    return torch.zeros_like(weights).scatter_(-1, weights_order(mask), weights.gather(-1, order))
+
+
+def weights_order(mask: Tensor) -> Tensor:
+    """The positions 0, 1, 2, … for every row."""
+    return torch.arange(mask.shape[-1]).expand(mask.shape)
+
+
+TEMPERATURES = (0.25, 0.5, 1.0, 2.0, 4.0)
+
+
+def replaced_bleu(kind: str) -> dict[str, float]:
+    """BLEU (greedy, test 2016) with the trained model's weights replaced at every step."""
+    translator, pairs = load(DOT), multi30k("test")
+    decoder = translator.decoder
+    if kind in CHANGES:
+        decoder.attention = Replaced(decoder.attention, CHANGES[kind])
+    else:
+        decoder.attention.temperature = float(kind)
+    written = translate(translator, [pair.source for pair in pairs], progress=True)
+    found = bleu(written, [pair.target for pair in pairs], resamples=RESAMPLES)
+    return {"bleu": found.score, "low": found.low, "high": found.high}
+
+
+CHANGES = {"uniform": uniform, "hardest": hardest, "permuted": permuted}
+
+
+# --- one step, changed ----------------------------------------------------------------------------
+
+
+def hide_most(weights: Tensor, _mask: Tensor) -> Tensor:
+    """The most attended word gets 0, and the others share its weight in proportion."""
+    return without(weights, weights.argmax(-1, keepdim=True))
+
+
+def hide_other(weights: Tensor, mask: Tensor) -> Tensor:
+    """The same for one other word, drawn at random (seed 0)."""
+    generator = torch.Generator().manual_seed(0)
+    allowed = mask.clone().scatter_(-1, weights.argmax(-1, keepdim=True), False)
+    drawn = torch.rand(weights.shape, generator=generator).masked_fill(~allowed, -1.0)
+    return without(weights, drawn.argmax(-1, keepdim=True))
+
+
+def without(weights: Tensor, place: Tensor) -> Tensor:
+    """The weights with 0 at one place, summing to 1 again."""
+    left = weights.scatter(-1, place, 0.0)
+    return left / left.sum(-1, keepdim=True).clamp_min(1e-30)
+
+
+STEPS = {
+    "hide_most": hide_most,
+    "hide_other": hide_other,
+    "uniform": uniform,
+    "permuted": permuted,
+}
+
+
+@torch.inference_mode()
+def interventions(count: int = 500) -> dict[str, Any]:
+    """How far the next word's distribution moves when one step's weights are changed.
+
+    The model's own greedy translations are the beginnings, so nothing but the weights of the step
+    itself differs. Measured per step: the total variation distance between the two distributions
+    (0: the same, 1: nothing in common), and whether another word becomes the most probable.
+    """
+    translator = load(DOT)
+    pairs = multi30k("test")[:count]
+    attention, decoder = translator.decoder.attention, translator.decoder
+    kinds = [*STEPS, "unread"]
+    moved: dict[str, list[float]] = {kind: [] for kind in kinds}
+    changed: dict[str, list[tuple[float, float]]] = {kind: [] for kind in kinds}
+    by_weight: list[tuple[float, bool]] = []
+    greedy = translations(DOT, 1)
+    counts = Counter(word for words in greedy for word in words)
+    frequent = {word for word, _ in counts.most_common(20)}
+    by_word: dict[str, list[tuple[float, float]]] = {"frequent": [], "other": []}
+    for pair, written in zip(tqdm(pairs, desc="interventions"), greedy, strict=False):
+        decoder.attention = attention
+        source = torch.tensor([[*translator.source_ids(pair.source), EOS]])
+        encoded = translator.encode(source, torch.tensor([source.shape[1]]))
+        ids = [*translator.target_vocabulary.encode(written), EOS]
+        previous = torch.tensor([[SOS, *ids[:-1]]])
+        decoded = decoder(previous, encoded)
+        before = torch.softmax(decoder.logits(decoded.readouts[0]), dim=-1)
+        most = decoded.attended.weights[0].argmax(-1)
+        for kind in kinds:
+            if kind == "unread":
+                after = unread(translator, source, previous, most)
+            else:
+                decoder.attention = Replaced(attention, STEPS[kind])
+                after = torch.softmax(
+                    decoder.logits(decoder(previous, encoded).readouts[0]), dim=-1
+                )
+            distance = (before - after).abs().sum(-1) / 2
+            other = before.argmax(-1) != after.argmax(-1)
+            moved[kind].append(float(distance.mean()))
+            changed[kind].append((float(other.sum()), float(len(other))))
+            if kind == "hide_most":
+                top = decoded.attended.weights[0].max(-1).values
+                by_weight += zip(top.tolist(), other.tolist(), strict=True)
+                common = torch.tensor([word in frequent for word in [*written, "<eos>"]])
+                common[-1] = True
+                for kind_of_word, chosen in (("frequent", common), ("other", ~common)):
+                    by_word[kind_of_word].append((float(other[chosen].sum()), float(chosen.sum())))
+    decoder.attention = attention
+    sharp = [changed for weight, changed in by_weight if weight > 0.9]
+    return {
+        "sentences": count,
+        "steps": len(by_weight),
+        "distance": {kind: interval(values) for kind, values in moved.items()},
+        "changed": {kind: ratio(values) for kind, values in changed.items()},
+        "unchanged": {kind: 1 - ratio(values)["mean"] for kind, values in changed.items()},
+        "hidden_by_word": {kind: ratio(values) for kind, values in by_word.items()},
+        "sharp": {
+            "share": len(sharp) / len(by_weight),
+            "changed": statistics.fmean(sharp),
+            "unchanged": 1 - statistics.fmean(sharp),
+        },
+    }
+
+
+def unread(translator: Translator, source: Tensor, previous: Tensor, most: Tensor) -> Tensor:
+    """The same steps when the encoder reads ``<unk>`` in place of the word attended most.
+
+    One copy of the sentence for each step, since each step has its own most attended word. The
+    end marker is left as it is.
+    """
+    steps = len(most)
+    sources = source.repeat(steps, 1)
+    for step, place in enumerate(most.tolist()):
+        if sources[step, place] != EOS:
+            sources[step, place] = 1
+    encoded = translator.encode(sources, torch.full((steps,), source.shape[1]))
+    decoded = translator.decoder(previous.repeat(steps, 1), encoded)
+    own = decoded.readouts[torch.arange(steps), torch.arange(steps)]
+    return torch.softmax(translator.decoder.logits(own), dim=-1)
+
+
+# --- gradients ------------------------------------------------------------------------------------
+
+
+def local_states(translator: Translator, embedded: Tensor) -> Tensor:
+    """Encoder states in which each depends, for the gradient, on its own word alone.
+
+    The values are the encoder's own; what came over from the words before is detached.
+    """
+    recurrent = translator.encoder.recurrent
+    halves = []
+    for reverse in (False, True)[: 1 + recurrent.bidirectional]:
+        cell = LSTMCell(recurrent.input_size, recurrent.hidden_size).to(embedded.dtype)
+        cell.copy_weights(recurrent, reverse=reverse)
+        words = embedded.flip(1) if reverse else embedded
+        with torch.no_grad():
+            steps, _ = unroll(cell, words)
+            hidden, memory = (
+                torch.cat([torch.zeros_like(part[:, :1]), part[:, :-1]], dim=1).flatten(0, 1)
+                for part in (steps.hidden, steps.cell)
+            )
+        state = cell(words.flatten(0, 1), (hidden, memory)).hidden.unflatten(0, words.shape[:2])
+        halves.append(state.flip(1) if reverse else state)
+    return torch.cat(halves, dim=-1)
+
+
+def paths(translator: Translator, pair: SentencePair) -> dict[str, Tensor]:
+    """``∂ loss_t / ∂ x_i``, ``(target, source, embedding_dim)``, by the way the gradient takes.
+
+    ``loss_t = -log p(y_t | y_<t, x)`` and ``x_i`` is the vector of source word i.
+
+    - ``total``: all ways.
+    - ``handed``: word, encoder's recurrence, handed-over state, decoder's recurrence. The states
+      that the attention reads are detached.
+    - ``memory``: through the attention, by whatever encoder states the word has changed. The
+      handed-over state is detached. ``handed`` and ``memory`` add up to ``total``.
+    - ``context``: the part of ``memory`` that goes through the word's own state alone.
+
+    A model that attends also gives its ``weights``, ``(target, source)``.
+    """
+    source = torch.tensor([*translator.source_ids(pair.source), EOS])
+    ids = torch.tensor([*translator.target_vocabulary.encode(pair.target), EOS])
+    # One copy of the sentence for each step: copy t has the loss of step t, so that one backward
+    # pass gives the gradients of all steps.
+    copies = source.expand(len(ids), -1)
+    previous = torch.cat([torch.tensor([SOS]), ids[:-1]]).expand(len(ids), -1)
+    embedded = translator.encoder.embedding(copies).detach().requires_grad_()
+    hook = translator.encoder.embedding.register_forward_hook(lambda *_: embedded)
+    encoded = translator.encode(copies, torch.full((len(ids),), len(source)))
+    hook.remove()
+    ways = {"total": encoded}
+    if translator.attends:
+        cut = tuple(part.detach() for part in encoded.final)
+        ways["handed"] = encoded._replace(states=encoded.states.detach())
+        ways["memory"] = encoded._replace(final=cut)
+        ways["context"] = encoded._replace(states=local_states(translator, embedded), final=cut)
+    result = {}
+    each = torch.arange(len(ids))
+    for way, known in ways.items():
+        decoded = translator.decoder(previous, known)
+        logits = translator.decoder.logits(decoded.readouts[each, each])
+        loss = functional.cross_entropy(logits, ids, reduction="sum")
+        (result[way],) = torch.autograd.grad(loss, embedded, retain_graph=True)
+        if way == "total" and decoded.attended is not None:
+            result["weights"] = decoded.attended.weights[0].detach()
+    return result
+
+
+def steps_round(source: int, target: int, *, both_directions: bool) -> Tensor:
+    """Recurrent steps from word i to decoder state t by way of the handed-over state.
+
+    Both counted from 1: ``source - i`` steps to the encoder's end, and ``t`` in the decoder. An
+    encoder that reads in both directions offers the shorter of two ways.
+    """
+    ahead = torch.arange(source - 1, -1, -1)
+    back = torch.arange(source)
+    inside = torch.minimum(ahead, back) if both_directions else ahead
+    return torch.arange(1, target + 1)[:, None] + inside[None, :]
+
+
+BINS = ((1, 3), (4, 6), (7, 9), (10, 12), (13, 15), (16, 18))
+
+
+def gradients(count: int = 100) -> dict[str, Any]:
+    """Gradients by distance, in the trained model and in the same model before training.
+
+    Pairs (i, t) are those in which word i has the largest weight at step t in the trained model;
+    the other model is asked about the same pairs. Geometric means over pairs in a bin of
+    distances, where there are at least 30.
+    """
+    chosen = [p for p in multi30k("test") if 8 <= len(p.source) <= 20][:count]
+    trained = load(DOT).double()
+    torch.manual_seed(0)
+    fresh = Translator(trained.config, trained.source_vocabulary, trained.target_vocabulary)
+    models = {"trained": trained, "fresh": fresh.double().eval()}
+    kept: dict[str, dict[str, list[list[float]]]] = {
+        name: {way: [[] for _ in BINS] for way in ("total", "handed", "memory", "context")}
+        for name in models
+    }
+    by_weight: dict[str, list[float]] = {"high": [], "low": []}
+    share: list[tuple[float, float]] = []
+    for pair in tqdm(chosen, desc="gradients"):
+        measured = {
+            name: {
+                way: value if way == "weights" else value.norm(dim=-1)
+                for way, value in paths(model, pair).items()
+            }
+            for name, model in models.items()
+        }
+        weights = measured["trained"]["weights"]
+        target, source = weights.shape
+        most = weights[:, :-1].argmax(dim=-1)  # the most attended word; <eos> has no other side
+        for name, model in models.items():
+            steps = steps_round(source, target, both_directions=model.config.bidirectional)
+            for t, i in enumerate(most.tolist()):
+                for number, (low, high) in enumerate(BINS):
+                    if low <= int(steps[t, i]) <= high:
+                        for way, into in kept[name].items():
+                            into[number].append(float(measured[name][way][t, i]))
+        context = measured["trained"]["context"]
+        by_weight["high"] += context[weights > 0.5].tolist()
+        by_weight["low"] += context[(weights < 0.01)].tolist()
+        squares = {
+            way: float(measured["trained"][way].square().sum()) for way in ("context", "memory")
+        }
+        share.append((squares["context"], squares["memory"]))
+    result: dict[str, Any] = {
+        "sentences": len(chosen),
+        "bins": [f"{low}–{high}" for low, high in BINS],
+        "by_weight": {name: statistics.geometric_mean(v) for name, v in by_weight.items()},
+        "context_share": ratio(share),
+    }
+    result["by_weight"]["ratio"] = result["by_weight"]["high"] / result["by_weight"]["low"]
+    for name, ways in kept.items():
+        result[name] = {
+            way: {
+                "mean": [statistics.geometric_mean(v) if len(v) >= 30 else None for v in columns],
+                "low": [statistics.quantiles(v, n=4)[0] if len(v) >= 30 else None for v in columns],
+                "high": [
+                    statistics.quantiles(v, n=4)[2] if len(v) >= 30 else None for v in columns
+                ],
+                "pairs": [len(v) for v in columns],
+            }
+            for way, columns in ways.items()
+        }
+        for way in ways:
+            means = [mean for mean in result[name][way]["mean"] if mean is not None]
+            result[name][way]["first_over_last"] = means[0] / means[-1]
+            result[name][way]["last_over_first"] = means[-1] / means[0]
+    for name in ("trained", "fresh"):
+        first = result[name]["context"]["mean"][0] / result[name]["handed"]["mean"][0]
+        pairs_of_means = [
+            (c, h)
+            for c, h in zip(
+                result[name]["context"]["mean"], result[name]["handed"]["mean"], strict=True
+            )
+            if c is not None
+        ]
+        result[name]["context_over_handed"] = {
+            "near": first,
+            "far": pairs_of_means[-1][0] / pairs_of_means[-1][1],
+        }
+    return result
+
+
+# --- what the weights show ------------------------------------------------------------------------
+
+
+def alignment(count: int = 500) -> dict[str, Any]:
+    """On the grammar, whose links are known: does the largest weight lie on a linked word?"""
+    translator = load(GRAMMAR)
+    longest = 20  # as in training; no test sentence is among the training sentences
+    pairs = grammar.corpus(train=0, longest=longest).test[:count]
+    names = ("right", "before", "after", "elsewhere", "diagonal", "chance", "exact")
+    hits: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+    entropies: dict[str, list[float]] = {"all": [], "right": [], "wrong": []}
+    mass = []
+    written = translate(translator, [pair.source for pair in pairs], progress=True)
+    for pair, words in zip(tqdm(pairs, desc="alignment"), written, strict=True):
+        assert pair.links is not None
+        trace = decode(translator, pair.source, target=pair.target)
+        linked: dict[int, set[int]] = {}
+        for i, t in pair.links:
+            linked.setdefault(t, set()).add(i)
+        found = dict.fromkeys(names, 0.0)
+        inside = 0.0
+        for t, right in linked.items():
+            row = torch.tensor(trace.weights[t])
+            most = int(row.argmax())
+            entropy = float(torch.special.entr(row).sum())
+            found["right"] += most in right
+            if most not in right:
+                found["after"] += most - 1 in right
+                found["before"] += most - 1 not in right and most + 1 in right
+                found["elsewhere"] += most - 1 not in right and most + 1 not in right
+            found["diagonal"] += min(t, len(row) - 1) in right
+            found["chance"] += len(right) / len(row)
+            entropies["all"].append(entropy)
+            entropies["right" if most in right else "wrong"].append(entropy)
+            inside += float(row[sorted(right)].sum())
+        for name in names:
+            if name != "exact":
+                hits[name].append((found[name], float(len(linked))))
+        hits["exact"].append((float(tuple(words) == pair.target), 1.0))
+        mass.append((inside, float(len(linked))))
+    return {
+        "sentences": count,
+        "longest": longest,
+        "linked_words": len(entropies["all"]),
+        "mass_on_links": ratio(mass),
+        "entropy": {name: statistics.fmean(values) for name, values in entropies.items() if values},
+        **{name: ratio(values) for name, values in hits.items()},
+    }
+
+
+def mass() -> dict[str, Any]:
+    """On Multi30k: where the weights lie, over the model's own greedy translations of the test."""
+    translator, pairs = load(DOT), multi30k("test")
+    names = ("end", "punctuation", "top", "end_is_most", "punctuation_is_most", "entropy")
+    sums: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+    length: list[tuple[float, float]] = []
+    parked: dict[str, list[float]] = {}
+    written = [
+        SentencePair(pair.source, tuple(words), None)
+        for pair, words in zip(pairs, translations(DOT, 1), strict=True)
+    ]
+    for pair in tqdm(written, desc="mass"):
+        (example,) = translator.examples([pair])
+        with torch.inference_mode():
+            attended = translator(collate([example])).attended
+        keep = [t for t, word in enumerate(pair.target) if word not in PUNCTUATION]
+        if not keep:
+            continue
+        weights = attended.weights[0, keep]
+        marks = torch.tensor([token in PUNCTUATION for token in (*pair.source, "<eos>")])
+        most = weights.argmax(-1)
+        found = {
+            "end": weights[:, -1].sum(),
+            "punctuation": weights[:, marks].sum(),
+            "top": weights.max(-1).values.sum(),
+            "end_is_most": (most == weights.shape[1] - 1).sum(),
+            "punctuation_is_most": marks[most].sum(),
+            "entropy": torch.special.entr(weights).sum(),
+        }
+        for name in names:
+            sums[name].append((float(found[name]), float(len(keep))))
+        length.append((float(weights.shape[1]), 1.0))
+        for t, row in zip(keep, weights, strict=True):
+            if t < len(pair.target):
+                parked.setdefault(pair.target[t], []).append(float(row[marks].sum() + row[-1]))
+    most_parked = sorted(
+        ((statistics.fmean(rows), word) for word, rows in parked.items() if len(rows) >= 50),
+        reverse=True,
+    )
+    result: dict[str, Any] = {name: ratio(values) for name, values in sums.items()}
+    result["effective_words"] = float(torch.tensor(result["entropy"]["mean"]).exp())
+    result["source_length"] = ratio(length)["mean"]
+    result["parked"] = [{"word": word, "mean": mean} for mean, word in most_parked[:5]]
+    return result
+
+
+@torch.inference_mode()
+def three() -> dict[str, Any]:
+    """Sentences that begin with *drei* and whose translation begins with *three*.
+
+    Where does the weight of the first step lie, and is the first word still *three* when the
+    attention may not look at *drei*, or at ``<eos>``, or when the encoder reads ``<unk>`` instead?
+    """
+    translator = load(DOT)
+    decoder, attention = translator.decoder, translator.decoder.attention
+    pairs = multi30k("test")
+    chosen = [
+        pair.source
+        for pair, words in zip(pairs, translations(DOT, 1), strict=True)
+        if pair.source[0] == "drei" and words[:1] == ["three"]
+    ]
+    others = [
+        pair.source
+        for pair, words in zip(pairs, translations(DOT, 1), strict=True)
+        if pair.source[0] == "zwei" and words[:1] == ["two"]
+    ]
+
+    def first(source: Sequence[str]) -> tuple[str, Tensor]:
+        ids = torch.tensor([[*translator.source_ids(source), EOS]])
+        encoded = translator.encode(ids, torch.tensor([ids.shape[1]]))
+        decoded = decoder(torch.tensor([[SOS]]), encoded)
+        word = decoder.logits(decoded.readouts[0, 0]).argmax()
+        return translator.target_vocabulary.decode([int(word)])[0], decoded.attended.weights[0, 0]
+
+    def hiding(position: int) -> Callable[[Tensor, Tensor], Tensor]:
+        return lambda weights, _mask: without(
+            weights, torch.full_like(weights[..., :1], position % weights.shape[-1], dtype=int)
+        )
+
+    rows = [first(source)[1] for source in chosen]
+    result: dict[str, Any] = {
+        "sentences": len(chosen),
+        "on_drei": statistics.fmean(float(row[0]) for row in rows),
+        "on_end": statistics.fmean(float(row[-1]) for row in rows),
+        "two": {
+            "sentences": len(others),
+            "on_zwei": statistics.fmean(float(first(source)[1][0]) for source in others),
+        },
+    }
+    for name, position in (("drei_hidden", 0), ("end_hidden", -1)):
+        decoder.attention = Replaced(attention, hiding(position))
+        result[name] = sum(first(source)[0] == "three" for source in chosen)
+    decoder.attention = Replaced(attention, uniform)
+    result["uniform"] = sum(first(source)[0] == "three" for source in chosen)
+    decoder.attention = attention
+    result["drei_unread"] = sum(first(("<unk>", *source[1:]))[0] == "three" for source in chosen)
+    return result
+
+
+# --- the opening sentence, and what it costs ------------------------------------------------------
+
+
+def opening(number: int) -> dict[str, Any]:
+    """One test sentence: source, reference, and what two models write (greedy)."""
+    pair = multi30k("test")[number]
+    result: dict[str, Any] = {
+        "number": number,
+        "source": " ".join(pair.source),
+        "reference": " ".join(pair.target),
+    }
+    for name in TRANSLATORS:
+        result[name] = " ".join(translations(name, 1)[number])
+    return result
+
+
+def cost(name: str = DOT) -> dict[str, Any]:
+    """Multiplications of one sentence, by part, from the sizes of the model."""
+    config = load(name).config
+    words = len(load(name).target_vocabulary)
+    hidden, embedding = config.hidden_dim, config.embedding_dim
+    result: dict[str, Any] = {"hidden": hidden, "embedding": embedding, "words": words}
+    for length in (13, 130):
+        parts = {
+            "scores": length * length * hidden,
+            "contexts": length * length * hidden,
+            "recurrence": length * 4 * hidden * (embedding + hidden),
+            "combine": length * 2 * hidden * embedding,
+            "output": length * embedding * words,
+        }
+        attention = parts["scores"] + parts["contexts"]
+        parts["share"] = attention / sum(parts.values())
+        result[str(length)] = {**parts, "dot_products": length * length}
+    return result
+
+
+# --- figures --------------------------------------------------------------------------------------
+
+
+def draw_gradients(result: dict[str, Any]) -> None:
+    """Norms by distance, after and before training."""
+    with plots.style():
+        figure, axes = plt.subplots(2, 1, figsize=(5.2, 6.0), sharex=True)
+        x = list(range(len(result["bins"])))
+        series = {
+            "trained": [
+                ("trained", "context", "through\nthe context", plots.CONTEXT, "-"),
+                ("trained", "handed", "round the\nrecurrence", plots.QUERY, "-"),
+            ],
+            "fresh": [
+                ("fresh", "context", "through\nthe context", plots.CONTEXT, "-"),
+                ("fresh", "handed", "round the\nrecurrence", plots.QUERY, "-"),
+            ],
+        }
+        titles = ("After training", "Before training")
+        for ax, (_, lines), title in zip(axes, series.items(), titles, strict=True):
+            for model, way, label, colour, dash in lines:
+                row = result[model][way]
+                shown = [k for k in x if row["mean"][k] is not None]
+                means = [row["mean"][k] for k in shown]
+                ax.fill_between(
+                    shown,
+                    [row["low"][k] for k in shown],
+                    [row["high"][k] for k in shown],
+                    color=colour,
+                    alpha=0.15,
+                    linewidth=0,
+                )
+                ax.plot(shown, means, dash, color=colour, marker="o", markersize=4)
+                ax.annotate(
+                    label,
+                    (shown[-1], means[-1]),
+                    xytext=(8, 0),
+                    textcoords="offset points",
+                    va="center",
+                    fontsize=10,
+                )
+            ax.set_yscale("log")
+            ax.set_ylabel("gradient norm")
+            ax.set_title(title)
+        axes[-1].set_xticks(x, result["bins"])
+        axes[-1].set_xlabel("recurrent steps from the source word to the decoder state")
+        plots.save(figure, FIGURES / "dot-attention-gradients.svg")
+        plt.close(figure)
+
+
+def draw_temperature(result: dict[str, Any]) -> None:
+    """BLEU by temperature, and for all weight on one word or the same on all."""
+    with plots.style():
+        figure, ax = plt.subplots(figsize=(5.2, 3.2))
+        names = ["hardest", *map(str, TEMPERATURES), "uniform"]
+        rows = [result[name] for name in names]
+        x = list(range(len(names)))
+        low = [row["bleu"] - row["low"] for row in rows]
+        high = [row["high"] - row["bleu"] for row in rows]
+        ax.errorbar(
+            x, [row["bleu"] for row in rows], [low, high], color=plots.KEY, marker="o", capsize=3
+        )
+        labels = ["all on\none", *(f"{t:g}" for t in TEMPERATURES), "all\nalike"]
+        ax.set_xticks(x, labels)
+        ax.set_ylim(bottom=0)
+        ax.set_xlabel("softmax temperature")
+        ax.set_ylabel("BLEU, test 2016, greedy")
+        ax.set_title("Sharper costs little, flatter costs much")
+        plots.save(figure, FIGURES / "dot-attention-temperature.svg")
+        plt.close(figure)
+
+
+def draw_bleu(result: dict[str, Any]) -> None:
+    """One line a model: greedy and beam 5, with intervals."""
+    labels = {
+        FIXED: "one vector",
+        DOT: "dot-product\nattention",
+    }
+    with plots.style():
+        figure, ax = plt.subplots(figsize=(5.2, 2.1))
+        for row, name in enumerate(TRANSLATORS):
+            colour = plots.CONTEXT if name == DOT else "black"
+            for beam, offset, face in ((1, 0.14, "none"), (5, -0.14, colour)):
+                found = result[name][f"beam{beam}"]
+                ax.plot(
+                    [found["low"], found["high"]], [row - offset] * 2, color=colour, linewidth=1.4
+                )
+                ax.plot(
+                    found["bleu"],
+                    row - offset,
+                    "o",
+                    color=colour,
+                    markerfacecolor=face,
+                    markersize=6,
+                )
+                if name == DOT:
+                    ax.annotate(
+                        "greedy" if beam == 1 else "beam 5",
+                        (found["high"], row - offset),
+                        xytext=(6, 0),
+                        textcoords="offset points",
+                        va="center",
+                        fontsize=10,
+                    )
+        ax.set_yticks(range(len(TRANSLATORS)), [labels[name] for name in TRANSLATORS])
+        ax.set_ylim(len(TRANSLATORS) - 0.5, -0.5)
+        ax.set_xlim(0, 45)
+        ax.set_xlabel("BLEU, Multi30k test 2016, de→en")
+        plots.save(figure, FIGURES / "dot-attention-bleu.svg")
+        plt.close(figure)
+
+
+def draw_heatmap(number: int, name: str, title: str) -> dict[str, str]:
+    """The weights of one test sentence's greedy translation."""
+    pair = multi30k("test")[number]
+    trace = decode(load(DOT), pair.source)
+    with plots.style():
+        ax = plots.heatmap(trace, title=title)
+        plots.save(ax.figure, FIGURES / f"dot-attention-{name}.svg")
+        plt.close(ax.figure)
+    return {
+        "source": " ".join(pair.source),
+        "reference": " ".join(pair.target),
+        "written": trace.text,
+        "number": str(number),
+    }
+
+
+# --- everything -----------------------------------------------------------------------------------
+
+# Test sentences shown on the page, chosen by reading; what was looked for stands in the text.
+OPENING = 159
+THREE = 858
+
+
+def main() -> None:
+    """Measure what is asked for, write JSON and figures."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parts = (
+        "quality",
+        "weights",
+        "interventions",
+        "gradients",
+        "alignment",
+        "mass",
+        "three",
+        "shown",
+    )
+    parser.add_argument("--only", choices=parts)
+    parser.add_argument("--fresh", action="store_true", help="measure again what is in the cache")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+
+    def kept(part: str, names: Sequence[str], measure: Callable[[], Any]) -> Any:
+        path = CACHE / f"{part}-{digest(names)}.json"
+        if not path.exists() or arguments.fresh:
+            started = time.process_time()
+            result = measure()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(result, ensure_ascii=False))
+            print(f"{part}: {time.process_time() - started:.0f} s of CPU time", flush=True)
+        return json.loads(path.read_text())
+
+    output = HERE / "dot_attention.json"
+    results = json.loads(output.read_text()) if output.exists() else {}
+    results |= {
+        "command": "python book/results/dot_attention.py",
+        "seeds": {"models": 0, "bootstrap": 0, "permutation": 0},
+        "device": "cpu",
+        "threads": 1,
+        "torch": torch.__version__,
+    }
+
+    def part(name: str, measure: Callable[[], Any]) -> None:
+        if arguments.only in (None, name):
+            results[name] = measure()
+            text = json.dumps(results, indent=1, ensure_ascii=False, sort_keys=True)
+            output.write_text(text + "\n", encoding="utf-8")
+
+    def all_quality() -> dict[str, Any]:
+        found = {
+            name: kept(f"quality-{name}", [name], lambda name=name: quality(name))
+            for name in TRANSLATORS
+        }
+        found["gap"] = {
+            f"beam{beam}": found[DOT][f"beam{beam}"]["bleu"]
+            - max(found[name][f"beam{beam}"]["bleu"] for name in TRANSLATORS if name != DOT)
+            for beam in (1, 5)
+        }
+        draw_bleu(found)
+        return found
+
+    def all_weights() -> dict[str, Any]:
+        kinds = [*CHANGES, *map(str, TEMPERATURES)]
+        found = {
+            kind: kept(f"replaced-{kind}", [DOT], lambda kind=kind: replaced_bleu(kind))
+            for kind in kinds
+        }
+        draw_temperature(found)
+        return found
+
+    def all_gradients() -> dict[str, Any]:
+        found = kept("gradients", [DOT], gradients)
+        draw_gradients(found)
+        return found
+
+    part("quality", all_quality)
+    part("weights", all_weights)
+    part("interventions", lambda: kept("interventions", [DOT], interventions))
+    part("gradients", all_gradients)
+    part("alignment", lambda: kept("alignment", [GRAMMAR], alignment))
+    part("mass", lambda: kept("mass", [DOT], mass))
+    part("three", lambda: kept("three", [DOT], three))
+    part(
+        "shown",
+        lambda: {
+            "opening": kept(f"opening-{OPENING}", TRANSLATORS, lambda: opening(OPENING)),
+            "cost": cost(),
+            "three": draw_heatmap(THREE, "three", "Right word, other place"),
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

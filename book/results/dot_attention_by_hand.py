@@ -1,0 +1,155 @@
+"""The worked example of chapter 5: "je suis étudiant" with states of four whole numbers.
+
+    python book/results/dot_attention_by_hand.py     # writes the JSON beside it, and the trace
+
+The states are not learned. They are written into the embeddings of a translator whose "recurrent"
+layer passes on what it reads, so that encoder state i is the row of source word i and decoder
+state t the row of the word before. All the rest is the package's: scores, softmax, weighted sum,
+attentional state, output layer, and the trace by :func:`attnbook.decoding.decode`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from attnbook.decoding import decode
+from attnbook.seq2seq import Config, Translator
+from attnbook.vocabulary import EOS, SOS, Vocabulary
+
+HERE = Path(__file__).parent
+SOURCE = ("je", "suis", "étudiant")
+TARGET = ("i", "am", "a", "student")
+
+# Encoder states h_1 … h_4.
+STATES = {
+    "je": (2, 1, -1, 1),
+    "suis": (0, 2, 1, 1),
+    "étudiant": (1, -1, 1, 0),
+    "<eos>": (0, 0, 1, 2),
+}
+# Decoder states s_1 … s_5, each by the word that was read before it.
+QUERIES = {
+    "<sos>": (0, 0, -2, -2),
+    "i": (-2, 1, -1, 0),
+    "am": (-1, 0, 2, -2),
+    "a": (1, 0, 2, -1),
+    "student": (-1, -1, -1, 1),
+    "teacher": (-1, -1, -1, 1),
+}
+# Rows of the output matrix W.
+OUTPUT = {
+    "i": (2, 2, -2, -2),
+    "am": (-2, 2, 0, 0),
+    "a": (-2, 0, 2, -2),
+    "student": (2, -3, 2, 0),
+    "teacher": (2, 3, 2, 0),
+    "<eos>": (0, -2, -1, 2),
+}
+
+
+class PassOn(nn.Module):
+    """In place of a recurrent layer: the state after a word is the word's own row."""
+
+    bidirectional, num_layers = False, 1
+
+    def forward(self, inputs: Tensor, _state: object = None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        last = inputs[:, -1:].transpose(0, 1)
+        return inputs, (last, last)
+
+
+@torch.no_grad()
+def translator() -> Translator:
+    """A translator with these numbers as its states and weights."""
+    source, target = Vocabulary(SOURCE), Vocabulary((*TARGET, "teacher"))
+    model = Translator(
+        Config(embedding_dim=4, hidden_dim=4, dropout=0.0, tied=False), source, target, "by-hand"
+    )
+    model.encoder.recurrent, model.decoder.recurrent = PassOn(), PassOn()
+    for embedding, vocabulary, rows in (
+        (model.encoder.embedding, source, STATES),
+        (model.decoder.embedding, target, QUERIES),
+    ):
+        for word, row in rows.items():
+            place = {"<eos>": EOS, "<sos>": SOS}.get(word) or vocabulary.encode([word])[0]
+            embedding.weight[place] = torch.tensor(row, dtype=torch.float)
+    model.decoder.combine.weight[:] = torch.cat([torch.eye(4), torch.eye(4)], dim=1) / 2
+    model.decoder.combine.bias.zero_()
+    model.decoder.output.weight.zero_()
+    model.decoder.output.bias[:] = -torch.inf  # <pad>, <unk> and <sos> are never written
+    for word, row in OUTPUT.items():
+        place = EOS if word == "<eos>" else target.encode([word])[0]
+        model.decoder.output.weight[place] = torch.tensor(row, dtype=torch.float)
+        model.decoder.output.bias[place] = 0.0
+    return model.double().eval()
+
+
+def speak(model: Translator, context: Tensor, state: Tensor) -> tuple[Tensor, dict[str, float]]:
+    """Attentional state, and the probability of each word, from a context and a state."""
+    readout = torch.tanh(model.decoder.combine(torch.cat([context, state])))
+    probabilities = torch.softmax(model.decoder.logits(readout), dim=-1)
+    words = model.target_vocabulary.decode(range(len(probabilities)))
+    return readout, {
+        word: p for word, p in zip(words, probabilities.tolist(), strict=True) if word in OUTPUT
+    }
+
+
+@torch.no_grad()
+def measure() -> dict[str, object]:
+    """Everything that the page prints about step 4, and what three changes would do to it."""
+    model = translator()
+    trace = decode(model, SOURCE)
+    assert trace.target_tokens == (*TARGET, "<eos>"), trace.text
+    step = TARGET.index("student")
+    keys = torch.tensor(trace.encoder_states)
+    query, context = torch.tensor(trace.decoder_states[step]), torch.tensor(trace.contexts[step])
+    readout, probabilities = speak(model, context, query)
+    mean_readout, mean_probabilities = speak(model, keys.mean(dim=0), query)
+    attention = model.decoder.attention
+    queries, batch = query[None, None], keys[None]
+    without_eos = torch.tensor([[[True, True, True, False]]])
+    masked = attention(queries, batch, batch, without_eos)
+    temperatures = {}
+    for temperature in (0.5, 2.0):
+        attention.temperature = temperature
+        temperatures[str(temperature)] = attention(queries, batch, batch).weights[0, 0].tolist()
+    attention.temperature = 1.0
+    return {
+        "command": "python book/results/dot_attention_by_hand.py",
+        "scores": trace.scores.tolist(),
+        "exponentials": torch.tensor(trace.scores[step]).exp().tolist(),
+        "weights": trace.weights.tolist(),
+        "contexts": trace.contexts.tolist(),
+        "readout": readout.tolist(),
+        "logits": model.decoder.logits(readout)[torch.tensor(_places(model))].tolist(),
+        "probabilities": probabilities,
+        "mean": {
+            "context": keys.mean(dim=0).tolist(),
+            "readout": mean_readout.tolist(),
+            "probabilities": mean_probabilities,
+        },
+        "masked": {
+            "weights": masked.weights[0, 0].tolist(),
+            "context": masked.context[0, 0].tolist(),
+        },
+        "temperature": temperatures,
+    }
+
+
+def _places(model: Translator) -> list[int]:
+    return [
+        EOS if word == "<eos>" else model.target_vocabulary.encode([word])[0] for word in OUTPUT
+    ]
+
+
+if __name__ == "__main__":
+    links = {(0, 0), (1, 1), (2, 2), (2, 3)}
+    result = measure()
+    path = HERE / "dot_attention_by_hand.json"
+    path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    made = decode(translator(), SOURCE, gold_links=links)
+    made.save(HERE.parent / "traces" / "by-hand-student.json", decimals=4)
+    print(json.dumps(result, indent=1, ensure_ascii=False))
