@@ -136,6 +136,7 @@ for order in range(2, 6):
     )
 ax.set(xlabel="sentences read", ylabel="never seen (%)", ylim=(0, 100))
 ax.set_title("Reading more helps least where it is needed most")
+plt.show()
 # %% [markdown]
 # ## Smoothing
 #
@@ -158,8 +159,8 @@ for order in range(1, 6):
 # them the same, as if *drinking a the* were as likely as *drinking a tea*. Kneser–Ney asks the
 # shorter context instead, and stops gaining when the longer ones have nothing left to say.
 #
-# **Poke:** how long a sentence must be copied into training before Kneser–Ney notices? Add one test
-# sentence to `train` a few times, fit again, and look at its probability.
+# **Poke:** how often must a sentence stand in training before Kneser–Ney takes it for likely? Add a
+# test sentence to `train` once, twice, ten times, fit again, and look at its probability.
 #
 # ## The neural model
 #
@@ -223,7 +224,7 @@ rivals = {
 print(f"{len(removed)} sentences taken out; probability of the noun there (geometric mean):")
 for name, model in rivals.items():
     log_probs = [model.log_probabilities([s])[i] for s in removed for i in places(s)]
-    print(f"{name:18} {exp(np.mean(log_probs)):.4f}")
+    print(f"{name:18} {exp(np.mean(log_probs)):.5f}")
 
 # %% [markdown]
 # The table saw the adjective before other nouns and the noun after other adjectives, and has no way
@@ -253,7 +254,7 @@ neighbours("doctor" if CORPUS == "grammar" else "man")
 
 # %% tags=["nbval-ignore-output", "remove-output"]
 frequent = [word for word in vocabulary if word.isalpha()][:150]
-widgets.interact(
+choice = widgets.interact(
     neighbours,
     word=widgets.Dropdown(options=sorted(frequent), value=frequent[10], description="word"),
     embedding=widgets.fixed(None),
@@ -299,6 +300,7 @@ def picture(embedding, title):
         ylabel="second principal component",
     )
     ax.set_title(title)
+    plt.show()
 
 
 picture(
@@ -343,6 +345,11 @@ untrained = torch.randn(len(vocabulary), 24, generator=torch.Generator().manual_
 print(f"{'random rows':26} {held_together(untrained):.0%}")
 
 # %% [markdown]
+# Skip-gram does not know the order of two neighbours, but it knows that they are neighbours.
+# Shuffling carries words out of each other's reach, and both models suffer. (Turn every sentence
+# round instead, `s[::-1]`: skip-gram sees the very same pairs, the network learns another language.)
+# What survives the shuffling is what kind of sentence a word occurs in, and that is not nothing.
+#
 # ## Try
 #
 # 1. `AddConstant(3, vocabulary, k)`: which *k* gives the best perplexity, and how far from
