@@ -688,7 +688,7 @@ def draw_perplexity(result: dict[str, Any]) -> Figure:
     for name, text, mark in (("add_one", "add one", "s:"), ("kneser_ney", "Kneser–Ney", "o-")):
         values = [result["counted"][f"n{n}"][name]["test"] for n in orders]
         ax.plot(orders, values, mark, color="black", markersize=5)
-        label(ax, text, ORDERS[-1], values[-1], -10, -12 if name == "add_one" else 12)
+        label(ax, text, ORDERS[-1], values[-1], *((-8, -12) if name == "add_one" else (-60, 14)))
     runs = {int(w[1:]) + 1: r["test"] for w, r in result["windows"].items()}
     middle = result["neural"]["summary"]["test"]
     runs[result["window"] + 1] = middle["mean"]
@@ -756,15 +756,17 @@ def draw_words(plane: dict[str, list[float]]) -> Figure:
     figure, ax = plt.subplots(figsize=(4.4, 4.4))
     marks = {"colours": "s", "people": "o", "animals": "^", "-ing verbs": "D"}
     for group, mark in marks.items():
-        points = {w: plane[w] for w in GROUPS[group].split() if w in plane}
-        xs, ys = np.array(list(points.values())).T
-        ax.plot(xs, ys, mark, color="black", markersize=4, fillstyle="none")
-        for word, (x, y) in points.items():
-            label(ax, word, x, y, 5)
-        ax.annotate(
-            group, (xs.mean(), ys.max()), xytext=(0, 14), textcoords="offset points",
-            ha="center", weight="bold",
-        )  # fmt: skip
+        # The names stand in a column beside their group, each with a line to its point.
+        names = sorted((w for w in GROUPS[group].split() if w in plane), key=lambda w: plane[w][1])
+        points = np.array([plane[w] for w in names])
+        right = points[:, 0].max() + 0.1
+        heights = points[:, 1].mean() + 0.085 * (np.arange(len(names)) - (len(names) - 1) / 2)
+        for name, point, height in zip(names, points, heights, strict=True):
+            ax.plot([point[0], right - 0.02], [point[1], height], color="0.6", linewidth=0.5)
+            ax.text(right, height, name, va="center")
+        ax.text(right, heights[-1] + 0.12, group, weight="bold")
+        ax.plot(*points.T, mark, color="black", markersize=4)
+    ax.margins(x=0.3, y=0.15)
     ax.set_xticks([])
     ax.set_yticks([])
     ax.set_xlabel("first principal component")
