@@ -336,70 +336,116 @@ def searches(rows: dict[int, dict[str, Any]], translator: Translator) -> dict[st
 
 # --- another task -----------------------------------------------------------------------------
 
-NAMES = ["anna", "ben", "clara", "david", "emma", "felix", "greta", "hugo"]
-NUMBERS = ["two", "three", "four", "five", "six", "seven", "eight", "nine"]
-COLOURS = ["red", "green", "blue", "yellow", "black", "white", "brown"]
-THINGS = ["apples", "balls", "books", "cups", "hats", "keys", "maps", "pens", "shoes", "stones"]
+FACTS = """
+austria: vienna, german, europe | brazil: brasília, portuguese, south america
+china: beijing, chinese, asia | cuba: havana, spanish, north america
+denmark: copenhagen, danish, europe | egypt: cairo, arabic, africa
+finland: helsinki, finnish, europe | france: paris, french, europe
+germany: berlin, german, europe | greece: athens, greek, europe
+hungary: budapest, hungarian, europe | iceland: reykjavík, icelandic, europe
+iran: tehran, persian, asia | italy: rome, italian, europe
+japan: tokyo, japanese, asia | mexico: mexico city, spanish, north america
+norway: oslo, norwegian, europe | peru: lima, spanish, south america
+poland: warsaw, polish, europe | portugal: lisbon, portuguese, europe
+senegal: dakar, french, africa | spain: madrid, spanish, europe
+sweden: stockholm, swedish, europe | thailand: bangkok, thai, asia
+turkey: ankara, turkish, asia | vietnam: hanoi, vietnamese, asia
+"""
+ASKED = {
+    "capital": (
+        "{country} 's capital is {fact}",
+        "what is the capital of {country} ?",
+        "which city is the capital of {country} ?",
+        "tell me the capital of {country} .",
+        "what is {country} 's capital called ?",
+        "from which city is {country} governed ?",
+        "do you know the capital of {country} ?",
+    ),
+    "language": (
+        "people in {country} speak {fact}",
+        "what do people speak in {country} ?",
+        "which language is spoken in {country} ?",
+        "what language do they speak in {country} ?",
+        "if i go to {country} , which language do i need ?",
+        "tell me what is spoken in {country} .",
+        "in {country} , how do people talk ?",
+    ),
+    "continent": (
+        "{country} lies in {fact}",
+        "where is {country} ?",
+        "on which continent is {country} ?",
+        "which continent does {country} belong to ?",
+        "tell me where {country} lies .",
+        "if i go to {country} , where am i ?",
+        "do you know where {country} is ?",
+    ),
+}
 
 
-def stories(count: int, seed: int) -> list[SentencePair]:
-    """One sentence and a question about it, with the answer, all different.
-
-    "anna gave seven green keys to ben . what did anna give ?", "seven green keys".
-    """
-    chance = random.Random(seed)
-    found: dict[tuple[str, ...], SentencePair] = {}
-    while len(found) < count:
-        giver, taker = chance.sample(NAMES, 2)
-        what = [chance.choice(NUMBERS), chance.choice(COLOURS), chance.choice(THINGS)]
-        question, answer = chance.choice(
-            [
-                ("who gave something to somebody ?", giver),
-                (f"to whom did {giver} give something ?", f"to {taker}"),
-                (f"what did {giver} give to {taker} ?", " ".join(what)),
-                (f"how many {what[2]} did {taker} get ?", what[0]),
-                (f"which colour have the {what[2]} ?", what[1]),
-                ("what happened ?", f"{taker} got {' '.join(what)} from {giver}"),
+def questions() -> dict[tuple[str, str], list[SentencePair]]:
+    """For each country and kind of fact six ways to ask for it, with the answer."""
+    found = {}
+    for entry in FACTS.replace("\n", "|").split("|"):
+        if not entry.strip():
+            continue
+        country, facts = entry.strip().split(": ")
+        for kind, fact in zip(ASKED, facts.split(", "), strict=True):
+            answer, *ways = ASKED[kind]
+            found[country, kind] = [
+                SentencePair(
+                    tuple(way.format(country=country).split()),
+                    tuple(answer.format(country=country, fact=fact).split()),
+                )
+                for way in ways
             ]
-        )
-        story = (giver, "gave", *what, "to", taker, ".", *question.split())
-        found[story] = SentencePair(story, tuple(answer.split()))
-    return list(found.values())
+    return found
 
 
 def answering(seed: int) -> dict[str, Any]:
-    """Train on some stories, count right answers to questions about others."""
+    """Hold out one way of asking for every fact, train on the others, count right answers.
+
+    One country is left out altogether, to see what the model says of what nobody told it.
+    """
     from attnbook.decoding import translate
 
-    pairs = stories(7200, seed)
-    test, val, rest = pairs[:1000], pairs[1000:1200], pairs[1200:]
+    chance = random.Random(seed)
+    groups = questions()
+    stranger = [pair for (country, _), ways in groups.items() if country == "peru" for pair in ways]
+    test, rest = [], []
+    for (country, _), ways in groups.items():
+        if country != "peru":
+            held_out = chance.randrange(len(ways))
+            test.append(ways[held_out])
+            rest += ways[:held_out] + ways[held_out + 1 :]
+    everything = [*test, *rest, *stranger]
     vocabularies = [
-        Vocabulary.from_sentences(getattr(pair, side) for pair in pairs)
+        Vocabulary.from_sentences(getattr(pair, side) for pair in everything)
         for side in ("source", "target")
     ]
     torch.manual_seed(seed)
     translator = Translator(
-        Config(decoder="sutskever", embedding_dim=32, hidden_dim=96, dropout=0.0), *vocabularies
+        Config(
+            decoder="sutskever", embedding_dim=64, hidden_dim=64, dropout=0.1, embedding_std=1.0
+        ),
+        *vocabularies,
     )
     settings = Training(
-        epochs=6, batch_tokens=500, learning_rate=5e-3, label_smoothing=0.0, seed=seed
+        epochs=60, batch_tokens=200, learning_rate=1e-2, label_smoothing=0.0, seed=seed
     )
-    train(translator, rest, val, settings)
+    train(translator, rest, rest[:40], settings)
     answers = translate(translator, [pair.source for pair in test])
     right = [tuple(answer) == pair.target for answer, pair in zip(answers, test, strict=True)]
-    examples = {}
-    for pair, answer in zip(test, answers, strict=True):
-        asked = pair.source[pair.source.index(".") + 1 :]
-        kind = asked[1] if asked[0] == "what" else asked[0]  # who, to, did, how, which, happened
-        examples.setdefault(
-            kind,
-            {
-                "question": " ".join(pair.source),
-                "answer": " ".join(answer),
-                "right": " ".join(pair.target),
-            },
-        )
-    return {"right": statistics.fmean(right), "stories": len(rest), "examples": examples}
+    shown = [number for number, pair in enumerate(test) if "france" in pair.source]
+    unknown = stranger[0]
+    return {
+        "right": statistics.fmean(right),
+        "asked": len(test),
+        "trained": len(rest),
+        "shown": [[" ".join(test[i].source), " ".join(answers[i])] for i in shown],
+        "stranger": [
+            " ".join(unknown.source), " ".join(translate(translator, [unknown.source])[0])
+        ],
+    }  # fmt: skip
 
 
 # --- all together -----------------------------------------------------------------------------
@@ -430,11 +476,11 @@ def measure(names: Sequence[str], cached: Cache) -> dict[str, Any]:
             part["parting"] = parting(translator)
         result[SHORT[name]] = part
     runs = [
-        cached(f"answering-{seed}", lambda s=seed: answering(s), version=5) for seed in (0, 1, 2)
+        cached(f"answering-{seed}", lambda s=seed: answering(s), version=10) for seed in (0, 1, 2)
     ]
     shares = [run["right"] for run in runs]
     result["answering"] = {
-        **{key: runs[0][key] for key in ("stories", "examples")},
+        **{key: runs[0][key] for key in ("asked", "trained", "shown", "stranger")},
         "right": {"mean": statistics.fmean(shares), "low": min(shares), "high": max(shares)},
     }
     return result
