@@ -989,6 +989,7 @@ class _Chart:
         """Every way in which the rule's pieces, laid side by side, are found in the sentence."""
         parts = [(n, part) for n, piece in enumerate(rule.german) for part in piece]
 
+        @no_type_check  # as in draw
         def lay(
             k: int, spans: list[tuple[int, int] | None], chosen: dict[int, Spans]
         ) -> Iterator[tuple[Spans, list[tuple[str, Spans]]]]:
@@ -1021,7 +1022,9 @@ class _Chart:
                     continue
                 yield from lay(k + 1, [*spans[:n], joined, *spans[n + 1 :]], now)
 
-        return lay(0, [None] * len(rule.german), {})
+        found: Iterator[tuple[Spans, list[tuple[str, Spans]]]]
+        found = lay(0, [None] * len(rule.german), {})
+        return found
 
 
 @lru_cache(maxsize=1)
