@@ -201,7 +201,7 @@ def test_an_interrupted_run_says_how_to_go_on(capsys, folder, monkeypatch, heeds
 
 def test_a_run_killed_by_the_system_goes_on(capsys, folder):
     """SIGKILL, as a cluster or a lack of memory sends it: nothing can be tidied up."""
-    words = ["train", *FILES, *SMALL, "--epochs=200", "--keep-every=1", "--batch-tokens=10"]
+    words = ["train", *FILES, *SMALL, "--epochs=40", "--keep-every=1", "--batch-tokens=10"]
     running = subprocess_of(*words, "--output=killed", cwd=folder)
     state = folder / "runs" / "killed" / "state.pt"
     patience = time.monotonic() + 240
@@ -343,7 +343,7 @@ def test_mistakes_in_translating(capsys, model, words, message):
 
 def test_a_reader_that_has_seen_enough(folder, model):
     """``attnbook translate … | head -1`` ends without a word."""
-    (folder / "many.txt").write_text("er trinkt\n" * 20_000)
+    (folder / "many.txt").write_text("er trinkt\n" + "\n" * 200_000)  # more than a pipe holds
     running = subprocess_of("translate", "--file=many.txt", model, "--device=cpu", cwd=folder)
     assert running.stdout.readline() == "he drinks\n"
     running.stdout.close()
