@@ -737,6 +737,17 @@ def _being_rules() -> Iterator[Rule]:
 # ----------------------------------------------------------------- from rules to sentences
 
 
+def _fruitful(rules: Sequence[Rule]) -> list[Rule]:
+    """The rules that lead to words; one with a phrase that has no rule of its own does not."""
+    fewer = list(rules)
+    alive: list[Rule] | None = None
+    while alive is None or len(fewer) < len(alive):
+        alive = fewer
+        heads = {rule.head for rule in alive}
+        fewer = [rule for rule in alive if heads.issuperset(rule.children)]
+    return fewer
+
+
 class _Grammar:
     """The rules, and for every phrase how probable it is to be so many words long.
 
@@ -747,12 +758,8 @@ class _Grammar:
 
     def __init__(self, rules: Sequence[Rule], longest: int = LONGEST) -> None:
         """Drop rules that lead nowhere, make the weights probabilities, number the symbols."""
-        alive = list(rules)
-        rules = []
-        while len(alive) != len(rules):
-            rules = alive
-            heads = {rule.head for rule in rules}
-            alive = [rule for rule in rules if heads.issuperset(rule.children)]
+        rules = _fruitful(rules)
+        heads = {rule.head for rule in rules}
         if "START" not in heads:
             raise ValueError("rules: no sentence can be made of them")
         number = {head: i for i, head in enumerate(sorted(heads))}
@@ -966,13 +973,7 @@ class _Chart:
 
     def __init__(self, rules: Sequence[Rule], words: tuple[str, ...]) -> None:
         present = set(words)
-        alive = [rule for rule in rules if present.issuperset(rule.german_words)]
-        while True:
-            heads = {rule.head for rule in alive}
-            fewer = [rule for rule in alive if heads.issuperset(rule.children)]
-            if len(fewer) == len(alive):
-                break
-            alive = fewer
+        alive = _fruitful([rule for rule in rules if present.issuperset(rule.german_words)])
         self.words = words
         self.found: dict[str, dict[Spans, Tree]] = {}
         grows = True
@@ -1186,14 +1187,17 @@ def corpus(
     opening = opening[:train]
     wanted = train - len(opening) + val + test
     fresh: list[SentencePair] = []
-    drawn = enumerate(_sentences(random.Random(seed), shortest, longest))
-    for tries, pair in drawn:
+    in_vain = 0
+    for pair in _sentences(random.Random(seed), shortest, longest):
         if len(fresh) == wanted:
             break
         if pair.source not in seen:
             seen.add(pair.source)
             fresh.append(pair)
-        elif tries > 10_000 and len(fresh) < tries / 20:
+            in_vain = 0
+            continue
+        in_vain += 1
+        if in_vain == 500:
             raise ValueError(
                 f"train, val, test: the grammar has hardly more than {len(fresh)} sentences of "
                 f"{shortest} to {longest} words; ask for fewer pairs or for longer sentences"
