@@ -39,6 +39,7 @@ FIGURES = HERE.parent / "figures"
 CACHE = Path(pooch.os_cache("attnbook")) / "results" / "recurrent"
 SEEDS = (0, 1, 2)
 KINDS: dict[str, type[nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+REMEMBERING = "lstm-forget-1"  # an LSTM whose forget bias starts at 1
 CELLS = {"rnn": RNNCell, "gru": GRUCell, "lstm": LSTMCell}
 
 
@@ -90,7 +91,11 @@ class LanguageModel(nn.Module):
     def __init__(self, kind: str, width: int, words: int) -> None:
         super().__init__()
         self.embedding = nn.Embedding(words, EMBEDDING)
-        self.recurrent = KINDS[kind](EMBEDDING, width, batch_first=True)
+        self.recurrent = KINDS[kind.split("-")[0]](EMBEDDING, width, batch_first=True)
+        if kind == REMEMBERING:
+            with torch.no_grad():
+                self.recurrent.bias_ih_l0[width : 2 * width] = 1.0
+                self.recurrent.bias_hh_l0[width : 2 * width] = 0.0
         self.output = nn.AdaptiveLogSoftmaxWithLoss(width, words, CUTOFFS, div_value=2.0)
         self.dropout = nn.Dropout(DROPOUT)
         nn.init.normal_(self.embedding.weight, std=0.1)
@@ -204,10 +209,10 @@ def language_model(kind: str, width: int, seed: int, fresh: bool = False) -> dic
 
 
 def language_models(fresh: bool) -> list[dict]:
-    """All of them: three kinds at equal width, and a GRU at the LSTM's parameter count."""
+    """Three kinds at equal width, a GRU of the LSTM's size, an LSTM told to remember."""
     words = len(captions()[0])
     widths = [(kind, WIDTH) for kind in KINDS]
-    widths += [("gru", equal_width("gru", words))]
+    widths += [("gru", equal_width("gru", words)), (REMEMBERING, WIDTH)]
     return [language_model(kind, width, seed, fresh) for seed in SEEDS for kind, width in widths]
 
 
@@ -302,26 +307,13 @@ def restore(trained: dict) -> LanguageModel:
     return model.eval()
 
 
-def trained_jacobians(trained: list[dict]) -> dict:
-    """After training on captions: joined captions, 100 words, three stretches for each seed."""
-    _, coded = captions()
-    stream = [word for sentence in coded["test"] for word in sentence[1:-1]]
-    results: dict = {}
-    for kind in CELLS:
-        runs = []
-        for run in (t for t in trained if t["kind"] == kind and t["width"] == WIDTH):
-            model = restore(run).double()
-            cell = CELLS[kind](EMBEDDING, WIDTH).double()
-            cell.copy_weights(model.recurrent)
-            stretches = []
-            for start in tqdm((0, 2000, 4000), desc=f"gradients, trained {kind}, {run['seed']}"):
-                ids = torch.tensor(stream[start : start + STEPS])
-                stretches.append(norms(cell, model.embedding(ids).detach()))
-            # One curve for a seed: the range that is drawn is over seeds, not over sentences.
-            runs.append({part: by_distance(stretches)[part]["mean"] for part in stretches[0]})
-        if runs:
-            results[kind] = by_distance(runs)
-    return results
+def trained_norms(run: dict) -> dict[str, list[float]]:
+    """After training on captions: the first 100 words of the test captions, joined."""
+    stream = [word for sentence in captions()[1]["test"] for word in sentence[1:-1]]
+    model = restore(run).double()
+    cell = CELLS[run["kind"]](EMBEDDING, run["width"]).double()
+    cell.copy_weights(model.recurrent)
+    return norms(cell, model.embedding(torch.tensor(stream[:STEPS])).detach())
 
 
 # --- remembering one symbol -----------------------------------------------------------------------
@@ -554,11 +546,14 @@ def gates(run: dict) -> dict:
     fused, _ = model.recurrent(model.embedding(torch.tensor([vocabulary.encode(tokens)])))
 
     forget, write, show, by_word = [], [], [], defaultdict(list)
+    memory, position = [], []
     for sentence in coded["test"][:500]:
         step = look(sentence[:-1])
         forget.append(step.forget_gate[0, 1:])
         write.append(step.input_gate[0, 1:])
         show.append(step.output_gate[0, 1:])
+        memory.append(step.cell[0, 1:])
+        position.append(torch.arange(1.0, len(sentence) - 1))
         for word, f, i in zip(sentence[1:-1], forget[-1], write[-1], strict=True):
             by_word[vocabulary.words[word]].append((f.mean().item(), i.mean().item()))
     kept = torch.cat(forget)
@@ -578,6 +573,13 @@ def gates(run: dict) -> dict:
         "tokens": tokens,
         "units": units,
         "keepers": keepers,
+        # Do the longest memories count words? Correlation of c with the position, all captions.
+        "position_correlation": {
+            f"u{k}": torch.corrcoef(torch.stack([torch.cat(memory)[:, unit], torch.cat(position)]))[
+                0, 1
+            ].item()
+            for k, unit in enumerate(keepers)
+        },
         "guesses": [
             [[vocabulary.words[i], p] for i, p in zip(ids, probabilities, strict=True)]
             for ids, probabilities in zip(best.indices.tolist(), best.values.tolist(), strict=True)
@@ -689,7 +691,7 @@ def draw_fresh(fresh: dict) -> None:
 
 def draw_trained(trained: dict) -> None:
     """Gradient norms of the language models."""
-    figure, ax = norm_axes("Trained on captions, the gradient still fades", 1e-16, 1e4)
+    figure, ax = norm_axes("Trained on captions, gates stay open", 1e-16, 1e4)
     for kind in trained:
         curve(ax, trained[kind]["state"], label=NAMES[kind], **LOOK[kind])
     ax.legend(loc="lower left", fontsize=9.5)
@@ -775,9 +777,9 @@ def draw_gates(seen: dict) -> None:
     for ax, (name, title) in zip(axes, shown, strict=True):
         values = seen["values"][name]
         if name == "cell":
-            most = max(abs(v) for row in values for v in row)
-            ax.pcolormesh(values, cmap=plots.signed, vmin=-most, vmax=most)
-            title += f" (−{most:.1f} to {most:.1f})"
+            # A unit that counts would make all others pale; its values beyond 3 are cut.
+            ax.pcolormesh(values, cmap=plots.signed, vmin=-3, vmax=3)
+            title += " (brown to −3 and below, teal to 3 and above)"
         else:
             ax.pcolormesh(values, cmap=plots.weights, vmin=0, vmax=1)
         ax.set_title(title, fontweight="normal", fontsize=10)
@@ -872,7 +874,15 @@ def report(fresh: bool) -> None:
         for kind in KINDS
     }
     fresh_norms = cached("jacobians-fresh", fresh, fresh_jacobians)
-    trained_norms = cached("jacobians-trained", fresh, lambda: trained_jacobians(trained))
+    learned_norms = {
+        kind: by_distance(
+            [
+                cached(f"jacobians-{kind}-{r['seed']}", fresh, lambda r=r: trained_norms(r))
+                for r in models[kind]
+            ]
+        )
+        for kind in KINDS
+    }
     remembered = recalls(fresh)
     influences = {
         kind: {
@@ -901,6 +911,7 @@ def report(fresh: bool) -> None:
         "seeds": list(SEEDS),
         "fresh_seeds": list(FRESH_SEEDS),
         "vocabulary": len(captions()[0]),
+        "longest_caption": max(len(sentence) for sentence in coded["train"]) - 2,
         "language": {
             name: {
                 "kind": runs[0]["kind"],
@@ -942,7 +953,7 @@ def report(fresh: bool) -> None:
             if name != "rnn_radius"
         },
         "rnn_radius": fresh_norms["rnn_radius"],
-        "trained": {kind: at_distances(curves) for kind, curves in trained_norms.items()},
+        "trained": {kind: at_distances(curves) for kind, curves in learned_norms.items()},
         "recall": {
             name: {f"d{gap}": value for gap, value in by_gap.items()}
             for name, by_gap in remembered.items()
@@ -953,7 +964,7 @@ def report(fresh: bool) -> None:
     (HERE / "recurrent.json").write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
     with plots.style():
         draw_fresh(fresh_norms)
-        draw_trained(trained_norms)
+        draw_trained(learned_norms)
         draw_radius(fresh_norms)
         draw_recall(remembered)
         draw_influence(influences)
