@@ -27,7 +27,6 @@ from xml.etree import ElementTree
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
-from sphinx.config import Config
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
@@ -175,8 +174,10 @@ class ChartDirective(_Figure):
 def _table(trace: DecodingTrace) -> nodes.table:
     head, rows = scrubber.fallback_table(trace)
     group = nodes.tgroup(cols=len(head))
-    for column in range(len(head)):
-        group += nodes.colspec(colwidth=1, **({"stub": 1} if column == 0 else {}))
+    for column, cells in enumerate(zip(head, *rows, strict=True)):
+        # Sphinx's text writer never ends on a column that is narrower than its words.
+        width = max(map(len, cells))
+        group += nodes.colspec(colwidth=width, **({"stub": 1} if column == 0 else {}))
 
     def row(cells: list[str]) -> nodes.row:
         entries = [nodes.entry("", nodes.paragraph("", cell)) for cell in cells]
@@ -184,7 +185,8 @@ def _table(trace: DecodingTrace) -> nodes.table:
 
     group += nodes.thead("", row(head))
     group += nodes.tbody("", *(row(cells) for cells in rows))
-    return nodes.table("", group)
+    # A token such as 'd is shown as it is, without typographer's quotes.
+    return nodes.table("", group, support_smartquotes=False)
 
 
 # ----------------------------------------------------------------------------------- measured
@@ -209,7 +211,9 @@ def look_up(folder: Path, target: str) -> str:
     Raises:
         ValueError: no such file or key, not a number, or a format that does not fit.
     """
-    match = re.fullmatch(r"([\w-]+):([^|]+?)\s*(?:\|(.*))?", target.strip(), re.DOTALL)
+    # Inside a Markdown table a bar has to be written as \\|.
+    target = target.strip().replace("\\|", "|")
+    match = re.fullmatch(r"([\w-]+):([^|]+?)\s*(?:\|(.*))?", target, re.DOTALL)
     if match is None:
         raise ValueError("expected file:dotted.path|format, for instance bottleneck:bleu.dot|.1f")
     name, dotted, form = match.groups()
@@ -410,7 +414,7 @@ def _visit_chart_plain(self: Any, node: chart) -> None:
     raise nodes.SkipNode
 
 
-def _prefer_html(_app: Sphinx, config: Config) -> None:
+def _prefer_html(_app: Any, config: Any) -> None:
     """Without a kernel a widget's stored HTML is what works; MyST-NB would choose the widget."""
     if "nb_mime_priority_overrides" in config:
         chosen = list(config["nb_mime_priority_overrides"] or ())

@@ -1,0 +1,651 @@
+"""The scrubber in a real browser: what it shows, how it is worked, where it is read."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from decimal import ROUND_HALF_UP, Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from attnbook import scrubber
+from attnbook.scrubber import figure_html
+from attnbook.trace import DecodingTrace
+from example_traces import example
+
+ROOT = Path(__file__).resolve().parents[1]
+SITE = ROOT / "_build" / "html"
+
+LINKS = frozenset({(0, 0), (1, 1), (1, 2), (2, 3), (3, 4), (4, 7)})
+LONG = " ".join(f"wort{i}" for i in range(59)) + " <eos>"
+
+plain = example(links=LINKS)
+fixed = example(target="i would like beer <eos>", attends=False, model="example-fixed", seed=1)
+small = example(source="je suis étudiant <eos>", target="i am a student <eos>", width=4)
+masked = example(masked=(1, 3))
+blind = example(masked=(0, 1, 2, 3, 4))
+long = example(source=LONG, target=LONG.replace("wort", "word"), width=256)
+
+
+# ----------------------------------------------------------------------------------- helpers
+
+
+@pytest.fixture
+def show(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """``show(html, width=360)`` opens a page that holds the HTML and notes what goes wrong."""
+    contexts = []
+
+    def open_it(*parts: str, width: int = 800, head: str = "", **options: Any) -> Any:
+        path = tmp_path / f"page{len(contexts)}.html"
+        path.write_text(
+            '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Scrubber</title>'
+            f'<meta name="viewport" content="width=device-width">{head}</head>'
+            f"<body><main><h1>Scrubber</h1>{''.join(parts)}</main></body></html>",
+            encoding="utf-8",
+        )
+        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.wrong = []
+        page.on("pageerror", lambda error: page.wrong.append(str(error)))
+        page.on("console", lambda message: page.wrong.append(message.text))
+        page.on(
+            "request",
+            lambda r: None if r.url == path.as_uri() else page.wrong.append(f"request {r.url}"),
+        )
+        page.goto(path.as_uri())
+        return page
+
+    yield open_it
+    for context in contexts:
+        for page in context.pages:
+            assert not getattr(page, "wrong", [])
+        context.close()
+
+
+def two(value: float | None) -> str:
+    """Two decimals, rounded as JavaScript rounds: by the exact value, halves away from zero."""
+    if value is None or math.isinf(value):
+        return "−∞"
+    rounded = Decimal(value).quantize(Decimal("0.01"), ROUND_HALF_UP)
+    return f"−{-rounded}" if rounded < 0 else f"{abs(rounded)}"
+
+
+READ = """card => {
+  const texts = (selector, within = card) =>
+    [...within.querySelectorAll(selector)].map(e => e.textContent);
+  const visible = e => getComputedStyle(e).visibility === "visible";
+  const rows = [...card.querySelectorAll(".attn-matrix-row:not(.attn-matrix-head)")];
+  const table = name => [...card.querySelectorAll(`.attn-table-${name} tbody tr`)]
+    .map(row => texts("th, td", row));
+  const numbers = selector => [...card.querySelectorAll(selector)].map(e => texts("span", e));
+  return {
+    status: card.querySelector(".attn-status").textContent,
+    valuetext: card.querySelector("input[type=range]").getAttribute("aria-valuetext"),
+    count: card.querySelector(".attn-count").textContent,
+    written: [...card.querySelectorAll(".attn-written-word")].filter(visible)
+      .map(e => e.textContent),
+    current: texts(".attn-written-word.attn-current"),
+    sources: texts(".attn-word"),
+    scores: texts(".attn-score-number"),
+    weights: texts(".attn-weight"),
+    gold: [...card.querySelectorAll(".attn-weight")].map(e => e.classList.contains("attn-gold")),
+    ribbons: [...card.querySelectorAll(".attn-ribbon")].map(e => parseFloat(e.style.strokeWidth)),
+    bars: [...card.querySelectorAll(".attn-score-bar")].map(e => e.style.height),
+    matrix: rows.filter(visible).map(row => texts(".attn-matrix-cell", row)),
+    matrixGold: rows.filter(visible).map(row => [...row.querySelectorAll(".attn-matrix-cell")]
+      .map(e => e.classList.contains("attn-gold"))),
+    outlined: rows.findIndex(row => row.classList.contains("attn-current")),
+    candidates: [...card.querySelectorAll(".attn-candidate")].map(row => [
+      ...texts(".attn-candidate-word, .attn-candidate-number", row),
+      row.classList.contains("attn-chosen"),
+      row.querySelector("i").style.width]),
+    query: numbers(".attn-query-cell > .attn-vector"),
+    keys: numbers(".attn-row-keys .attn-cell > .attn-vector"),
+    values: numbers(".attn-row-values .attn-cell > .attn-vector"),
+    context: numbers(".attn-context-cell > .attn-vector"),
+    patches: card.querySelectorAll(".attn-patch").length,
+    sourceTable: table("source"),
+    nextTable: table("next"),
+  };
+}"""
+
+
+def vectors(rows: Any) -> list[list[str]]:
+    return [[two(entry) for entry in row] for row in rows]
+
+
+def check_step(shown: dict[str, Any], trace: dict[str, Any], step: int) -> None:
+    """Everything that one step shows, against the trace's JSON."""
+    words, steps = trace["target_tokens"], len(trace["target_tokens"])
+    sources, weights = trace["source_tokens"], trace["weights"]
+    probability = two(math.exp(trace["log_probs"][step]))
+    status = f"Step {step + 1} of {steps}: writes “{words[step]}” ({probability})"
+    assert shown["valuetext"] == f"Step {step + 1} of {steps}, {words[step]}"
+    assert shown["count"] == f"{step + 1} / {steps}"
+    assert shown["written"] == words[: step + 1]
+    assert shown["current"] == [words[step]]
+    assert shown["sources"] == sources
+
+    candidates = trace["candidates"][step][:5]
+    assert [row[:3] for row in shown["candidates"][: len(candidates)]] == [
+        [token, two(p), token == words[step]] for token, p in candidates
+    ]
+    for (_, p), (*_, width) in zip(candidates, shown["candidates"], strict=False):
+        assert float(width.rstrip("%")) == pytest.approx(100 * p, abs=0.01)
+    assert shown["nextTable"] == [
+        [token, two(p), "yes" if token == words[step] else ""] for token, p in candidates
+    ]
+    small_states = len(trace["encoder_states"][0]) <= 8
+    if small_states:
+        assert shown["keys"] == vectors(trace["encoder_states"])
+    else:
+        assert shown["patches"] > len(sources)
+    if len(trace["decoder_states"][0]) <= 8:
+        assert shown["query"] == vectors([trace["decoder_states"][step]])
+
+    if weights is None:
+        assert shown["status"] == f"{status}; this decoder has no weights."
+        for part in ("scores", "weights", "ribbons", "matrix", "values", "context", "sourceTable"):
+            assert shown[part] == []
+        return
+
+    scores, row = trace["scores"][step], weights[step]
+    if max(row) > 0:
+        most = row.index(max(row))
+        assert shown["status"] == f"{status}, looks most at “{sources[most]}” ({two(row[most])})."
+    else:
+        assert shown["status"] == f"{status}; every source word is masked."
+    assert shown["scores"] == [two(score) for score in scores]
+    assert shown["weights"] == [two(weight) for weight in row]
+    assert shown["ribbons"] == pytest.approx([22 * weight for weight in row], abs=0.01)
+    highest = max((abs(s) for r in trace["scores"] for s in r if s is not None), default=1)
+    assert [float(bar.rstrip("%")) for bar in shown["bars"]] == pytest.approx(
+        [50 * abs(score or 0) / highest for score in scores], abs=0.01
+    )
+    if small_states:
+        assert shown["values"] == vectors(
+            [
+                [w * entry for entry in state]
+                for w, state in zip(row, trace["encoder_states"], strict=True)
+            ]
+        )
+        assert shown["context"] == vectors([trace["contexts"][step]])
+
+    links = {tuple(link) for link in trace["gold_links"] or []}
+    assert shown["gold"] == [(i, step) in links for i in range(len(sources))]
+    assert shown["matrix"] == vectors(weights[: step + 1])
+    assert shown["matrixGold"] == [
+        [(i, t) in links for i in range(len(sources))] for t in range(step + 1)
+    ]
+    assert shown["outlined"] == step
+    assert shown["sourceTable"] == [
+        [
+            word,
+            "−∞ (masked)" if score is None else two(score),
+            two(weight),
+            *([] if trace["gold_links"] is None else ["yes" if (i, step) in links else ""]),
+        ]
+        for i, (word, score, weight) in enumerate(zip(sources, scores, row, strict=True))
+    ]
+
+
+def step_through(page: Any, card: Any, trace: dict[str, Any]) -> None:
+    """Every step by keyboard, from the first to the last, each compared with the trace."""
+    slider = card.locator("input[type=range]")
+    slider.focus()
+    page.keyboard.press("Home")
+    for step in range(len(trace["target_tokens"])):
+        if step:
+            page.keyboard.press("ArrowRight")
+        check_step(card.evaluate(READ), trace, step)
+    page.keyboard.press("ArrowRight")
+    assert slider.input_value() == str(len(trace["target_tokens"]) - 1)
+
+
+def violations(page: Any, context: str = ".attn-figure") -> list[str]:
+    found = Axe().run(page, context=context).response["violations"]
+    return [f"{v['id']}: {n['html']} {n['failureSummary']}" for v in found for n in v["nodes"]]
+
+
+def as_json(trace: DecodingTrace) -> dict[str, Any]:
+    return trace.to_dict(scrubber.DECIMALS)
+
+
+# -------------------------------------------------------------------------------- every step
+
+
+@pytest.mark.parametrize(
+    "trace",
+    [plain, small, masked, blind, fixed, long],
+    ids=["gold links", "numbers", "masked", "all masked", "without attention", "60 words"],
+)
+def test_every_step_by_keyboard(show, trace):
+    page = show(figure_html(trace))
+    step_through(page, page.locator(".attn-scrubber"), as_json(trace))
+
+
+def test_arrows_home_and_end(show):
+    page = show(figure_html(plain, step=3))
+    slider = page.get_by_role("slider", name="Decoding step")
+    assert slider.input_value() == "3"
+    slider.focus()
+    for key, step in [("ArrowLeft", 2), ("End", 7), ("ArrowRight", 7), ("ArrowUp", 7), ("Home", 0)]:
+        page.keyboard.press(key)
+        assert slider.input_value() == str(step)
+        assert page.get_by_role("status").text_content().startswith(f"Step {step + 1} of 8:")
+    assert slider.get_attribute("data-lm-suppress-shortcuts") == "true"
+
+
+def test_buttons_stop_at_the_ends(show):
+    page = show(figure_html(small))
+    back = page.get_by_role("button", name="Previous step")
+    forward = page.get_by_role("button", name="Next step")
+    slider = page.get_by_role("slider")
+    assert back.get_attribute("aria-disabled") == "true"
+    back.click(force=True)
+    assert slider.input_value() == "0"
+    for step in range(1, 5):
+        forward.click()
+        assert slider.input_value() == str(step)
+    assert forward.get_attribute("aria-disabled") == "true"
+    forward.click(force=True)
+    assert slider.input_value() == "4"
+    back.click()
+    assert slider.input_value() == "3"
+    assert forward.get_attribute("aria-disabled") == "false"
+
+
+# ---------------------------------------------------------------------------------- the switch
+
+
+def test_the_switch_shows_the_other_decoder(show):
+    page = show(figure_html(plain, fixed, step=7))
+    card = page.locator(".attn-scrubber")
+    check_step(card.evaluate(READ), as_json(plain), 7)
+    card.get_by_label("Without").check()
+    # The other translation is shorter: its last step.
+    check_step(card.evaluate(READ), as_json(fixed), 4)
+    assert card.locator(".attn-model").text_content() == "example-fixed"
+    step_through(page, card, as_json(fixed))
+    card.get_by_label("With attention").check()
+    check_step(card.evaluate(READ), as_json(plain), 4)
+    step_through(page, card, as_json(plain))
+
+
+def test_the_switch_is_worked_by_keyboard(show):
+    page = show(figure_html(plain, fixed))
+    page.get_by_label("With attention").focus()
+    page.keyboard.press("ArrowRight")
+    assert "no weights" in page.get_by_role("status").text_content()
+    page.keyboard.press("ArrowLeft")
+    assert "looks most at" in page.get_by_role("status").text_content()
+
+
+def test_one_trace_has_no_switch(show):
+    page = show(figure_html(plain))
+    assert not page.get_by_role("radio").count()
+
+
+# ------------------------------------------------------------------------------------ reading
+
+
+def test_what_a_screen_reader_gets(show):
+    page = show(figure_html(plain))
+    status = page.get_by_role("status")
+    assert status.get_attribute("aria-live") == "polite"
+    assert page.get_by_role("img", name="Step 1, drawn").count() == 1
+    page.get_by_text("This step in numbers").click()
+    table = page.get_by_role("table", name="Source words")
+    assert table.get_by_role("columnheader").all_text_contents() == [
+        "source word",
+        "score",
+        "weight",
+        "gold link",
+    ]
+    assert table.get_by_role("rowheader").all_text_contents() == list(plain.source_tokens)
+
+
+@pytest.mark.parametrize("width", [360, 800])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(show, width, scheme):
+    parts = [figure_html(t, w) for t, w in [(plain, fixed), (small, None), (long, None)]]
+    page = show(*parts, width=width, color_scheme=scheme)
+    for details in page.locator("summary").all():
+        details.click()
+    assert violations(page) == []
+    page.get_by_label("Without").check()
+    page.get_by_role("slider").first.press("End")
+    assert violations(page) == []
+
+
+def test_axe_would_find_something(show):
+    page = show(figure_html(plain))
+    page.evaluate("document.querySelector('.attn-slider').removeAttribute('aria-label')")
+    page.evaluate("document.querySelector('.attn-status').style.color = '#ddd'")
+    found = " ".join(violations(page))
+    assert "color-contrast" in found
+    assert "label" in found
+
+
+@pytest.mark.parametrize("trace", [plain, small, long], ids=["5 words", "numbers", "60 words"])
+@pytest.mark.parametrize("width", [320, 360, 800])
+def test_only_the_figure_scrolls(show, trace, width):
+    page = show(figure_html(trace, step=1), width=width)
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    scrolls = page.evaluate(
+        """() => [...document.querySelectorAll(".attn-scroll")].map(e => [
+          e.scrollWidth > e.clientWidth + 1 || e.scrollHeight > e.clientHeight + 1,
+          e.tabIndex, e.getAttribute("role"), Boolean(e.ariaLabel)])"""
+    )
+    assert scrolls
+    for overflows, tab_index, role, named in scrolls:
+        assert (tab_index, role, named) == ((0, "group", True) if overflows else (-1, None, False))
+    assert any(row[0] for row in scrolls) == (trace is long or width <= 360)
+    for button in page.get_by_role("button").all():
+        box = button.bounding_box()
+        assert min(box["width"], box["height"]) >= 24
+
+
+def test_the_heaviest_word_comes_into_view_and_the_page_stays(show):
+    page = show('<div style="height:500px"></div>', figure_html(long), width=360)
+    page.get_by_role("slider").focus()
+    before = page.evaluate("scrollY")
+    for _ in range(20):
+        page.keyboard.press("ArrowRight")
+        seen = page.evaluate(
+            """() => {
+              const box = document.querySelector(".attn-flow").getBoundingClientRect();
+              const cells = [...document.querySelectorAll(".attn-weight")];
+              const widths = [...document.querySelectorAll(".attn-ribbon")]
+                .map(e => parseFloat(e.style.strokeWidth));
+              const cell = cells[widths.indexOf(Math.max(...widths))].getBoundingClientRect();
+              return cell.left >= box.left && cell.right <= box.right + 1;
+            }"""
+        )
+        assert seen
+        assert page.evaluate("scrollY") == before
+
+
+def test_the_current_row_of_the_matrix_stays_in_view(show):
+    page = show(figure_html(long))
+    page.get_by_role("slider").press("End")
+    assert page.evaluate(
+        """() => {
+          const box = document.querySelector(".attn-matrix-scroll").getBoundingClientRect();
+          const row = document.querySelector(".attn-matrix-row.attn-current")
+            .getBoundingClientRect();
+          return row.top >= box.top && row.bottom <= box.bottom + 1;
+        }"""
+    )
+
+
+def test_ribbons_run_from_each_word_to_the_context(show):
+    page = show(figure_html(small, step=2), width=700)
+    ends = page.evaluate(
+        """() => {
+          const left = document.querySelector(".attn-grid").getBoundingClientRect().left;
+          const middle = e => {
+            const box = e.getBoundingClientRect();
+            return box.left - left + box.width / 2;
+          };
+          const context = middle(document.querySelector(".attn-context-cell > *"));
+          const values = [...document.querySelectorAll(".attn-row-values .attn-cell")];
+          return [...document.querySelectorAll(".attn-ribbon")].map((path, i) => {
+            const numbers = path.getAttribute("d").match(/-?[\\d.]+/g).map(Number);
+            return [numbers[0] - middle(values[i]), numbers.at(-2) - context];
+          });
+        }"""
+    )
+    assert len(ends) == 4
+    assert all(abs(offset) < 6 for pair in ends for offset in pair)
+
+
+# -------------------------------------------------------------------------------------- themes
+
+CARD = "getComputedStyle(document.querySelector('.attn-scrubber')).backgroundColor"
+LIGHT, DARK = "rgb(255, 255, 255)", "rgb(20, 24, 30)"
+
+
+@pytest.mark.parametrize(
+    ("scheme", "theme", "colour"),
+    [
+        ("light", "", LIGHT),
+        ("dark", "", DARK),
+        ("dark", "document.documentElement.dataset.theme = 'light'", LIGHT),
+        ("light", "document.documentElement.dataset.theme = 'dark'", DARK),
+        ("light", "document.body.dataset.jpThemeLight = 'false'", DARK),
+        ("dark", "document.body.dataset.jpThemeLight = 'true'", LIGHT),
+        ("light", "document.body.className = 'vscode-dark'", DARK),
+        ("dark", "document.body.className = 'vscode-light'", LIGHT),
+        ("light", "document.documentElement.setAttribute('theme', 'dark')", DARK),
+        ("dark", "document.documentElement.setAttribute('theme', 'light')", LIGHT),
+    ],
+)
+def test_the_card_follows_its_host(show, scheme, theme, colour):
+    page = show(figure_html(plain), color_scheme=scheme)
+    page.evaluate(theme or "0")
+    assert page.evaluate(CARD) == colour
+
+
+@pytest.mark.parametrize(
+    ("scheme", "zero", "one"),
+    [("light", LIGHT, "rgb(8, 48, 107)"), ("dark", DARK, "rgb(169, 211, 255)")],
+)
+def test_weights_run_from_the_background_to_the_end_of_one_ramp(show, scheme, zero, one):
+    sure = example(source="a b", target="x", masked=(1,))
+    page = show(figure_html(sure), color_scheme=scheme)
+    colours = page.evaluate(
+        "[...document.querySelectorAll('.attn-weight')]"
+        ".map(e => getComputedStyle(e).backgroundColor)"
+    )
+    assert colours == [one, zero]
+
+
+# -------------------------------------------------------------------------------------- motion
+
+
+def test_play_goes_on_by_itself_and_stops(show):
+    page = show(figure_html(small))
+    page.clock.install()
+    slider = page.get_by_role("slider")
+    page.get_by_role("button", name="Play").click()
+    page.clock.run_for(1400)
+    page.clock.run_for(1400)
+    assert slider.input_value() == "2"
+    page.get_by_role("button", name="Stop").click()
+    page.clock.run_for(5000)
+    assert slider.input_value() == "2"
+    page.get_by_role("button", name="Play").click()
+    page.clock.run_for(10000)
+    assert slider.input_value() == "4"
+    # At the end it has stopped, and begins again from the start.
+    page.get_by_role("button", name="Play").click()
+    assert slider.input_value() == "0"
+    page.clock.run_for(1400)
+    slider.press("ArrowRight")
+    page.clock.run_for(5000)
+    assert slider.input_value() == "2"
+
+
+def test_nothing_moves_under_reduced_motion(show):
+    page = show(figure_html(plain), reduced_motion="reduce")
+    play = page.get_by_role("button", name="Play")
+    assert play.is_disabled()
+    assert "reduced motion" in play.get_attribute("title")
+    page.emulate_media(reduced_motion="no-preference")
+    assert play.is_enabled()
+    play.click()
+    page.emulate_media(reduced_motion="reduce")
+    assert play.is_disabled()
+    moving = page.evaluate(
+        """() => [...document.querySelectorAll(".attn-scrubber *")].filter(e => {
+          const style = getComputedStyle(e);
+          return style.animationName !== "none" || style.transitionDuration !== "0s";
+        }).length"""
+    )
+    assert moving == 0
+
+
+# --------------------------------------------------------------------------------- other media
+
+
+def test_paper_gets_the_last_step_and_its_table(show):
+    page = show(figure_html(plain, step=2))
+    card = page.locator(".attn-scrubber")
+    page.emulate_media(media="print")
+    page.wait_for_function("document.querySelector('.attn-details').open")
+    check_step(card.evaluate(READ), as_json(plain), 7)
+    assert not page.get_by_role("slider").is_visible()
+    page.emulate_media(media="screen")
+    page.wait_for_function("!document.querySelector('.attn-details').open")
+    check_step(card.evaluate(READ), as_json(plain), 2)
+
+
+def test_without_javascript_there_is_the_table(show):
+    page = show(figure_html(plain), java_script_enabled=False)
+    rows = page.locator(".attn-fallback tr").all_inner_texts()
+    assert rows[0].split("\t") == ["writes", "probability", *plain.source_tokens]
+    assert page.locator(".attn-fallback").is_visible()
+
+
+def test_with_javascript_the_table_gives_way(show):
+    page = show(figure_html(plain))
+    assert not page.locator(".attn-fallback").is_visible()
+
+
+def test_figures_of_one_page_do_not_meddle(show):
+    page = show(figure_html(plain, fixed), figure_html(plain, fixed), figure_html(small))
+    cards = page.locator(".attn-scrubber")
+    assert cards.count() == 3
+    cards.nth(1).get_by_label("Without").check()
+    cards.nth(2).get_by_role("slider").press("End")
+    check_step(cards.nth(0).evaluate(READ), as_json(plain), 0)
+    check_step(cards.nth(1).evaluate(READ), as_json(fixed), 0)
+    check_step(cards.nth(2).evaluate(READ), as_json(small), 4)
+    ids = page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
+    assert len(ids) == len(set(ids))
+    names = page.evaluate("[...document.querySelectorAll('[type=radio]')].map(e => e.name)")
+    assert len(set(names)) == 2
+
+
+# --------------------------------------------------------------------------------- the widget
+
+HOST = """async ([code, state]) => {
+  const url = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
+  const { default: widget } = await import(url);
+  const handlers = {};
+  window.saved = [];
+  window.model = {
+    get: name => state[name],
+    set: (name, value) => { state[name] = value; },
+    save_changes: () => saved.push([state.step, state.attention_on]),
+    on: (event, handler) => { handlers[event] = handler; },
+    off: event => { delete handlers[event]; },
+    // What Python does: change a trait and tell the page.
+    python(name, value) { state[name] = value; handlers[`change:${name}`](); },
+    listening: () => Object.keys(handlers).length,
+  };
+  const el = document.createElement("div");
+  document.querySelector("main").append(el);
+  window.leave = widget.render({ model, el });
+}"""
+
+
+@pytest.fixture
+def widget(show) -> Any:
+    page = show(head=f"<style>{scrubber.styles()}</style>")
+    page.wrong = []  # the module's own address is a request, too
+    code = scrubber._asset("scrubber.js")
+    state = {
+        "trace": as_json(plain),
+        "without": as_json(fixed),
+        "step": 1,
+        "attention_on": True,
+        "message": "",
+    }
+    page.evaluate(HOST, [code, state])
+    page.wrong = []
+    return page
+
+
+def test_the_hand_moves_python(widget):
+    widget.get_by_role("slider").press("ArrowRight")
+    assert widget.evaluate("saved") == [[2, True]]
+    widget.get_by_label("Without").check()
+    assert widget.evaluate("saved.at(-1)") == [2, False]
+
+
+def test_python_moves_the_figure(widget):
+    card = widget.locator(".attn-scrubber")
+    widget.evaluate("model.python('step', 5)")
+    check_step(card.evaluate(READ), as_json(plain), 5)
+    widget.evaluate("model.python('attention_on', false)")
+    check_step(card.evaluate(READ), as_json(fixed), 4)
+    widget.evaluate("trace => model.python('without', null)")
+    assert not widget.get_by_role("radio").count()
+    widget.evaluate("trace => model.python('trace', trace)", as_json(small))
+    check_step(card.evaluate(READ), as_json(small), 4)
+    assert widget.evaluate("saved") == []  # nothing comes back that Python itself has said
+
+
+def test_a_message_stands_in_the_card(widget):
+    alert = widget.get_by_role("alert")
+    assert not alert.is_visible()
+    widget.evaluate("model.python('message', 'There is no <word>.')")
+    assert alert.text_content() == "There is no <word>."
+    widget.evaluate("model.python('message', '')")
+    assert not alert.is_visible()
+
+
+def test_a_closed_view_leaves_nothing_behind(widget):
+    assert widget.evaluate("model.listening()") == 5
+    widget.evaluate("leave()")
+    assert widget.evaluate("model.listening()") == 0
+    assert not widget.locator(".attn-scrubber").count()
+
+
+# ------------------------------------------------------------------------------ the built site
+
+
+def pages_with_figures() -> list[str]:
+    """Every page of the built site that holds a scrubber."""
+    return sorted(
+        str(path.relative_to(SITE))
+        for path in SITE.rglob("*.html")
+        if 'class="attn-figure"' in path.read_text(encoding="utf-8")
+    )
+
+
+@pytest.mark.parametrize("path", pages_with_figures())
+def test_every_figure_of_the_site_step_by_step(open_page, path):
+    visit = open_page(path)
+    figures = visit.page.locator(".attn-figure")
+    assert figures.count() > 0
+    for figure in figures.all():
+        data = json.loads(figure.locator("script[type='application/json']").text_content())
+        card = figure.locator(".attn-scrubber")
+        step_through(visit.page, card, data["trace"])
+        if data["without"]:
+            card.get_by_label("Without").check()
+            step_through(visit.page, card, data["without"])
+            card.get_by_label("With attention").check()
+    assert violations(visit.page) == []
+    assert visit.problems() == []
+
+
+@pytest.mark.parametrize("path", pages_with_figures())
+def test_the_sites_figures_hold_valid_traces(site, path):
+    html = (site / path).read_text(encoding="utf-8")
+    start = '<script type="application/json">'
+    stored = [part.split("</script>")[0] for part in html.split(start)[1:]]
+    figures = [json.loads(text) for text in stored if '"trace"' in text]
+    assert figures
+    for data in figures:
+        for name in ("trace", "without"):
+            if data[name] is not None:
+                DecodingTrace.from_dict(data[name])
