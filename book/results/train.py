@@ -40,8 +40,10 @@ class Model:
 
 
 def _config(decoder: str, **changes: object) -> Config:
-    cell = "gru" if decoder == "cho" else "lstm"  # each as in its paper
-    return Config(decoder=decoder, cell=cell, **{"bidirectional": True, "dropout": 0.3, **changes})
+    cell = "gru" if decoder == "cho" else "lstm"  # each as in its paper, unless told otherwise
+    return Config(
+        decoder=decoder, **{"cell": cell, "bidirectional": True, "dropout": 0.3, **changes}
+    )
 
 
 PLAIN = Training(epochs=10, learning_rate=3e-3)
@@ -58,7 +60,8 @@ MODELS: dict[str, Model] = {
 }
 for _seed in (0, 1, 2):
     _settings = Training(**{**asdict(JOINED), "seed": _seed})
-    MODELS[f"joined-dot-{_seed}"] = Model(_config("luong"), _settings, joined=True)
+    # The same cell in both, so that attention is all that differs.
+    MODELS[f"joined-dot-{_seed}"] = Model(_config("luong", cell="gru"), _settings, joined=True)
     MODELS[f"joined-cho-{_seed}"] = Model(_config("cho"), _settings, joined=True)
 
 
