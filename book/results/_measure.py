@@ -99,7 +99,7 @@ def bleu_of(sums: NDArray[Any]) -> NDArray[np.float64]:
     precision = matches / np.maximum(totals, 1.0)
     brevity = np.minimum(0.0, 1.0 - lengths[..., 1] / np.maximum(lengths[..., 0], 1.0))
     result: NDArray[np.float64] = 100 * np.exp(np.log(precision).mean(axis=-1) + brevity)
-    return result
+    return np.where((totals == 0).any(axis=-1) | (sums[..., :4] == 0).all(axis=-1), 0.0, result)
 
 
 def resample(sentences: int, times: int, seed: int = 0) -> NDArray[np.int64]:
