@@ -200,6 +200,22 @@ def test_the_first_question_of_the_self_check() -> None:
         assert all(text in first for text in printed)
 
 
+def test_what_the_page_says_of_the_opening_sentence_s_weights() -> None:
+    trace = DecodingTrace.load(BOOK / "traces" / "kamera-dot.json")
+    assert trace.weights is not None
+    written = [
+        (word, trace.source_tokens[int(row.argmax())], float(row.max()))
+        for word, row in zip(trace.target_tokens, trace.weights, strict=True)
+    ]
+    looks = {(word, at) for word, at, weight in written if weight > 0.6}
+    assert looks >= {("woman", "frau"), ("in", "gekleidete"), ("blue", "blau")}
+    assert looks >= {("is", "bedient"), ("operating", "bedient"), ("in", "vor"), ("front", "vor")}
+    assert looks >= {(".", "."), ("<eos>", ".")}
+    ((at, weight),) = [(at, weight) for word, at, weight in written if word == "of"]
+    assert at == "die"
+    assert weight < 0.5
+
+
 # --- the quoted code --------------------------------------------------------------------------
 
 
@@ -288,7 +304,7 @@ def test_replaced_weights_stay_a_distribution_over_the_allowed_words(
     mask = torch.tensor([[[True] * 5, [True, True, True, False, False]]])
     weights = attention.masked_softmax(torch.randn(1, 2, 5), mask)
     kept = weights.clone()
-    for change in {**measurements.STEPS, **measurements.CHANGES}.values():
+    for change in measurements.STEPS.values():
         changed = change(weights, mask)
         torch.testing.assert_close(changed.sum(-1), torch.ones(1, 2))
         assert changed[0, 1, 3:].abs().sum() == 0

@@ -135,40 +135,11 @@ def uniform(weights: Tensor, mask: Tensor) -> Tensor:
     return mask.to(weights) / mask.sum(dim=-1, keepdim=True)
 
 
-def hardest(weights: Tensor, _mask: Tensor) -> Tensor:
-    """All on the most attended word: what the softmax tends to as the temperature goes to 0."""
-    return torch.zeros_like(weights).scatter_(-1, weights.argmax(-1, keepdim=True), 1.0)
-
-
 def permuted(weights: Tensor, mask: Tensor) -> Tensor:
     """The same weights, dealt to the words of the sentence at random (seed 0), for each step."""
     generator = torch.Generator().manual_seed(0)
     order = torch.rand(weights.shape, generator=generator).masked_fill(~mask, 2.0).argsort(-1)
-    return torch.zeros_like(weights).scatter_(-1, weights_order(mask), weights.gather(-1, order))
-
-
-def weights_order(mask: Tensor) -> Tensor:
-    """The positions 0, 1, 2, … for every row."""
-    return torch.arange(mask.shape[-1]).expand(mask.shape)
-
-
-TEMPERATURES = (0.25, 0.5, 1.0, 2.0, 4.0)
-
-
-def replaced_bleu(kind: str) -> dict[str, float]:
-    """BLEU (greedy, test 2016) with the trained model's weights replaced at every step."""
-    translator, pairs = load(DOT), multi30k("test")
-    decoder = translator.decoder
-    if kind in CHANGES:
-        decoder.attention = Replaced(decoder.attention, CHANGES[kind])
-    else:
-        decoder.attention.temperature = float(kind)
-    written = translate(translator, [pair.source for pair in pairs], progress=True)
-    found = bleu(written, [pair.target for pair in pairs], resamples=RESAMPLES)
-    return {"bleu": found.score, "low": found.low, "high": found.high}
-
-
-CHANGES = {"uniform": uniform, "hardest": hardest, "permuted": permuted}
+    return torch.where(mask, weights.gather(-1, order), 0.0)
 
 
 # --- one step, changed ----------------------------------------------------------------------------
@@ -598,15 +569,15 @@ def three() -> dict[str, Any]:
 # --- the opening sentence, and what it costs ------------------------------------------------------
 
 
-def opening(number: int) -> dict[str, Any]:
-    """One test sentence: source, reference, and what two models write (greedy)."""
+def opening(number: int, names: Sequence[str]) -> dict[str, Any]:
+    """One test sentence: source, reference, and what the models write (greedy)."""
     pair = multi30k("test")[number]
     result: dict[str, Any] = {
         "number": number,
         "source": " ".join(pair.source),
         "reference": " ".join(pair.target),
     }
-    for name in TRANSLATORS:
+    for name in names:
         result[name] = " ".join(translations(name, 1)[number])
     return result
 
@@ -681,37 +652,16 @@ def draw_gradients(result: dict[str, Any]) -> None:
         plt.close(figure)
 
 
-def draw_temperature(result: dict[str, Any]) -> None:
-    """BLEU by temperature, and for all weight on one word or the same on all."""
-    with plots.style():
-        figure, ax = plt.subplots(figsize=(5.2, 3.2))
-        names = ["hardest", *map(str, TEMPERATURES), "uniform"]
-        rows = [result[name] for name in names]
-        x = list(range(len(names)))
-        low = [row["bleu"] - row["low"] for row in rows]
-        high = [row["high"] - row["bleu"] for row in rows]
-        ax.errorbar(
-            x, [row["bleu"] for row in rows], [low, high], color=plots.KEY, marker="o", capsize=3
-        )
-        labels = ["all on\none", *(f"{t:g}" for t in TEMPERATURES), "all\nalike"]
-        ax.set_xticks(x, labels)
-        ax.set_ylim(bottom=0)
-        ax.set_xlabel("softmax temperature")
-        ax.set_ylabel("BLEU, test 2016, greedy")
-        ax.set_title("Sharper costs little, flatter costs much")
-        plots.save(figure, FIGURES / "dot-attention-temperature.svg")
-        plt.close(figure)
-
-
 def draw_bleu(result: dict[str, Any]) -> None:
     """One line a model: greedy and beam 5, with intervals."""
     labels = {
         FIXED: "one vector",
         DOT: "dot-product\nattention",
     }
+    shown = [name for name in TRANSLATORS if name in result]
     with plots.style():
         figure, ax = plt.subplots(figsize=(5.2, 2.1))
-        for row, name in enumerate(TRANSLATORS):
+        for row, name in enumerate(shown):
             colour = plots.CONTEXT if name == DOT else "black"
             for beam, offset, face in ((1, 0.14, "none"), (5, -0.14, colour)):
                 found = result[name][f"beam{beam}"]
@@ -735,8 +685,8 @@ def draw_bleu(result: dict[str, Any]) -> None:
                         va="center",
                         fontsize=10,
                     )
-        ax.set_yticks(range(len(TRANSLATORS)), [labels[name] for name in TRANSLATORS])
-        ax.set_ylim(len(TRANSLATORS) - 0.5, -0.5)
+        ax.set_yticks(range(len(shown)), [labels[name] for name in shown])
+        ax.set_ylim(len(shown) - 0.5, -0.5)
         ax.set_xlim(0, 45)
         ax.set_xlabel("BLEU, Multi30k test 2016, de→en")
         plots.save(figure, FIGURES / "dot-attention-bleu.svg")
@@ -771,7 +721,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parts = (
         "quality",
-        "weights",
         "interventions",
         "gradients",
         "alignment",
@@ -780,9 +729,13 @@ def main() -> None:
         "shown",
     )
     parser.add_argument("--only", choices=parts)
+    parser.add_argument(
+        "--available", action="store_true", help="only with the models that are trained so far"
+    )
     parser.add_argument("--fresh", action="store_true", help="measure again what is in the cache")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    names = [n for n in TRANSLATORS if path_of(n).exists() or not arguments.available]
 
     def kept(part: str, names: Sequence[str], measure: Callable[[], Any]) -> Any:
         path = CACHE / f"{part}-{digest(names)}.json"
@@ -812,24 +765,16 @@ def main() -> None:
 
     def all_quality() -> dict[str, Any]:
         found = {
-            name: kept(f"quality-{name}", [name], lambda name=name: quality(name))
-            for name in TRANSLATORS
+            name: kept(f"quality-{name}", [name], lambda name=name: quality(name)) for name in names
         }
+        draw_bleu(found)
+        if len(names) < len(TRANSLATORS):
+            return found
         found["gap"] = {
             f"beam{beam}": found[DOT][f"beam{beam}"]["bleu"]
             - max(found[name][f"beam{beam}"]["bleu"] for name in TRANSLATORS if name != DOT)
             for beam in (1, 5)
         }
-        draw_bleu(found)
-        return found
-
-    def all_weights() -> dict[str, Any]:
-        kinds = [*CHANGES, *map(str, TEMPERATURES)]
-        found = {
-            kind: kept(f"replaced-{kind}", [DOT], lambda kind=kind: replaced_bleu(kind))
-            for kind in kinds
-        }
-        draw_temperature(found)
         return found
 
     def all_gradients() -> dict[str, Any]:
@@ -838,16 +783,20 @@ def main() -> None:
         return found
 
     part("quality", all_quality)
-    part("weights", all_weights)
     part("interventions", lambda: kept("interventions", [DOT], interventions))
     part("gradients", all_gradients)
-    part("alignment", lambda: kept("alignment", [GRAMMAR], alignment))
+
+    def all_alignment() -> dict[str, Any]:
+        found = kept("alignment", [GRAMMAR], alignment)
+        return found | {"beside": found["before"]["mean"] + found["after"]["mean"]}
+
+    part("alignment", all_alignment)
     part("mass", lambda: kept("mass", [DOT], mass))
     part("three", lambda: kept("three", [DOT], three))
     part(
         "shown",
         lambda: {
-            "opening": kept(f"opening-{OPENING}", TRANSLATORS, lambda: opening(OPENING)),
+            "opening": kept(f"opening-{OPENING}", names, lambda: opening(OPENING, names)),
             "cost": cost(),
             "three": draw_heatmap(THREE, "three", "Right word, other place"),
         },
