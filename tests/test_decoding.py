@@ -248,6 +248,8 @@ def test_translate_restores_training_and_needs_no_finished_translation():
 def test_empty_sentences_are_refused_by_number():
     with pytest.raises(ValueError, match="sentence 1 is empty"):
         translate(small(), [WORDS, []])
+    with pytest.raises(ValueError, match="beam_size must be at least 1, got 0"):
+        translate(small(), [WORDS], beam_size=0)
 
 
 # --- the trace ------------------------------------------------------------------------------------

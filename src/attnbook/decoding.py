@@ -209,10 +209,12 @@ def translate(
         The words of each translation, without ``<eos>``.
 
     Raises:
-        ValueError: a sentence is empty; the message says which.
+        ValueError: a sentence is empty (the message says which), or a beam of less than 1.
     """
     if empty := [number for number, sentence in enumerate(sentences) if not sentence]:
         raise ValueError(f"sentence {empty[0]} is empty; give it at least one word")
+    if beam_size < 1:
+        raise ValueError(f"beam_size must be at least 1, got {beam_size}")
     ids = [[*translator.source_ids(sentence), EOS] for sentence in sentences]
     order = sorted(range(len(ids)), key=lambda number: len(ids[number]))
     translations: list[list[str]] = [[] for _ in ids]
