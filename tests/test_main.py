@@ -205,7 +205,7 @@ def test_a_run_killed_by_the_system_goes_on(capsys, folder):
     words = ["train", *FILES, *SMALL, "--epochs=40", "--keep-every=1", "--batch-tokens=10"]
     running = subprocess_of(*words, "--output=killed", cwd=folder)
     state = folder / "runs" / "killed" / "state.pt"
-    patience = time.monotonic() + 240
+    patience = time.monotonic() + 900
     while not state.exists():
         assert running.poll() is None, running.communicate()
         assert time.monotonic() < patience
@@ -348,7 +348,7 @@ def test_a_reader_that_has_seen_enough(folder, model):
     running = subprocess_of("translate", "--file=many.txt", model, "--device=cpu", cwd=folder)
     assert running.stdout.readline() == "he drinks\n"
     running.stdout.close()
-    assert running.wait(timeout=240) == 0
+    assert running.wait(timeout=900) == 0
     assert running.stderr.read() == ""
     running.stderr.close()
 
@@ -427,5 +427,5 @@ def test_mistakes_in_evaluating(capsys, model, words, message):
 
 def test_as_a_program(folder, model):
     running = subprocess_of("translate", model, "--device=cpu", cwd=folder, stdin=subprocess.PIPE)
-    out, err = running.communicate("er trinkt\n\nich isst brot\n", timeout=240)
+    out, err = running.communicate("er trinkt\n\nich isst brot\n", timeout=900)
     assert (running.returncode, out, err) == (0, "he drinks\n\ni eats bread\n", "")
