@@ -121,8 +121,8 @@ def test_lines_draw_where_they_are_told():
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (([1, 2], [0, 1], [2, 3]), "series 'a': 3 values of x, got 2"),
-        (([1, 2, 3], [0, 1], [2, 3, 4]), "series 'a': 3 values of x, got 2"),
+        (([1, 2], [0, 1], [2, 3]), "series 'a': 3 values of x, got shape \\(2,\\)"),
+        (([1, 2, 3], [0, 1], [2, 3, 4]), "series 'a': 3 values of x, got shape \\(2,\\)"),
         (([1, 2, 3], [0, 3, 2], [2, 3, 4]), "series 'a': a value lies outside its interval"),
         (([1, 2, 5], [0, 1, 2], [2, 3, 4]), "series 'a': a value lies outside its interval"),
     ],

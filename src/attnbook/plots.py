@@ -20,6 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from numpy.typing import ArrayLike
 
 from attnbook.trace import DecodingTrace
 
@@ -175,8 +176,8 @@ def heatmap(trace: DecodingTrace, ax: Axes | None = None, title: str = "") -> Ax
 
 
 def lines_with_intervals(
-    x: Sequence[float],
-    series: Mapping[str, tuple[Sequence[float], Sequence[float], Sequence[float]]],
+    x: ArrayLike,
+    series: Mapping[str, tuple[ArrayLike, ArrayLike, ArrayLike]],
     *,
     colours: Mapping[str, str] | None = None,
     ticks: Sequence[str] | None = None,
@@ -196,11 +197,12 @@ def lines_with_intervals(
     """
     if ax is None:
         _, ax = plt.subplots()
+    x = np.asarray(x, dtype=float)
     for name, rows in series.items():
         values, low, high = (np.asarray(row, dtype=float) for row in rows)
         for row in (values, low, high):
-            if row.shape != (len(x),):
-                raise ValueError(f"series {name!r}: {len(x)} values of x, got {len(row)}")
+            if row.shape != x.shape:
+                raise ValueError(f"series {name!r}: {len(x)} values of x, got shape {row.shape}")
         if np.any(low > values) or np.any(high < values):
             raise ValueError(f"series {name!r}: a value lies outside its interval")
         colour = (colours or {}).get(name, "black")
@@ -210,5 +212,5 @@ def lines_with_intervals(
             name, (x[-1], values[-1]), xytext=(8, 0), textcoords="offset points", va="center"
         )
     if ticks is not None:
-        ax.set_xticks(list(x), ticks)
+        ax.set_xticks(x, ticks)
     return ax
