@@ -30,6 +30,7 @@ PUBLISHED: dict[str, str | None] = {
     "grammar-dot": None,
     "grammar-sutskever": None,
     "multi30k-dot": "52bf7e09f54242171632caa5d373225a5bbc928b6c4502072ad72681244a2cf4",
+    "multi30k-cho": "c61100034d8a776aa843fb121125905b34e3ec52d0201ede66991e9aada06b0c",
 }
 
 
