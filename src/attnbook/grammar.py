@@ -210,7 +210,8 @@ PRON[dat,p]    | dir                                            | you<dir       
 PRON[dat,p]    | ihm                                            | him<ihm              | 1
 PRON[dat,p]    | ihr                                            | her<ihr              | 1
 
-# Noun phrases: article, adjective and noun agree in case, gender and number.
+# Noun phrases: article, adjective and noun agree in case, gender and number. The dative comes in
+# the singular only.
 DN[k,c,g]      | DET[d,c,g] N[k,d,c,g]                          | DET N                | 3
 DN[k,c,g]      | DET[d,c,g] ADJ[k,d,c,g] N[k,d,c,g]             | DET ADJ N            | 1
 DN[drink,c,neut] | DET[ind,c,neut] glas POURED                  | DET glass<glas of POURED | 2
@@ -1188,9 +1189,9 @@ def corpus(
     wanted = train - len(opening) + val + test
     fresh: list[SentencePair] = []
     in_vain = 0
-    for pair in _sentences(random.Random(seed), shortest, longest):
-        if len(fresh) == wanted:
-            break
+    sentences = _sentences(random.Random(seed), shortest, longest)
+    while len(fresh) < wanted:
+        pair = next(sentences)
         if pair.source not in seen:
             seen.add(pair.source)
             fresh.append(pair)
