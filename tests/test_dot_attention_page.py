@@ -200,6 +200,17 @@ def test_the_first_question_of_the_self_check() -> None:
         assert all(text in first for text in printed)
 
 
+def test_what_the_page_says_of_the_opening_sentence_s_translations() -> None:
+    with_attention = DecodingTrace.load(BOOK / "traces" / "kamera-dot.json")
+    assert with_attention.text == (
+        "the woman in blue is operating a camera in front of two other women ."
+    )
+    without = DecodingTrace.load(BOOK / "traces" / "kamera-cho.json")
+    assert without.text.startswith("the woman in blue is speaking")
+    assert "another woman in the background" in without.text
+    assert not {"camera", "two", "front"} & set(without.target_tokens)
+
+
 def test_what_the_page_says_of_the_opening_sentence_s_weights() -> None:
     trace = DecodingTrace.load(BOOK / "traces" / "kamera-dot.json")
     assert trace.weights is not None

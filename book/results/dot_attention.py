@@ -467,6 +467,15 @@ def alignment(count: int = 500) -> dict[str, Any]:
     }
 
 
+def control(name: str, count: int = 500) -> dict[str, float]:
+    """Exact match on the grammar's test sentences: every word right."""
+    pairs = grammar.corpus(train=0, longest=20).test[:count]
+    written = translate(load(name), [pair.source for pair in pairs], progress=True)
+    return interval(
+        [float(tuple(words) == pair.target) for words, pair in zip(written, pairs, strict=True)]
+    )
+
+
 def mass() -> dict[str, Any]:
     """On Multi30k: where the weights lie, over the model's own greedy translations of the test."""
     translator, pairs = load(DOT), multi30k("test")
@@ -788,7 +797,9 @@ def main() -> None:
 
     def all_alignment() -> dict[str, Any]:
         found = kept("alignment", [GRAMMAR], alignment)
-        return found | {"beside": found["before"]["mean"] + found["after"]["mean"]}
+        plain = kept("control", ["grammar-sutskever"], lambda: control("grammar-sutskever"))
+        beside = found["before"]["mean"] + found["after"]["mean"]
+        return found | {"beside": beside, "exact_without": plain}
 
     part("alignment", all_alignment)
     part("mass", lambda: kept("mass", [DOT], mass))

@@ -578,7 +578,7 @@ def draw_batch() -> Figure:
     """Three sentence pairs as three rectangles of numbers."""
     pairs, source, target = batch_of_three()
     batch = collate([(source.encode(p.source), target.encode(p.target)) for p in pairs])
-    figure, ax = _bare(4.8, 4.9)
+    figure, ax = _bare(4.8, 5.3)
     top = 0.0
     for name, ids, words in (
         ("source", batch.source, source),
@@ -602,6 +602,7 @@ def draw_batch() -> Figure:
                 )  # fmt: skip
         top += 4.0
     ax.set(xlim=(-0.05, 8.05), ylim=(11.1, -0.9))
+    ax.set_title("The answer stands there twice,\nshifted by one place")
     return figure
 
 

@@ -10,6 +10,7 @@ finished parts wait in ``vectors.partial.json`` until all are there.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
 import statistics
@@ -23,6 +24,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pooch
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -46,6 +48,7 @@ HERE = Path(__file__).parent
 RESULT = HERE / "vectors.json"
 PARTIAL = HERE / "vectors.partial.json"
 FIGURES = HERE.parent / "figures"
+CACHE = Path(pooch.os_cache("attnbook")) / "results" / "vectors"
 
 SEEDS = (0, 1, 2)
 MIN_COUNT = 5
@@ -242,21 +245,31 @@ def unknown() -> dict[str, Any]:
 
 
 def train_neural(
-    data: Sentences, words: Vocabulary, seed: int, window: int = WINDOW
+    name: str, data: Sentences, words: Vocabulary, seed: int, window: int = WINDOW
 ) -> tuple[NeuralLanguageModel, float]:
-    """A neural model, and the seconds of one core that it took."""
+    """A neural model, and the seconds of one core that it took; trained once, then kept."""
     torch.manual_seed(seed)
     model = NeuralLanguageModel(words, window=window, **NEURAL)
+    settings = json.dumps([NEURAL, TRAINING, window, seed, len(data), len(words)])
+    kept = CACHE / f"{name}-{hashlib.sha256(settings.encode()).hexdigest()[:10]}.pt"
+    if kept.exists():
+        stored = torch.load(kept, weights_only=True)
+        model.load_state_dict(stored["model"])
+        model.eval()
+        return model, stored["seconds"]
     started = time.process_time()
     model.fit(data, seed=seed, progress=True, **TRAINING)
-    return model, time.process_time() - started
+    seconds = time.process_time() - started
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"model": model.state_dict(), "seconds": seconds}, kept)
+    return model, seconds
 
 
 def neural(seed: int) -> dict[str, Any]:
     """The neural model of the chapter: perplexity, where it wins, and its neighbours."""
     data = corpus("en")
     words = Vocabulary.from_sentences(data["train"], min_count=MIN_COUNT)
-    model, seconds = train_neural(data["train"], words, seed)
+    model, seconds = train_neural("captions", data["train"], words, seed)
     result: dict[str, Any] = {
         "seconds": seconds,
         "examples_per_second": TRAINING["epochs"]
@@ -273,28 +286,38 @@ def neural(seed: int) -> dict[str, Any]:
     result["kneser_ney"] = math.exp(-theirs.mean())
     result["mixed"] = math.exp(-mixed.mean())
 
-    # How many of the words before were seen together in training, in this order?
+    # How many of the words before were seen together in training, in this order? And how long is
+    # the longest n-gram, the word itself included, that was seen? Places from the third word on,
+    # because before that there are no three words to look at.
+    def suffixes(context: tuple[int, ...]) -> list[tuple[int, ...]]:
+        return [context[len(context) - k :] for k in range(len(context) + 1)]
+
+    events = [event for s in data["test"] for event in ngrams(words.encode(s), 4)]
+    full = np.array([len(context) == 3 for context, _ in events])
     known = np.array(
+        [max(len(h) for h in suffixes(context) if h in counting.counts) for context, _ in events]
+    )
+    matched = np.array(
         [
             max(
-                k for k in range(len(context) + 1) if context[len(context) - k :] in counting.counts
+                (len(h) + 1 for h in suffixes(context) if counting.counts.get(h, {}).get(word)),
+                default=0,
             )
-            for s in data["test"]
-            for context, _ in ngrams(words.encode(s), 4)
+            for context, word in events
         ]
     )
-    started_at_sos = np.array(
-        [len(context) < 3 for s in data["test"] for context, _ in ngrams(words.encode(s), 4)]
-    )
-    known[started_at_sos & (known > 0)] = 9  # near a sentence's beginning: looked at apart
-    result["by_context"] = {
-        f"k{k}": {
-            "share": float((known == k).mean()),
-            "neural": math.exp(-ours[known == k].mean()),
-            "kneser_ney": math.exp(-theirs[known == k].mean()),
-        }
-        for k in (1, 2, 3)
-    }
+    for name, values, wanted in (
+        ("by_context", known, (1, 2, 3)),
+        ("by_ngram", matched, (1, 2, 3, 4)),
+    ):
+        result[name] = {}
+        for k in wanted:
+            here = full & (values == k)
+            result[name][f"k{k}"] = {
+                "share": float(here.sum() / full.sum()),
+                "neural": math.exp(-ours[here].mean()),
+                "kneser_ney": math.exp(-theirs[here].mean()),
+            }
     result["opening"] = {
         "neural": model.probability("drinks", ["a", "dog"]),
         "kneser_ney": counting.probability("drinks", ["a", "dog"]),
@@ -308,7 +331,7 @@ def windows(window: int) -> dict[str, Any]:
     """The same network with another window."""
     data = corpus("en")
     words = Vocabulary.from_sentences(data["train"], min_count=MIN_COUNT)
-    model, seconds = train_neural(data["train"], words, 0, window)
+    model, seconds = train_neural("captions", data["train"], words, SEEDS[0], window)
     return {
         "seconds": seconds,
         "parameters": sum(p.numel() for p in model.parameters()),
@@ -327,7 +350,7 @@ def held_out(seed: int) -> dict[str, Any]:
     kept = [s for s in train if not meets(s)]
     removed = [s for s in train if meets(s)]
     words = Vocabulary.from_sentences(kept, min_count=MIN_COUNT)
-    model, seconds = train_neural(kept, words, seed)
+    model, seconds = train_neural("held-out", kept, words, seed)
     models = {
         "neural": model,
         "kneser_ney": KneserNey(4, words).fit(kept),
@@ -757,16 +780,18 @@ def draw_words(plane: dict[str, list[float]]) -> Figure:
     marks = {"colours": "s", "people": "o", "animals": "^", "-ing verbs": "D"}
     for group, mark in marks.items():
         # The names stand in a column beside their group, each with a line to its point.
-        names = sorted((w for w in GROUPS[group].split() if w in plane), key=lambda w: plane[w][1])
+        names = sorted(GROUPS[group].split()[:6], key=lambda w: plane[w][1])
         points = np.array([plane[w] for w in names])
-        right = points[:, 0].max() + 0.1
+        left = group in ("people", "animals")
+        edge = points[:, 0].min() - 0.12 if left else points[:, 0].max() + 0.12
         heights = points[:, 1].mean() + 0.085 * (np.arange(len(names)) - (len(names) - 1) / 2)
         for name, point, height in zip(names, points, heights, strict=True):
-            ax.plot([point[0], right - 0.02], [point[1], height], color="0.6", linewidth=0.5)
-            ax.text(right, height, name, va="center")
-        ax.text(right, heights[-1] + 0.12, group, weight="bold")
+            inner = edge + (0.02 if left else -0.02)
+            ax.plot([point[0], inner], [point[1], height], color="0.6", linewidth=0.5)
+            ax.text(edge, height, name, va="center", ha="right" if left else "left")
+        ax.text(edge, heights[-1] + 0.07, group, weight="bold", ha="right" if left else "left")
         ax.plot(*points.T, mark, color="black", markersize=4)
-    ax.margins(x=0.3, y=0.15)
+    ax.margins(x=0.4, y=0.15)
     ax.set_xticks([])
     ax.set_yticks([])
     ax.set_xlabel("first principal component")

@@ -99,7 +99,8 @@ for count in (4, 10, 20, 40):
 # %%
 fixed = checkpoints.load("grammar-sutskever").to(device)
 attending = checkpoints.load("grammar-dot").to(device)
-test = grammar.corpus(train=0, val=0, test=400, seed=1, shortest=3, longest=20).test
+corpus = grammar.corpus(train=1500, val=0, test=400, shortest=3, longest=20)
+test = corpus.test  # neither translator has seen these
 buckets = [(3, 5), (6, 8), (9, 11), (12, 14), (15, 17), (18, 20)]
 found = {
     "last state": translate(fixed, [pair.source for pair in test]),
@@ -207,20 +208,30 @@ for which in ("both", "left to right", "right to left"):
 #
 # Between the vectors of two sentences there is a straight line, and the decoder writes something at
 # every point of it. **Predict** what it writes half-way: half of either sentence, one of the two, or
-# something else? (The slider needs a running notebook; the table shows eleven of its positions.)
+# something else?
+
 
 # %% tags=["nbval-ignore-output"]
-text_a = widgets.Text("ich möchte ein bier trinken", description="from")
-text_b = widgets.Text("der mann hat das buch gelesen", description="to")
-share = widgets.FloatSlider(value=0.5, min=0, max=1, step=0.05, description="share of to",
-                            continuous_update=False)  # fmt: skip
-output = widgets.Output()
-
-
 def between(first, second, share):
     a, b = (read(fixed, [tokenize(text)]) for text in (first, second))
     mixed = tuple((1 - share) * p + share * q for p, q in zip(a.final, b.final, strict=True))
     return write(fixed, a._replace(final=mixed)).replace("<", "&lt;")
+
+
+first, second = "ich möchte ein bier trinken", "der mann hat das buch gelesen"
+lines = ["| share of the second | written |", "|---:|---|"]
+lines += [f"| {k / 10:.1f} | {between(first, second, k / 10)} |" for k in range(11)]
+display(Markdown("\n".join(lines)))
+
+# %% [markdown]
+# With your own two sentences (this needs a running notebook):
+
+# %% tags=["nbval-ignore-output"]
+text_a = widgets.Text(first, description="from")
+text_b = widgets.Text(second, description="to")
+share = widgets.FloatSlider(value=0.5, min=0, max=1, step=0.05, description="share of to",
+                            continuous_update=False)  # fmt: skip
+output = widgets.Output()
 
 
 def show(change=None):
@@ -237,9 +248,6 @@ for control in (text_a, text_b, share):
     control.observe(show, names="value")
 show()
 display(widgets.VBox([text_a, text_b, share]), output)
-lines = ["| share | written |", "|---:|---|"]
-lines += [f"| {k / 10:.1f} | {between(text_a.value, text_b.value, k / 10)} |" for k in range(11)]
-display(Markdown("\n".join(lines)))
 
 # %% [markdown]
 # ## Ask the vector for a word
@@ -284,7 +292,7 @@ def told_apart(scores, labels):
     return result
 
 
-seen = [pair.source for pair in grammar.corpus(train=1500, val=0, test=0, seed=2, longest=20).train]
+seen = [pair.source for pair in corpus.train]
 new = [pair.source for pair in test]
 frequent = [w for w, _ in Counter(w for s in seen for w in set(s)).most_common() if w.isalpha()]
 asked = [{word} for word in frequent[20:80]]
@@ -355,26 +363,38 @@ for tenth in range(5):
     print(f"{tenth * 20:3} to {tenth * 20 + 20:3} %: {mean:5.1f} %  {'#' * round(mean - 50)}")
 
 # %% [markdown]
-# Ask for a word of your own: the probe's answer for it at sentences with and without it.
+# The sentences that a probe is surest of. Where it is wrong, is there a word in the sentence that
+# could be taken for the one that was asked for?
 
 # %% tags=["nbval-ignore-output"]
-vocabulary = sorted(next(iter(group)) for group in asked)
-chooser = widgets.Dropdown(options=vocabulary, value=vocabulary[0], description="word")
-panel = widgets.Output()
 scores = probes["trained encoder"](vectors(fixed, new))
 
 
-def ask(change=None):
-    column = next(i for i, group in enumerate(asked) if chooser.value in group)
-    order = scores[:, column].argsort(descending=True).tolist()
-    rows = ["| answer | there? | sentence |", "|---:|---|---|"]
-    for row in order[:8]:
-        inside = "yes" if chooser.value in new[row] else "no"
+def surest(word, count=6):
+    column = next(number for number, group in enumerate(asked) if word in group)
+    rows = [f"| answer | {word}? | sentence |", "|---:|---|---|"]
+    for row in scores[:, column].argsort(descending=True).tolist()[:count]:
+        inside = "yes" if word in new[row] else "no"
         answer = float(torch.sigmoid(scores[row, column]))
         rows.append(f"| {answer:.2f} | {inside} | {' '.join(new[row])} |")
+    return Markdown("\n".join(rows))
+
+
+vocabulary = sorted(next(iter(group)) for group in asked)
+display(surest(vocabulary[10]))
+
+# %% [markdown]
+# Ask for a word of your choice (this needs a running notebook).
+
+# %% tags=["nbval-ignore-output"]
+chooser = widgets.Dropdown(options=vocabulary, value=vocabulary[10], description="word")
+panel = widgets.Output()
+
+
+def ask(change=None):
     with panel:
         panel.clear_output(wait=True)
-        display(Markdown("\n".join(rows)))
+        display(surest(chooser.value))
 
 
 chooser.observe(ask, names="value")
