@@ -97,9 +97,8 @@ def test_metadata_does_not_change_from_run_to_run(notebook: nbformat.NotebookNod
 
 def test_the_setup_cell_names_the_repository(source: Path, notebook: nbformat.NotebookNode) -> None:
     setup = [c for c in _code(notebook) if "setup" in c.metadata.get("tags", [])]
-    assert [c.source for c in setup] == [notebooks.setup_line()]
+    assert [c.source for c in setup] == [notebooks.setup_code()]
     assert setup[0] is _code(notebook)[0], "the package is needed by the first cell that runs"
-    assert "\n" not in setup[0].source
     assert setup[0].outputs == []
 
 
@@ -180,7 +179,7 @@ def lab(tmp_path: Path) -> Path:
 
 def test_complete_writes_setup_and_link_once(lab: Path) -> None:
     once = lab.read_text(encoding="utf-8")
-    assert notebooks.setup_line() in once
+    assert notebooks.setup_code() in once
     assert once.count("colab.research.google.com") == 1
     notebooks.complete(lab)
     assert lab.read_text(encoding="utf-8") == once

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
 
 from attnbook import scrubber
 from attnbook.scrubber import figure_html
@@ -478,10 +479,10 @@ def test_nothing_moves_under_reduced_motion(show):
     assert play.is_disabled()
     assert "reduced motion" in play.get_attribute("title")
     page.emulate_media(reduced_motion="no-preference")
-    assert play.is_enabled()
+    expect(play).to_be_enabled()
     play.click()
     page.emulate_media(reduced_motion="reduce")
-    assert play.is_disabled()
+    expect(play).to_be_disabled()
     moving = page.evaluate(
         """() => [...document.querySelectorAll(".attn-scrubber *")].filter(e => {
           const style = getComputedStyle(e);
@@ -530,7 +531,7 @@ def test_figures_of_one_page_do_not_meddle(show):
     ids = page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
     assert len(ids) == len(set(ids))
     names = page.evaluate("[...document.querySelectorAll('[type=radio]')].map(e => e.name)")
-    assert len(set(names)) == 2
+    assert len(set(names)) == 3
 
 
 # --------------------------------------------------------------------------------- the widget

@@ -2,7 +2,7 @@
 
 ``make colab`` calls this after it has built the wheel. It makes an environment of what Colab
 preinstalls (tools/colab.txt), installs the wheel and checks that pip moved none of those versions,
-runs each lab in an empty folder, and last runs the labs' setup line itself, with the repository's
+runs each lab in an empty folder, and last runs the labs' setup cell itself, with the repository's
 address answered by this checkout.
 """
 
@@ -95,7 +95,7 @@ def run(python: Path, notebook: dict, name: str, extra: dict[str, str] | None = 
 
 
 def main() -> None:
-    """Environment, wheel, labs, setup line; the first failure ends it."""
+    """Environment, wheel, labs, setup cell; the first failure ends it."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument(
         "--environment",
@@ -125,7 +125,7 @@ def main() -> None:
     for lab in labs:
         run(python, json.loads(lab.read_text(encoding="utf-8")), lab.stem)
 
-    # The setup line as Colab meets it, in the place of the package that is not there yet.
+    # The setup cell as Colab meets it, in the place of the package that is not there yet.
     pip(python, "uninstall", "-qqy", "attnbook")
     first = json.loads(labs[0].read_text(encoding="utf-8"))
     setup = next(c for c in first["cells"] if "setup" in c["metadata"].get("tags", []))
@@ -136,7 +136,7 @@ def main() -> None:
         "GIT_CONFIG_KEY_0": f"url.file://{ROOT}.insteadOf",
         "GIT_CONFIG_VALUE_0": address,
     }
-    run(python, first | {"cells": [setup, use]}, "setup line", answered_here)
+    run(python, first | {"cells": [setup, use]}, "setup cell", answered_here)
     unmoved(preinstalled, versions(python))
 
 

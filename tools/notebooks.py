@@ -48,15 +48,16 @@ def branch() -> str:
     return "main"
 
 
-def setup_line() -> str:
-    """The one line that installs the package where it is missing, and does nothing where it is not.
+def setup_code() -> str:
+    """What installs the package where it is missing, and does nothing where it is not.
 
     pip leaves alone whatever already satisfies the package's loose ranges, so Colab keeps its own
     torch, NumPy, matplotlib and widgets and gets only what it lacks.
     """
     return (
-        'import importlib.util; importlib.util.find_spec("attnbook") or '
-        f'get_ipython().run_line_magic("pip", "install -q git+{repository()}");  # fmt: skip'
+        "import importlib.util\n\n"
+        'if importlib.util.find_spec("attnbook") is None:\n'
+        f'    get_ipython().run_line_magic("pip", "install -q git+{repository()}")'
     )
 
 
@@ -122,13 +123,13 @@ def is_current(source: Path) -> bool:
 
 
 def complete(source: Path) -> None:
-    """Write the setup line and the Colab link into a lab's source where they are missing or old."""
+    """Write the setup cell and the Colab link into a lab's source where they are missing or old."""
     before = source.read_text(encoding="utf-8")
     notebook = jupytext.reads(before, fmt="py:percent")
     setup = [c for c in notebook.cells if "setup" in c.metadata.get("tags", [])]
     if len(setup) != 1 or notebook.cells[0].cell_type != "markdown":
         sys.exit(f"{source}: needs a Markdown cell first, and one code cell tagged `setup`")
-    setup[0].source = setup_line()
+    setup[0].source = setup_code()
     title = notebook.cells[0]
     lines = [x for x in title.source.split("\n") if "colab.research.google.com" not in x]
     title.source = "\n".join(lines).rstrip() + "\n\n" + colab_link(source.stem)

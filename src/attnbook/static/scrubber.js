@@ -486,7 +486,7 @@ function attentionFlow(trace, scale, isGold) {
       h("div", { class: "attn-score" }, h("div", { class: "attn-axis" }, column.bar), column.score))),
     caption(3, "Softmax: scores become weights that sum to 1"),
     row("weights", "weight", columns.map((column) => column.weight)),
-    caption(4, "Each ", role("value", "value"), " is multiplied by its weight, and all are added"),
+    caption(4, "Each ", role("value", "value"), " times its weight, all added up"),
     row("values", h("div", { class: "attn-gutter" }, "weight × value"),
       columns.map((column) => column.value)),
     ribbons);
