@@ -319,7 +319,7 @@ def test_axe_finds_nothing(show, width, scheme):
     for details in page.locator("summary").all():
         details.click()
     assert violations(page) == []
-    page.get_by_label("Without").check()
+    page.get_by_role("radio", name="Without").check()
     page.get_by_role("slider").first.press("End")
     assert violations(page) == []
 

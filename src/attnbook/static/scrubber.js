@@ -436,8 +436,8 @@ const caption = (number, ...content) =>
 function scroller(label, className, ...content) {
   const element = h("div", { class: `attn-scroll ${className}` }, ...content);
   const fit = () => {
-    const scrolls = element.scrollWidth > element.clientWidth + 1
-      || element.scrollHeight > element.clientHeight + 1;
+    const scrolls = element.scrollWidth > element.clientWidth
+      || element.scrollHeight > element.clientHeight;
     for (const [name, value] of [["tabindex", "0"], ["role", "group"], ["aria-label", label]]) {
       if (scrolls) element.setAttribute(name, value);
       else element.removeAttribute(name);
@@ -646,7 +646,8 @@ function weightMatrix(trace, isGold) {
     bringIntoView: () => bringDown(box.element, current, rows[0]),
     fit() {
       const gutter = heads[0].previousSibling.offsetWidth;
-      const room = Math.floor((box.element.clientWidth - gutter) / sources.length);
+      // The last column's line takes one more.
+      const room = Math.floor((box.element.clientWidth - gutter - 1) / sources.length);
       grid.style.setProperty("--cell", `${Math.min(MATRIX.widest, Math.max(MATRIX.narrowest, room))}px`);
       grid.classList.toggle("attn-roomy", room >= MATRIX.numbers);
       grid.classList.remove("attn-upright");
