@@ -287,6 +287,13 @@ def test_a_chart_is_a_numbered_figure_in_the_page(book):
     assert {"chart1-axes", "chart2-axes"} <= set(ids)
 
 
+def test_weights_are_light_on_a_dark_page():
+    drawn = f'<path style="fill: {plots.WEIGHT}; fill-opacity: 0.5; stroke: {plots.NEGATIVE}"/>'
+    out = inline_svg(SVG.replace("</svg>", f"{drawn}</svg>"), "", "p-")
+    assert "fill: light-dark(#08306b, #a9d3ff); fill-opacity: 0.5" in out
+    assert "stroke: light-dark(#8c510a, #f3cd8f)" in out
+
+
 def test_inlined_svg_takes_the_pages_colours_and_fonts():
     out = inline_svg(SVG, 'what "is" seen', "p-")
     assert out.startswith("<svg ")

@@ -45,7 +45,7 @@ def test_style_holds_inside_and_only_inside():
 def test_zero_is_no_colour_at_all():
     assert plots.weights(0.0)[3] == 0
     assert plots.signed(0.5)[3] == pytest.approx(0, abs=0.02)
-    assert to_hex(plots.weights(1.0)) == plots.RAMP[1]
+    assert to_hex(plots.weights(1.0)) == plots.WEIGHT
     assert plots.weights(1.0)[3] == 1
     assert to_hex(plots.signed(0.0)) == "#8c510a"
     assert to_hex(plots.signed(1.0)) == "#01665e"

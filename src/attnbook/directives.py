@@ -31,7 +31,7 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
-from attnbook import __version__, scrubber
+from attnbook import __version__, plots, scrubber
 from attnbook.trace import DecodingTrace
 
 __all__ = ["inline_svg", "look_up", "setup"]
@@ -270,13 +270,16 @@ class MeasuredRole(SphinxRole):
 _SVG = "{http://www.w3.org/2000/svg}"
 _HREF = "{http://www.w3.org/1999/xlink}href"
 _BLACK = re.compile(r"(?<![\w#])(#000000|#000|black|rgb\(0,\s*0,\s*0\))(?![\w])")
+# Dark marks that stand for numbers, and their partners on a dark page, as in the scrubber.
+_PARTNERS = {plots.WEIGHT: "#a9d3ff", plots.NEGATIVE: "#f3cd8f", plots.POSITIVE: "#93e6db"}
 _DROPPED = {f"{_SVG}metadata", f"{_SVG}title", f"{_SVG}desc", f"{_SVG}style"}
 
 
 def inline_svg(svg: str, alt: str, prefix: str) -> str:
     """An SVG document as an element of a page.
 
-    Black becomes the page's text colour, text takes the page's font, ids get a prefix, and the
+    Black becomes the page's text colour, the colours of weights and signed numbers become light on
+    a dark page, text takes the page's font, ids get a prefix, and the
     drawing's own style element goes, because inside a page it would style the whole page.
 
     Args:
@@ -336,6 +339,9 @@ def _adapted(name: str, value: str, prefix: str) -> str:
     value = re.sub(r"url\(#", f"url(#{prefix}", value)
     if name in ("style", "fill", "stroke"):
         value = _BLACK.sub("currentColor", value)
+    if name == "style":
+        for light, dark in _PARTNERS.items():
+            value = value.replace(light, f"light-dark({light}, {dark})")
     if name == "style":
         # The size stays, the family is the page's: what matplotlib measured with may be absent.
         value = re.sub(

@@ -28,9 +28,11 @@ __all__ = [
     "CONTEXT",
     "GOLD",
     "KEY",
+    "NEGATIVE",
+    "POSITIVE",
     "QUERY",
-    "RAMP",
     "VALUE",
+    "WEIGHT",
     "heatmap",
     "lines_with_intervals",
     "notebook",
@@ -46,34 +48,27 @@ KEY = "#0072B2"
 VALUE = "#009E73"
 CONTEXT = "#CC79A7"
 GOLD = "#E69F00"
-RAMP = ("#6baed6", "#08306b")  # middle and end of the weights' ramp, as in the scrubber
+# What weights and signed numbers are painted with: the deeper, the larger. On a dark page of the
+# site the light partner of each takes its place (attnbook.directives).
+WEIGHT = "#08306b"
+NEGATIVE = "#8c510a"
+POSITIVE = "#01665e"
 
 
-def _fading(name: str, *parts: tuple[str, str]) -> LinearSegmentedColormap:
-    """A ramp whose zero is no colour at all, so that it is the page's background."""
-
-    def opacity(colour: str, alpha: float) -> tuple[float, float, float, float]:
-        return (*mpl.colors.to_rgb(colour), alpha)
-
-    if len(parts) == 1:
-        middle, end = parts[0]
-        stops = [opacity(middle, 0.0), opacity(middle, 1.0), opacity(end, 1.0)]
-    else:
-        (below, lowest), (above, highest) = parts
-        stops = [
-            opacity(lowest, 1.0), opacity(below, 0.9), opacity(below, 0.0),
-            opacity(above, 0.0), opacity(above, 0.9), opacity(highest, 1.0),
-        ]  # fmt: skip
-        return LinearSegmentedColormap.from_list(
-            name, list(zip([0.0, 0.25, 0.5, 0.5, 0.75, 1.0], stops, strict=True))
-        )
-    return LinearSegmentedColormap.from_list(name, stops)
+def _fading(name: str, *stops: tuple[float, str, float]) -> LinearSegmentedColormap:
+    """A ramp of opacity, so that zero is no colour at all, but the page's background."""
+    return LinearSegmentedColormap.from_list(
+        name, [(x, (*mpl.colors.to_rgb(colour), alpha)) for x, colour, alpha in stops]
+    )
 
 
-weights = _fading("attnbook-weights", RAMP)
+weights = _fading("attnbook-weights", (0.0, WEIGHT, 0.0), (1.0, WEIGHT, 1.0))
 """From 0, transparent, to 1, dark blue."""
 
-signed = _fading("attnbook-signed", ("#d8b365", "#8c510a"), ("#5ab4ac", "#01665e"))
+signed = _fading(
+    "attnbook-signed",
+    (0.0, NEGATIVE, 1.0), (0.5, NEGATIVE, 0.0), (0.5, POSITIVE, 0.0), (1.0, POSITIVE, 1.0),
+)  # fmt: skip
 """From negative, brown, over 0, transparent, to positive, teal."""
 
 _STYLE: Any = {
