@@ -17,7 +17,7 @@ PYTEST = $(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=
 FIRST := book/results/train.py book/results/traces.py
 
 .DEFAULT_GOAL := help
-.PHONY: help book site serve test lint types browser notebooks results colab wheel data links pins clean
+.PHONY: help book site serve test lint types browser notebooks results colab wheel data links picture pins clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -77,6 +77,9 @@ data: .venv/.installed  ## download Multi30k, verify it and unpack it (DATA=fold
 
 links: site  ## follow every link that leaves the book (needs a network; not part of make test)
 	@$(BIN)/python tools/links.py
+
+picture: site browser  ## film the README's picture from the built site
+	@$(BIN)/python tools/picture.py
 
 pins: .venv/.installed  ## write what is installed now into requirements.txt
 	@{ grep '^#' requirements.txt; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' | grep -v '^#'; } > requirements.new

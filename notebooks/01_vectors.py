@@ -288,7 +288,7 @@ def picture(embedding, title):
     rows = F.normalize(embedding.detach().cpu(), dim=1)[vocabulary.encode(chosen)].numpy()
     rows = rows - rows.mean(axis=0)
     plane = dict(zip(chosen, rows @ np.linalg.svd(rows, full_matrices=False)[2][:2].T, strict=True))
-    _, ax = plt.subplots(figsize=(5.2, 4.4))
+    _, ax = plt.subplots(figsize=(4.6, 4.4))
     for mark, text in zip("os^", groups.values(), strict=True):
         # The names stand in a column beside their group, each with a line to its point.
         names = sorted((w for w in text.split() if w in plane), key=lambda w: plane[w][1])

@@ -291,7 +291,7 @@ def draw(seen, units, now):
         ("input_gate", "input gate", plots.weights, 0, 1),
         ("cell", "memory c", plots.signed, -2, 2),
     )
-    figure, axes = plt.subplots(3, 1, figsize=(5.2, 4.9), sharex=True)
+    figure, axes = plt.subplots(3, 1, figsize=(4.6, 4.9), sharex=True)
     for ax, (name, title, colours, low, high) in zip(axes, shown, strict=True):
         values = seen[name][: now + 1, units].T
         ax.pcolormesh(values, cmap=colours, vmin=low, vmax=high)

@@ -21,7 +21,10 @@
 # [Open this lab in Colab](https://colab.research.google.com/github/attnbook/attnbook/blob/main/notebooks/04_bottleneck.ipynb)
 
 # %% tags=["setup"]
-import importlib.util; importlib.util.find_spec("attnbook") or get_ipython().run_line_magic("pip", "install -q git+https://github.com/attnbook/attnbook");  # fmt: skip
+import importlib.util
+
+if importlib.util.find_spec("attnbook") is None:
+    get_ipython().run_line_magic("pip", "install -q git+https://github.com/attnbook/attnbook")
 
 # %%
 import math

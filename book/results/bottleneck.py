@@ -38,7 +38,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from attnbook import grammar, plots
+from attnbook import checkpoints, grammar, plots
 from attnbook.batches import pad
 from attnbook.corpora import SentencePair, join_captions, multi30k
 from attnbook.decoders import ChoDecoder
@@ -259,17 +259,24 @@ def linear_probe(
     return layer.weight.detach().T / scale.unsqueeze(1), layer.bias.detach(), mean
 
 
-def ranks(scores: NDArray[Any], labels: NDArray[np.bool_]) -> NDArray[np.float64]:
+def ranks(
+    scores: NDArray[Any], labels: NDArray[np.bool_], sizes: NDArray[np.int_]
+) -> NDArray[np.float64]:
     """For each (text, group) the share of texts without the group that score lower, in percent.
 
-    50 is guessing, whatever the group's frequency: the comparison is within one group.
+    Compared are texts of one bucket of length only: how long a text is can be read from its vector
+    too, and long texts hold more words of any kind. 50 is guessing, whatever the frequency.
     """
-    result = np.zeros(scores.shape)
-    for column in range(scores.shape[1]):
-        without = np.sort(scores[~labels[:, column], column])
-        below = np.searchsorted(without, scores[:, column], side="left")
-        upto = np.searchsorted(without, scores[:, column], side="right")
-        result[:, column] = 100 * (below + upto) / 2 / max(len(without), 1)
+    result = np.full(scores.shape, 50.0)
+    for size in np.unique(sizes):
+        rows = np.flatnonzero(sizes == size)
+        for column in range(scores.shape[1]):
+            answers = scores[rows, column]
+            without = np.sort(answers[~labels[rows, column]])
+            below = np.searchsorted(without, answers, side="left")
+            upto = np.searchsorted(without, answers, side="right")
+            if len(without):
+                result[rows, column] = 100 * (below + upto) / 2 / len(without)
     return result
 
 
@@ -283,6 +290,8 @@ def probe(translator: Translator, kind: str) -> dict[str, Any]:
     tested = [pair.source for pair in testing]
     asked, control = questions(sources)
     lengths = np.array([len(source) for source in tested])
+    buckets = JOINED_BUCKETS if joined else PLAIN_BUCKETS
+    bucket_of = np.array([sum(size > high for _, high in buckets) for size in lengths])
     torch.manual_seed(1)
     untrained = Translator(
         translator.config, translator.source_vocabulary, translator.target_vocabulary
@@ -292,7 +301,6 @@ def probe(translator: Translator, kind: str) -> dict[str, Any]:
         "share": float(presence(sources, asked).mean()),
         "always_no": float(1 - presence(sources, asked).mean()),
     }  # fmt: skip
-    buckets = JOINED_BUCKETS if joined else PLAIN_BUCKETS
     runs = (
         ("trained", translator, asked),
         ("control", translator, control),
@@ -306,7 +314,7 @@ def probe(translator: Translator, kind: str) -> dict[str, Any]:
         weight, bias, mean = linear_probe(seen, presence(sources, groups))
         labels = presence(tested, groups)
         scores = ((new - mean) @ weight + bias).numpy()
-        rank = ranks(scores, labels)
+        rank = ranks(scores, labels, bucket_of)
         place = {word: number for number, group in enumerate(groups) for word in group}
         # One row an occurrence: text, tokens before it, tokens behind it, rank.
         found = np.array(
@@ -382,6 +390,8 @@ def reversing() -> dict[str, Any]:
         result[name]["perplexity"] = teacher_forced_perplexity(
             models.load(f"multi30k-{name}"), pairs
         )
+        epochs = checkpoints.read_card(models.path_of(f"multi30k-{name}"))["epochs"]
+        result[name]["validation"] = [epoch["validation_loss"] for epoch in epochs]
     draws = resample(len(pairs), TIMES)
     for key, beam_size in (("greedy", 1), ("beam5", 5)):
         gain = bleu_of(draws @ counts["reversed", beam_size]) - bleu_of(
@@ -554,7 +564,7 @@ def draw(result: dict[str, Any]) -> None:
 
 def draw_length(joined: dict[str, Any]) -> Figure:
     """Bahdanau's figure 2 on joined captions."""
-    figure, ax = plt.subplots(figsize=(4.9, 3.7))
+    figure, ax = plt.subplots(figsize=(4.6, 3.6))
     for kind in ("dot", "cho"):
         rows = joined[kind]["buckets"]
         x = [row["words"] for row in rows]
@@ -584,7 +594,7 @@ def draw_length(joined: dict[str, Any]) -> Figure:
 
 def draw_captions(joined: dict[str, Any]) -> Figure:
     """Content words found, by the caption's place in a text of three."""
-    figure, ax = plt.subplots(figsize=(4.7, 3.2))
+    figure, ax = plt.subplots(figsize=(4.6, 3.2))
     for kind in ("dot", "cho"):
         for size, mark in ((1, "^"), (2, "s"), (3, "o")):
             values = [100 * share for share in joined[kind]["by_caption"][f"of{size}"]]
@@ -596,7 +606,7 @@ def draw_captions(joined: dict[str, Any]) -> Figure:
                     (size, values[-1]), xytext=(8, 0), textcoords="offset points", va="center",
                 )  # fmt: skip
     ax.set_xticks([1, 2, 3], ["first", "second", "third"])
-    ax.set(xlabel="caption of the text", ylabel="its content words found (%)", ylim=(0, 100))
+    ax.set(xlabel="caption of the text", ylabel="its content words found (%)", ylim=(0, 46))
     ax.set_xlim(0.8, 4.7)
     ax.set_title("One caption more, and less\nof each comes through")
     return figure
@@ -604,7 +614,7 @@ def draw_captions(joined: dict[str, Any]) -> Figure:
 
 def draw_plain(plain_result: dict[str, Any]) -> Figure:
     """BLEU by length on single captions."""
-    figure, ax = plt.subplots(figsize=(4.8, 3.4))
+    figure, ax = plt.subplots(figsize=(4.6, 3.4))
     for kind, part in plain_result.items():
         rows = part["buckets"]
         x = [row["words"] for row in rows]
@@ -620,14 +630,15 @@ def draw_plain(plain_result: dict[str, Any]) -> Figure:
             marker="o",
             markersize=4,
         )
+        at, up = {"dot": (3, 8), "cho": (3, 8), "sutskever": (3, -18)}[kind]
         ax.annotate(
-            "Cho" if kind == "cho" else NAMES[kind], (x[1], rows[1]["bleu"]), xytext=(0, 9),
+            "Cho" if kind == "cho" else NAMES[kind], (x[at], rows[at]["bleu"]), xytext=(0, up),
             textcoords="offset points", ha="center",
         )  # fmt: skip
     rows = next(iter(plain_result.values()))["buckets"]
     ax.set_xticks([row["words"] for row in rows], [span(row["low"], row["high"]) for row in rows])
     ax.set(xlabel="source length (tokens)", ylabel="BLEU", ylim=(0, None))
-    ax.set_title("On single captions: a gap")
+    ax.set_title("Single captions: together at first,\nthen apart")
     return figure
 
 
@@ -638,7 +649,14 @@ PROBES = (
 )
 
 
-def _probe_lines(ax: Any, part: dict[str, Any], x: Sequence[float], key: str, at: int) -> None:
+def _probe_lines(
+    ax: Any,
+    part: dict[str, Any],
+    x: Sequence[float],
+    key: str,
+    labels: dict[str, tuple[int, int]],
+) -> None:
+    """The three lines; ``labels`` says at which point each is named, and how far above it."""
     for name, text, mark in PROBES:
         rows = part[name][key]
         values = [row["mean"] for row in rows]
@@ -658,19 +676,22 @@ def _probe_lines(ax: Any, part: dict[str, Any], x: Sequence[float], key: str, at
             markersize=5,
             fillstyle="full" if name == "trained" else "none",
         )
+        at, up = labels[name]
         ax.annotate(
-            text, (x[at], values[at]), xytext=(0, 9), textcoords="offset points", ha="center"
+            text, (x[at], values[at]), xytext=(0, up), textcoords="offset points", ha="center"
         )
     ax.axhline(50, color="black", linewidth=0.6)
-    ax.set_ylim(45, 101)
+    ax.set_ylim(42, 101)
     ax.set_ylabel("words told from others (%)")
 
 
 def draw_probe(part: dict[str, Any]) -> Figure:
     """Probe by length of the text."""
-    figure, ax = plt.subplots(figsize=(4.9, 3.7))
+    figure, ax = plt.subplots(figsize=(4.6, 3.6))
     x = list(range(len(JOINED_BUCKETS)))
-    _probe_lines(ax, part, x, "by_length", 3)
+    _probe_lines(
+        ax, part, x, "by_length", {"trained": (4, 11), "control": (1, -20), "untrained": (2, 11)}
+    )
     ax.set_xticks(x, [span(low, high) for low, high in JOINED_BUCKETS])
     ax.set_xlabel("source length (tokens)")
     ax.set_title("The longer the text, the less a word\nof it can be read from the vector")
@@ -679,54 +700,60 @@ def draw_probe(part: dict[str, Any]) -> Figure:
 
 def draw_place(part: dict[str, Any]) -> Figure:
     """Probe by place in long texts."""
-    figure, ax = plt.subplots(figsize=(4.9, 3.7))
+    figure, ax = plt.subplots(figsize=(4.6, 3.6))
     x = [100 * (eighth + 0.5) / 8 for eighth in range(8)]
-    _probe_lines(ax, part, x, "by_place", 3)
+    _probe_lines(
+        ax, part, x, "by_place", {"trained": (3, 12), "control": (3, 12), "untrained": (4, -19)}
+    )
     ax.set_xlabel("place in the text (%), texts of 25 tokens and more")
     ax.set_title("Both ends of a text are kept\nbetter than its middle")
     return figure
 
 
 def draw_direction(probes: dict[str, Any]) -> Figure:
-    """Probe by place, read forwards and backwards."""
-    figure, ax = plt.subplots(figsize=(4.9, 3.6))
+    """Probe by place, read forwards and backwards, trained and untrained."""
+    figure, axes = plt.subplots(2, 1, figsize=(4.6, 5.6), sharex=True)
     x = [100 * (eighth + 0.5) / 8 for eighth in range(8)]
-    for key, text, mark, at in (
-        ("forwards", "read forwards →", "o-", 6),
-        ("backwards", "← read backwards", "s--", 1),
+    for ax, key, title in zip(
+        axes, ("forwards", "backwards"), ("Read forwards →", "← Read backwards"), strict=True
     ):
-        rows = probes[key]["trained"]["by_place"]
-        values = [row["mean"] for row in rows]
-        ax.fill_between(
-            x,
-            [r["low"] for r in rows],
-            [r["high"] for r in rows],
-            color="black",
-            alpha=0.12,
-            linewidth=0,
-        )
-        ax.plot(
-            x,
-            values,
-            mark,
-            color="black",
-            markersize=5,
-            fillstyle="full" if key == "forwards" else "none",
-        )
-        ax.annotate(
-            text, (x[at], values[at]), xytext=(0, 10), textcoords="offset points", ha="center"
-        )
-    ax.set(
-        xlabel="place in the caption (%), captions of 10 tokens and more",
-        ylabel="words told from others (%)",
-    )
-    ax.set_title("What was read last is kept best,\nwhichever end that is")
+        for name, mark in (("trained", "o-"), ("untrained", "^:")):
+            rows = probes[key][name]["by_place"]
+            values = [row["mean"] for row in rows]
+            ax.fill_between(
+                x,
+                [r["low"] for r in rows],
+                [r["high"] for r in rows],
+                color="black",
+                alpha=0.12,
+                linewidth=0,
+            )
+            ax.plot(
+                x,
+                values,
+                mark,
+                color="black",
+                markersize=5,
+                fillstyle="full" if name == "trained" else "none",
+            )
+            forwards = key == "forwards"
+            at = (1 if forwards else 6) if name == "untrained" else (6 if forwards else 1)
+            ax.annotate(
+                name,
+                (x[at], values[at]),
+                xytext=(0, 9 if forwards == (name == "untrained") else -18),
+                textcoords="offset points",
+                ha="center",
+            )
+        ax.axhline(50, color="black", linewidth=0.6)
+        ax.set(ylim=(47, 102), ylabel="words told apart (%)", title=title)
+    axes[-1].set_xlabel("place in the caption (%)")
     return figure
 
 
 def draw_widths(result: dict[str, Any]) -> Figure:
     """Exact match on the grammar by length and width."""
-    figure, ax = plt.subplots(figsize=(4.9, 3.6))
+    figure, ax = plt.subplots(figsize=(4.6, 3.5))
     x = list(range(len(GRAMMAR_BUCKETS)))
     for name, part in result.items():
         values = [100 * row["exact"] for row in part["buckets"]]
@@ -736,9 +763,11 @@ def draw_widths(result: dict[str, Any]) -> Figure:
                 linewidth=1 + 0.5 * [*map(str, WIDTHS)].index(width))  # fmt: skip
         ax.annotate(
             f"{width}, dot attention" if attends else width,
-            (x[2 if attends else 1], values[2 if attends else 1]),
-            xytext=(4, 7), textcoords="offset points",
+            (x[2], values[2]) if attends else (x[0], values[0]),
+            xytext=(4, 7) if attends else (-7, 0), textcoords="offset points",
+            ha="left" if attends else "right", va="bottom" if attends else "center",
         )  # fmt: skip
+    ax.set_xlim(-0.6, len(x) - 0.7)
     ax.set_xticks(x, [span(low, high) for low, high in GRAMMAR_BUCKETS])
     ax.set(xlabel="source length (tokens)", ylabel="translated without an error (%)", ylim=(0, 103))
     ax.set_title("A wider state moves the fall\nto the right")

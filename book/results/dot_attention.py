@@ -617,7 +617,7 @@ def cost(name: str = DOT) -> dict[str, Any]:
 def draw_gradients(result: dict[str, Any]) -> None:
     """Norms by distance, after and before training."""
     with plots.style():
-        figure, axes = plt.subplots(2, 1, figsize=(5.2, 6.0), sharex=True)
+        figure, axes = plt.subplots(2, 1, figsize=(4.6, 6.0), sharex=True)
         x = list(range(len(result["bins"])))
         series = {
             "trained": [
@@ -656,7 +656,7 @@ def draw_gradients(result: dict[str, Any]) -> None:
             ax.set_ylabel("gradient norm")
             ax.set_title(title)
         axes[-1].set_xticks(x, result["bins"])
-        axes[-1].set_xlabel("recurrent steps from the source word to the decoder state")
+        axes[-1].set_xlabel("recurrent steps from the source word\nto the decoder state")
         plots.save(figure, FIGURES / "dot-attention-gradients.svg")
         plt.close(figure)
 
@@ -669,7 +669,7 @@ def draw_bleu(result: dict[str, Any]) -> None:
     }
     shown = [name for name in TRANSLATORS if name in result]
     with plots.style():
-        figure, ax = plt.subplots(figsize=(5.2, 2.1))
+        figure, ax = plt.subplots(figsize=(4.6, 2.1))
         for row, name in enumerate(shown):
             colour = plots.CONTEXT if name == DOT else "black"
             for beam, offset, face in ((1, 0.14, "none"), (5, -0.14, colour)):

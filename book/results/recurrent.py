@@ -323,7 +323,7 @@ def trained_norms(run: dict) -> dict[str, list[float]]:
 # --- remembering one symbol -----------------------------------------------------------------------
 
 SYMBOLS, MEMORY_WIDTH, MEMORY_BATCH, MEMORY_RATE, UPDATES = 8, 64, 64, 1e-2, 1000
-GAPS = (5, 10, 20, 40, 80, 160)
+GAPS = (5, 10, 20, 40, 80)
 MEMORY_CELLS = {  # kind, and the bias that its keeping gate starts from
     "rnn": ("rnn", None),
     "gru": ("gru", None),
@@ -662,7 +662,7 @@ def curve(ax: plt.Axes, values: dict, **look: Any) -> None:
 
 def norm_axes(title: str, low: float, high: float) -> tuple[plt.Figure, plt.Axes]:
     """Axes for norms by distance."""
-    figure, ax = plt.subplots(figsize=(5.2, 3.5))
+    figure, ax = plt.subplots(figsize=(4.6, 3.5))
     ax.set(
         title=title, xlabel="distance T − t (words)", ylabel="norm of ∂s_T/∂s_t",
         yscale="log", xlim=(0, STEPS), ylim=(low, high),
@@ -718,7 +718,7 @@ def draw_radius(fresh: dict) -> None:
 
 def draw_recall(recall: dict) -> None:
     """Accuracy by distance."""
-    figure, ax = plt.subplots(figsize=(5.2, 3.5))
+    figure, ax = plt.subplots(figsize=(4.6, 3.5))
     for name, by_gap in recall.items():
         kind, keep = MEMORY_CELLS[name]
         gaps = [int(gap) for gap in by_gap]
@@ -753,7 +753,7 @@ def draw_recall(recall: dict) -> None:
 
 def draw_influence(influence: dict) -> None:
     """How much each earlier word matters for the next."""
-    figure, ax = plt.subplots(figsize=(5.2, 3.3))
+    figure, ax = plt.subplots(figsize=(4.6, 3.3))
     for kind, values in influence.items():
         x = range(1, len(values["mean"]) + 1)
         ax.fill_between(
@@ -772,7 +772,7 @@ def draw_influence(influence: dict) -> None:
 def draw_gates(seen: dict) -> None:
     """Forget gates, input gates and memory of eight units over a caption."""
     tokens, units = seen["tokens"], len(seen["units"])
-    figure, axes = plt.subplots(3, 1, figsize=(5.2, 6.0), sharex=True)
+    figure, axes = plt.subplots(3, 1, figsize=(4.6, 6.0), sharex=True)
     shown = (
         ("forget_gate", "forget gate (0 to 1)"),
         ("input_gate", "input gate (0 to 1)"),

@@ -73,7 +73,7 @@ signed = _fading(
 
 _STYLE: Any = {
     "figure.facecolor": "none",
-    "figure.figsize": (5.2, 3.4),
+    "figure.figsize": (4.6, 3.3),  # fits a phone
     "figure.constrained_layout.use": True,
     "savefig.facecolor": "none",
     "savefig.transparent": True,
@@ -143,8 +143,8 @@ def heatmap(trace: DecodingTrace, ax: Axes | None = None, title: str = "") -> Ax
         raise ValueError(f"trace: {trace.model} did not attend, so there are no weights to draw")
     target, source = trace.weights.shape
     if ax is None:
-        # Half an inch for each row and column, and room for the words at two sides.
-        _, ax = plt.subplots(figsize=(1.3 + 0.48 * source, 1.2 + 0.34 * target))
+        # Nearly half an inch for each row and column, and room for the words at two sides.
+        _, ax = plt.subplots(figsize=(1.1 + 0.45 * source, 1.2 + 0.34 * target))
     ax.pcolormesh(
         np.arange(source + 1) - 0.5, np.arange(target + 1) - 0.5, trace.weights,
         cmap=weights, vmin=0, vmax=1, edgecolors="none",
