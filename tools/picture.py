@@ -13,8 +13,8 @@ from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "_build" / "html" / "book" / "index.html"
-FILM = ROOT / "book" / "assets" / "scrubber.gif"
-WIDTH = 860  # pixels; GitHub shows a README at about this width
+FILM = ROOT / ".github" / "scrubber.gif"
+WIDTH = 900  # pixels; the sentence's eleven tokens fit, and GitHub shows a README a little narrower
 MILLISECONDS = 1100  # a step
 LAST = 2600
 
@@ -27,7 +27,9 @@ def main() -> None:
         page = browser.new_page(viewport={"width": 1400, "height": 1200}, color_scheme="light")
         page.goto(PAGE.as_uri())
         card = page.locator(".attn-scrubber").first
-        card.evaluate(f"e => e.style.width = '{WIDTH}px'")
+        # Alone on the page and wider than its column, so that the whole sentence is in the picture.
+        card.evaluate(f"e => {{ document.body.replaceChildren(e); e.style.width = '{WIDTH}px'; }}")
+        card.locator("details").evaluate_all("all => all.forEach((e) => e.remove())")
         slider = card.get_by_role("slider").first
         slider.press("Home")
         for _ in range(int(slider.get_attribute("max")) + 1):
@@ -36,8 +38,8 @@ def main() -> None:
             slider.press("ArrowRight")
         browser.close()
     # One palette for all frames, so that no colour flickers.
-    palette = frames[len(frames) // 2].quantize(64)
-    size = (WIDTH, max(frame.height for frame in frames))
+    palette = frames[len(frames) // 2].quantize(256)
+    size = (max(frame.width for frame in frames), max(frame.height for frame in frames))
     canvases = []
     for frame in frames:
         canvas = Image.new("RGB", size, "white")
