@@ -635,8 +635,9 @@ def test_every_figure_of_the_site_step_by_step(open_page, path):
             card.get_by_label("Without").check()
             step_through(visit.page, card, data["without"])
             card.get_by_label("With attention").check()
-    assert violations(visit.page) == []
+    # First: axe asks for style sheets once more, under names that only it resolves so.
     assert visit.problems() == []
+    assert violations(visit.page) == []
 
 
 @pytest.mark.parametrize("path", pages_with_figures())

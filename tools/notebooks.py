@@ -107,9 +107,8 @@ def _digest(paths: Iterable[Path]) -> str:
 def made_from(source: Path) -> str:
     """A digest of all that a lab's outputs depend on: its source and the package as it sees it."""
     code = "\n".join(c.source for c in jupytext.read(source).cells if c.cell_type == "code")
-    data = sorted(
-        p for p in PACKAGE.rglob("*") if p.suffix in {".json", ".safetensors", ".txt", ".js"}
-    )
+    shipped = {".json", ".safetensors", ".txt", ".js", ".css"}
+    data = sorted(p for p in PACKAGE.rglob("*") if p.suffix in shipped)
     return _digest([source, *_modules(code), *data])
 
 
