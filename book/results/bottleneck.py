@@ -649,6 +649,28 @@ PROBES = (
 )
 
 
+def _probe_line(
+    ax: Any, x: Sequence[float], rows: Sequence[dict[str, float]], mark: str, *, filled: bool
+) -> None:
+    """One probe with its band."""
+    ax.fill_between(
+        x,
+        [row["low"] for row in rows],
+        [row["high"] for row in rows],
+        color="black",
+        alpha=0.12,
+        linewidth=0,
+    )
+    ax.plot(
+        x,
+        [row["mean"] for row in rows],
+        mark,
+        color="black",
+        markersize=5,
+        fillstyle="full" if filled else "none",
+    )
+
+
 def _probe_lines(
     ax: Any,
     part: dict[str, Any],
@@ -660,22 +682,7 @@ def _probe_lines(
     for name, text, mark in PROBES:
         rows = part[name][key]
         values = [row["mean"] for row in rows]
-        ax.fill_between(
-            x,
-            [r["low"] for r in rows],
-            [r["high"] for r in rows],
-            color="black",
-            alpha=0.12,
-            linewidth=0,
-        )
-        ax.plot(
-            x,
-            values,
-            mark,
-            color="black",
-            markersize=5,
-            fillstyle="full" if name == "trained" else "none",
-        )
+        _probe_line(ax, x, rows, mark, filled=name == "trained")
         at, up = labels[name]
         ax.annotate(
             text, (x[at], values[at]), xytext=(0, up), textcoords="offset points", ha="center"
@@ -720,22 +727,7 @@ def draw_direction(probes: dict[str, Any]) -> Figure:
         for name, mark in (("trained", "o-"), ("untrained", "^:")):
             rows = probes[key][name]["by_place"]
             values = [row["mean"] for row in rows]
-            ax.fill_between(
-                x,
-                [r["low"] for r in rows],
-                [r["high"] for r in rows],
-                color="black",
-                alpha=0.12,
-                linewidth=0,
-            )
-            ax.plot(
-                x,
-                values,
-                mark,
-                color="black",
-                markersize=5,
-                fillstyle="full" if name == "trained" else "none",
-            )
+            _probe_line(ax, x, rows, mark, filled=name == "trained")
             forwards = key == "forwards"
             at = (1 if forwards else 6) if name == "untrained" else (6 if forwards else 1)
             ax.annotate(
