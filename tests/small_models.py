@@ -33,6 +33,12 @@ DECODERS = [
     {"decoder": "luong", "cell": "lstm"},
     {"decoder": "luong", "cell": "gru", "bidirectional": True, "layers": 2},
     {"decoder": "luong", "cell": "rnn", "score": "scaled-dot", "reverse_source": True},
+    {"decoder": "luong", "cell": "lstm", "score": "general"},
+    {"decoder": "luong", "cell": "gru", "score": "concat", "attention_dim": 3, "layers": 2},
+    {"decoder": "luong", "cell": "lstm", "score": "additive", "input_feeding": True},
+    {"decoder": "luong", "cell": "gru", "input_feeding": True, "layers": 2},
+    {"decoder": "bahdanau", "cell": "gru", "score": "additive", "bidirectional": True},
+    {"decoder": "bahdanau", "cell": "lstm", "score": "general", "layers": 2},
 ]
 
 

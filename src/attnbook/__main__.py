@@ -82,7 +82,7 @@ Parsers = Any  # argparse's own name for what add_subparsers gives is private
 # Settings that take one of a few words; the others take a number or are switches.
 CHOICES = {
     "decoder": DECODERS,
-    "score": tuple(SCORES),
+    "score": SCORES,
     "cell": tuple(CELLS),
     "precision": ("fp32", "bf16", "fp16"),
 }

@@ -85,9 +85,20 @@ class Attention(nn.Module):
         keys: Float[Tensor, "*batch source key_dim"],
         values: Float[Tensor, "*batch source value_dim"],
         mask: Bool[Tensor, ...] | None = None,
+        prepared: Float[Tensor, "*batch source prepared_dim"] | None = None,
     ) -> Attended:
-        """Score, softmax, weighted sum."""
-        scores = self.score(queries, keys)
+        """Score, softmax, weighted sum.
+
+        Args:
+            queries: what is looked for.
+            keys: what is compared with it.
+            values: what is summed up.
+            mask: bool, True = may be attended to; see :func:`masked_softmax`.
+            prepared: what ``score.prepare(keys)`` gave, for a caller who asks step by step.
+        """
+        if prepared is None:
+            prepared = self.score.prepare(keys)
+        scores = self.score.compare(queries, prepared)
         weights = masked_softmax(scores / self.temperature, mask)
         context = weights @ values
         if mask is not None:

@@ -5,7 +5,9 @@ what they know of the source ``x``:
 
 - :class:`SutskeverDecoder` starts from the encoder's last state and never sees the source again;
 - :class:`ChoDecoder` sees one summary vector ``c`` of the source at every step;
-- :class:`LuongDecoder` looks at all encoder states at every step, after its state is updated.
+- :class:`BahdanauDecoder` looks at all encoder states at every step, before its state is updated,
+  and what it sees goes into the update;
+- :class:`LuongDecoder` looks at them after its state is updated, and speaks from what it sees.
 
 All are called in the same way. ``forward`` reads any number of target words; training gives it
 the whole right answer at once (teacher forcing), decoding gives it one word at a time together
@@ -25,7 +27,14 @@ from attnbook.attention import Attended, Attention
 from attnbook.encoder import Encoded, State, check_ids, recurrent_layer
 from attnbook.vocabulary import PAD
 
-__all__ = ["ChoDecoder", "Decoded", "Decoder", "LuongDecoder", "SutskeverDecoder"]
+__all__ = [
+    "BahdanauDecoder",
+    "ChoDecoder",
+    "Decoded",
+    "Decoder",
+    "LuongDecoder",
+    "SutskeverDecoder",
+]
 
 
 class Decoded(NamedTuple):
@@ -59,7 +68,12 @@ class Decoder(nn.Module, ABC):
         dropout: probability of dropping a number of an embedding or a readout.
         tied: use the embeddings as the rows of ``W`` (Press & Wolf 2017).
         extra_input: width of what the recurrent layer reads beside the word.
+
+    Attributes:
+        attention: how the decoder looks at the source; None where it does not.
     """
+
+    attention: Attention | None
 
     def __init__(
         self,
@@ -74,6 +88,7 @@ class Decoder(nn.Module, ABC):
         extra_input: int = 0,
     ) -> None:
         super().__init__()
+        self.attention = None
         self.embedding = nn.Embedding(vocabulary_size, embedding_dim, padding_idx=PAD)
         self.dropout = nn.Dropout(dropout)
         self.recurrent = recurrent_layer(
@@ -211,16 +226,25 @@ class ChoDecoder(Decoder):
 
 
 @final
-class LuongDecoder(Decoder):
-    """Update the state, look at the source, then speak (Luong et al. 2015, section 3).
+class BahdanauDecoder(Decoder):
+    """Look at the source, then update the state (Bahdanau et al. 2015, section 3.1).
 
-    ``s_t = f(y_{t-1}, s_{t-1})`` is the query; the context ``c_t`` is the weighted sum of the
-    encoder's states; the readout is the attentional state ``s̃_t = tanh(W_c [c_t; s_t])``
-    (equation 5), and ``p(y_t | …) = softmax(W s̃_t)`` (equation 6). The paper writes h_t for s_t.
+    The query is the state before the update, and the context goes into it::
 
-    No step depends on the context of the step before, so the recurrent layer runs over the whole
-    target in one call and all steps attend in one product.
+        c_t = Σ_i α_ti h_i,   α_t = softmax_i score(s_{t-1}, h_i)      (equations 5 and 6)
+        s_t = f([y_{t-1}; c_t], s_{t-1})                                (section 3.1)
+        o_t = maxout(U_o s_t + V_o y_{t-1} + C_o c_t)                   (equation 4)
+
+    The maxout takes the larger of each two numbers, as in appendix A.2.2. (The appendix prints
+    s_{t-1} in the last line where equation 4 has s_t; s_t is what can know y_{t-1}.) The paper
+    starts from ``s_0 = tanh(W_s ←h_1)``, the backward encoder's last state; here both directions'
+    last states take its place, so that the decoder works with any encoder.
+
+    Each query needs the context of the step before, so the steps are done one by one. What
+    depends on the source alone is computed once.
     """
+
+    attention: Attention
 
     def __init__(
         self,
@@ -232,13 +256,99 @@ class LuongDecoder(Decoder):
         key_dim: int | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(vocabulary_size, embedding_dim, hidden_dim, **options)
+        key_dim = key_dim or hidden_dim
+        super().__init__(vocabulary_size, embedding_dim, hidden_dim, extra_input=key_dim, **options)
         self.attention = attention
+        self.initial = nn.Linear(key_dim, hidden_dim)
+        self.combine = nn.Linear(hidden_dim + embedding_dim + key_dim, 2 * embedding_dim)
+
+    def start(self, encoded: Encoded) -> State:
+        """``s_0 = tanh(W_s h_n)`` in every layer; an LSTM's cell starts at zero."""
+        first = torch.tanh(self.initial(encoded.final[0][-1]))
+        hidden = first.expand(self.recurrent.num_layers, *first.shape).contiguous()
+        return (hidden, torch.zeros_like(hidden))[: len(encoded.final)]
+
+    def forward(
+        self,
+        previous: Int[Tensor, "batch target"],
+        encoded: Encoded,
+        state: State | None = None,
+    ) -> Decoded:
+        """Step by step: attention with the last state, then the next state."""
+        embedded = self._embed(previous, encoded)
+        state = self.start(encoded) if state is None else state
+        prepared = self.attention.score.prepare(encoded.states)
+        states, steps = [], []
+        for word in embedded.split(1, dim=1):
+            attended = self.attention(
+                queries=state[0][-1].unsqueeze(1),  # s_{t-1} of the top layer
+                keys=encoded.states,
+                values=encoded.states,
+                mask=encoded.mask.unsqueeze(1),
+                prepared=prepared,
+            )
+            output, state = self._recur(torch.cat([word, attended.context], dim=-1), state)
+            states.append(output)
+            steps.append(attended)
+        all_states = torch.cat(states, dim=1)
+        attended = _joined(steps)
+        known = torch.cat([all_states, embedded, attended.context], dim=-1)
+        readouts = self.combine(self.dropout(known)).unflatten(-1, (-1, 2)).amax(dim=-1)
+        return Decoded(readouts, all_states, attended, state)
+
+
+@final
+class LuongDecoder(Decoder):
+    """Update the state, look at the source, then speak (Luong et al. 2015, section 3).
+
+    ``s_t = f(y_{t-1}, s_{t-1})`` is the query; the context ``c_t`` is the weighted sum of the
+    encoder's states; the readout is the attentional state ``s̃_t = tanh(W_c [c_t; s_t])``
+    (equation 5), and ``p(y_t | …) = softmax(W s̃_t)`` (equation 6). The paper writes h_t for s_t.
+
+    No step depends on the context of the step before, so the recurrent layer runs over the whole
+    target in one call and all steps attend in one product. With input feeding (section 3.3) one
+    does: ``s_t = f([y_{t-1}; s̃_{t-1}], s_{t-1})``, with ``s̃_0 = 0``. The decoder then knows where
+    it has looked before, and its steps must be done one by one.
+
+    Args:
+        attention: how queries and keys are compared.
+        vocabulary_size: how many target words there are.
+        embedding_dim: width of a word's vector, and of ``s̃``.
+        hidden_dim: width of a state.
+        key_dim: width of the encoder's states; by default that of the decoder's.
+        input_feeding: give ``s̃_{t-1}`` to the next step.
+    """
+
+    attention: Attention
+
+    def __init__(
+        self,
+        attention: Attention,
+        vocabulary_size: int,
+        embedding_dim: int,
+        hidden_dim: int,
+        *,
+        key_dim: int | None = None,
+        input_feeding: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            vocabulary_size,
+            embedding_dim,
+            hidden_dim,
+            extra_input=embedding_dim if input_feeding else 0,
+            **options,
+        )
+        self.attention = attention
+        self.input_feeding = input_feeding
         self.combine = nn.Linear((key_dim or hidden_dim) + hidden_dim, embedding_dim)
 
     def start(self, encoded: Encoded) -> State:
-        """The encoder's last state, unchanged."""
-        return encoded.final
+        """The encoder's last state, unchanged; with input feeding also ``s̃_0 = 0``."""
+        if not self.input_feeding:
+            return encoded.final
+        first = encoded.states.new_zeros(1, len(encoded.states), self.embedding.embedding_dim)
+        return (*encoded.final, first)
 
     def forward(
         self,
@@ -248,6 +358,8 @@ class LuongDecoder(Decoder):
     ) -> Decoded:
         """States first, for all steps; then attention, for all steps."""
         embedded = self._embed(previous, encoded)
+        if self.input_feeding:
+            return self._step_by_step(embedded, encoded, state)
         states, last = self._recur(embedded, self.start(encoded) if state is None else state)
         attended = self.attention(
             queries=states,
@@ -258,3 +370,41 @@ class LuongDecoder(Decoder):
         both = torch.cat([attended.context, states], dim=-1)
         readouts = torch.tanh(self.combine(self.dropout(both)))
         return Decoded(readouts, states, attended, last)
+
+    def _step_by_step(
+        self,
+        embedded: Float[Tensor, "batch target embedding_dim"],
+        encoded: Encoded,
+        state: State | None,
+    ) -> Decoded:
+        """With input feeding: every step reads what the step before spoke from."""
+        *recurrent, fed = self.start(encoded) if state is None else state
+        prepared = self.attention.score.prepare(encoded.states)
+        outputs, readouts, steps = [], [], []
+        for word in embedded.split(1, dim=1):
+            inputs = torch.cat([word, fed.transpose(0, 1)], dim=-1)
+            output, recurrent = self._recur(inputs, tuple(recurrent))
+            attended = self.attention(
+                queries=output,
+                keys=encoded.states,
+                values=encoded.states,
+                mask=encoded.mask.unsqueeze(1),
+                prepared=prepared,
+            )
+            both = torch.cat([attended.context, output], dim=-1)
+            readout = torch.tanh(self.combine(self.dropout(both)))
+            fed = readout.transpose(0, 1)
+            outputs.append(output)
+            readouts.append(readout)
+            steps.append(attended)
+        return Decoded(
+            torch.cat(readouts, dim=1),
+            torch.cat(outputs, dim=1),
+            _joined(steps),
+            (*recurrent, fed),
+        )
+
+
+def _joined(steps: list[Attended]) -> Attended:
+    """Steps of one target position each, as one."""
+    return Attended(*(torch.cat(parts, dim=1) for parts in zip(*steps, strict=True)))

@@ -18,7 +18,6 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from attnbook.batches import pad
-from attnbook.decoders import LuongDecoder
 from attnbook.encoder import Encoded, State
 from attnbook.seq2seq import Translator
 from attnbook.trace import Candidate, DecodingTrace
@@ -365,15 +364,15 @@ def _temperature(translator: Translator, temperature: float) -> Iterator[None]:
     """The attention's temperature, set for a while."""
     if temperature <= 0:
         raise ValueError(f"temperature must be above 0, got {temperature}")
-    decoder = translator.decoder
-    if not isinstance(decoder, LuongDecoder):
+    attention = translator.decoder.attention
+    if attention is None:
         yield
         return
-    before, decoder.attention.temperature = decoder.attention.temperature, temperature
+    before, attention.temperature = attention.temperature, temperature
     try:
         yield
     finally:
-        decoder.attention.temperature = before
+        attention.temperature = before
 
 
 def _candidates(

@@ -14,15 +14,29 @@ from torch.nn import functional
 from attnbook.attention import Attention
 from attnbook.batches import Batch, Example
 from attnbook.corpora import SentencePair
-from attnbook.decoders import ChoDecoder, Decoded, Decoder, LuongDecoder, SutskeverDecoder
+from attnbook.decoders import (
+    BahdanauDecoder,
+    ChoDecoder,
+    Decoded,
+    Decoder,
+    LuongDecoder,
+    SutskeverDecoder,
+)
 from attnbook.encoder import CELLS, Encoded, Encoder
-from attnbook.scores import DotScore, ScaledDotScore, Score
+from attnbook.scores import (
+    AdditiveScore,
+    ConcatScore,
+    DotScore,
+    GeneralScore,
+    ScaledDotScore,
+    Score,
+)
 from attnbook.vocabulary import Vocabulary
 
 __all__ = ["DECODERS", "SCORES", "Config", "Loss", "Translator"]
 
-DECODERS = ("sutskever", "cho", "luong")
-SCORES: dict[str, type[Score]] = {"dot": DotScore, "scaled-dot": ScaledDotScore}
+DECODERS = ("sutskever", "cho", "bahdanau", "luong")
+SCORES = ("dot", "scaled-dot", "general", "concat", "additive")
 
 
 @dataclass(frozen=True)
@@ -30,8 +44,12 @@ class Config:
     """Everything that decides the shape of a translator.
 
     Attributes:
-        decoder: ``"sutskever"``, ``"cho"`` or ``"luong"``.
-        score: what Luong's decoder compares with, ``"dot"`` or ``"scaled-dot"``.
+        decoder: ``"sutskever"``, ``"cho"``, ``"bahdanau"`` or ``"luong"``.
+        score: what the last two compare with: ``"dot"``, ``"scaled-dot"``, ``"general"``,
+            ``"concat"`` or ``"additive"``.
+        attention_dim: width of the hidden layer of the last two scores; None is ``hidden_dim``.
+        input_feeding: Luong's decoder reads what it spoke from last (Luong et al. 2015,
+            section 3.3).
         cell: ``"rnn"``, ``"gru"`` or ``"lstm"``, in encoder and decoder.
         embedding_dim: width of a word's vector.
         hidden_dim: width of a state.
@@ -51,6 +69,8 @@ class Config:
 
     decoder: str = "luong"
     score: str = "dot"
+    attention_dim: int | None = None
+    input_feeding: bool = False
     cell: str = "lstm"
     embedding_dim: int = 128
     hidden_dim: int = 256
@@ -66,7 +86,7 @@ class Config:
         """Refuse what cannot be built, by name."""
         for name, known in (
             ("decoder", DECODERS),
-            ("score", tuple(SCORES)),
+            ("score", SCORES),
             ("cell", tuple(CELLS)),
         ):
             if getattr(self, name) not in known:
@@ -80,6 +100,12 @@ class Config:
             raise ValueError(f"dropout must lie in [0, 1), got {self.dropout}")
         if self.longest is not None and self.longest < 1:
             raise ValueError(f"longest must be at least 1 or None, got {self.longest}")
+        if self.attention_dim is not None and self.attention_dim < 1:
+            raise ValueError(f"attention_dim must be at least 1 or None, got {self.attention_dim}")
+        if self.input_feeding and self.decoder != "luong":
+            raise ValueError(
+                f"input_feeding belongs to the luong decoder, not to {self.decoder}; set it to False"
+            )
         if self.embedding_std is not None and self.embedding_std <= 0:
             raise ValueError(f"embedding_std must be above 0 or None, got {self.embedding_std}")
 
@@ -94,6 +120,22 @@ class Config:
     def to_dict(self) -> dict[str, Any]:
         """As a dict for JSON."""
         return asdict(self)
+
+
+def _score(config: Config) -> Score:
+    """The score a configuration names; queries and keys are both states of ``hidden_dim``."""
+    widths = (config.hidden_dim, config.hidden_dim)
+    match config.score:
+        case "dot":
+            return DotScore()
+        case "scaled-dot":
+            return ScaledDotScore()
+        case "general":
+            return GeneralScore(*widths)
+        case "concat":
+            return ConcatScore(*widths, config.attention_dim or config.hidden_dim)
+        case _:
+            return AdditiveScore(*widths, config.attention_dim or config.hidden_dim)
 
 
 class Loss(NamedTuple):
@@ -156,8 +198,15 @@ class Translator(nn.Module):
                 self.decoder = SutskeverDecoder(*sizes, **options)
             case "cho":
                 self.decoder = ChoDecoder(*sizes, **options)
+            case "bahdanau":
+                self.decoder = BahdanauDecoder(Attention(_score(config)), *sizes, **options)
             case "luong":
-                self.decoder = LuongDecoder(Attention(SCORES[config.score]()), *sizes, **options)
+                self.decoder = LuongDecoder(
+                    Attention(_score(config)),
+                    *sizes,
+                    input_feeding=config.input_feeding,
+                    **options,
+                )
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -0.1, 0.1)
         if config.embedding_std is not None:
@@ -172,7 +221,7 @@ class Translator(nn.Module):
     @property
     def attends(self) -> bool:
         """Whether the decoder looks at the source at every step."""
-        return isinstance(self.decoder, LuongDecoder)
+        return self.decoder.attention is not None
 
     def count_parameters(self) -> int:
         """How many numbers training adjusts; shared ones count once."""
