@@ -6,9 +6,16 @@ from torch.nn import functional
 
 from attnbook.attention import Attention
 from attnbook.batches import collate
-from attnbook.decoders import ChoDecoder, Decoder, LuongDecoder, SutskeverDecoder
+from attnbook.decoders import (
+    BahdanauDecoder,
+    ChoDecoder,
+    Decoder,
+    LuongDecoder,
+    SutskeverDecoder,
+)
 from attnbook.encoder import Encoded
-from attnbook.scores import DotScore
+from attnbook.recurrent import GRUCell
+from attnbook.scores import AdditiveScore, DotScore, GeneralScore
 from attnbook.vocabulary import PAD
 from small_models import DECODERS, EXAMPLES, name, small
 
@@ -223,3 +230,83 @@ def test_keys_of_another_width_than_the_state():
     """A score that takes unequal widths only needs to be told the width of the context."""
     decoder = LuongDecoder(Attention(DotScore()), WORDS, EMBEDDING, HIDDEN, key_dim=23)
     assert decoder.combine.in_features == 23 + HIDDEN
+
+
+# --- Bahdanau, and Luong's input feeding ------------------------------------------------------------
+
+
+def test_bahdanau_equals_its_equations():
+    torch.manual_seed(1)
+    score = AdditiveScore(HIDDEN, HIDDEN, 3)
+    decoder = BahdanauDecoder(Attention(score), WORDS, EMBEDDING, HIDDEN, cell="gru").double()
+    encoded = source_states()
+    previous = torch.tensor([[2, 4, 5], [2, 6, 7]])
+    decoded = decoder(previous, encoded)
+    cell = GRUCell(EMBEDDING + HIDDEN, HIDDEN).double()
+    cell.copy_weights(decoder.recurrent)
+    for b in range(2):
+        real = encoded.states[b][encoded.mask[b]]
+        state = torch.tanh(decoder.initial(encoded.final[0][-1, b]))
+        for t in range(3):
+            word = decoder.embedding(previous[b, t])
+            inner = state @ score.query.weight.T + real @ score.key.weight.T
+            weights = torch.softmax(torch.tanh(inner) @ score.v, dim=0)
+            context = weights @ real
+            torch.testing.assert_close(decoded.attended.weights[b, t, : len(real)], weights)
+            torch.testing.assert_close(decoded.attended.context[b, t], context)
+            state = cell(torch.cat([word, context])[None], (state[None],)).hidden[0]
+            torch.testing.assert_close(decoded.states[b, t], state)
+            pieces = decoder.combine(torch.cat([state, word, context]))
+            torch.testing.assert_close(decoded.readouts[b, t], pieces.view(-1, 2).amax(dim=1))
+
+
+def test_bahdanau_asks_before_it_reads_its_own_last_word():
+    torch.manual_seed(1)
+    decoder = BahdanauDecoder(Attention(GeneralScore(HIDDEN, HIDDEN)), WORDS, EMBEDDING, HIDDEN)
+    encoded = source_states()._replace(final=(torch.randn(1, 2, HIDDEN), torch.randn(1, 2, HIDDEN)))
+    encoded = encoded._replace(states=encoded.states.float())
+    one, other = decoder(torch.tensor([[2], [2]]), encoded), decoder(
+        torch.tensor([[5], [5]]), encoded
+    )  # fmt: skip
+    assert torch.equal(one.attended.weights, other.attended.weights)
+    assert not torch.allclose(one.states, other.states)
+
+
+def test_input_feeding_equals_its_equations():
+    torch.manual_seed(1)
+    decoder = LuongDecoder(
+        Attention(DotScore()), WORDS, EMBEDDING, HIDDEN, cell="gru", input_feeding=True
+    ).double()
+    encoded = source_states()
+    previous = torch.tensor([[2, 4, 5], [2, 6, 7]])
+    decoded = decoder(previous, encoded)
+    cell = GRUCell(2 * EMBEDDING, HIDDEN).double()
+    cell.copy_weights(decoder.recurrent)
+    for b in range(2):
+        real = encoded.states[b][encoded.mask[b]]
+        state, fed = encoded.final[0][-1, b], torch.zeros(EMBEDDING, dtype=torch.float64)
+        for t in range(3):
+            word = decoder.embedding(previous[b, t])
+            state = cell(torch.cat([word, fed])[None], (state[None],)).hidden[0]
+            context = torch.softmax(real @ state, dim=0) @ real
+            fed = torch.tanh(decoder.combine(torch.cat([context, state])))
+            torch.testing.assert_close(decoded.states[b, t], state)
+            torch.testing.assert_close(decoded.attended.context[b, t], context)
+            torch.testing.assert_close(decoded.readouts[b, t], fed)
+
+
+def test_without_input_feeding_the_state_does_not_know_where_it_looked():
+    """Hide a word at the first step only: later states change with input feeding alone."""
+    for feeds in (False, True):
+        torch.manual_seed(1)
+        decoder = LuongDecoder(
+            Attention(DotScore()), WORDS, EMBEDDING, HIDDEN, cell="gru", input_feeding=feeds
+        ).double()
+        encoded = source_states()
+        previous = torch.tensor([[2, 4], [2, 6]])
+        hidden = encoded._replace(mask=encoded.mask & (torch.arange(SOURCE) != 0))
+        first = decoder(previous[:, :1], encoded)
+        blind = decoder(previous[:, :1], hidden)
+        second = decoder(previous[:, 1:], encoded, first.state).states
+        after_blind = decoder(previous[:, 1:], encoded, blind.state).states
+        assert torch.allclose(second, after_blind) is not feeds

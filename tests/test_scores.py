@@ -4,10 +4,36 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
-from attnbook.scores import DotScore, ScaledDotScore, Score
+from attnbook.recomputed import recomputed_additive_scores
+from attnbook.scores import (
+    AdditiveScore,
+    ConcatScore,
+    DotScore,
+    GeneralScore,
+    ScaledDotScore,
+    Score,
+    additive_scores,
+)
 
 BATCH, TARGET, SOURCE, WIDTH = 2, 3, 5, 7
+QUERY, KEY, HIDDEN = 11, 13, 17
+
+
+def learned():
+    """The scores with parameters, all of which take queries and keys of different widths."""
+    torch.manual_seed(0)
+    scores = [GeneralScore(QUERY, KEY), ConcatScore(QUERY, KEY, HIDDEN)]
+    scores.append(AdditiveScore(QUERY, KEY, HIDDEN))
+    return [score.double() for score in scores]
+
+
+LEARNED = pytest.mark.parametrize("score", learned(), ids=lambda s: type(s).__name__)
+
+
+def some(*shape):
+    return torch.randn(*shape, dtype=torch.float64, requires_grad=True)
 
 
 def test_dot_by_hand():
@@ -58,3 +84,129 @@ def test_scores_have_no_parameters_and_the_base_cannot_be_made():
     assert list(DotScore().parameters()) == []
     with pytest.raises(TypeError, match="abstract"):
         Score()
+
+
+# --- scores with parameters -----------------------------------------------------------------------
+
+
+def test_general_by_hand():
+    score = GeneralScore(2, 3)
+    # W = [[1, 0, 2], [0, 1, 0]] carries a key of three numbers into the queries' two.
+    score.key.weight = nn.Parameter(torch.tensor([[1.0, 0, 2], [0, 1, 0]]))
+    queries, keys = torch.tensor([[1.0, 0], [1, 3]]), torch.tensor([[1.0, 2, 0], [0, 1, 1]])
+    assert score(queries, keys).tolist() == [[1, 2], [7, 5]]
+
+
+def test_general_with_the_identity_is_dot():
+    score = GeneralScore(WIDTH, WIDTH)
+    score.key.weight = nn.Parameter(torch.eye(WIDTH))
+    queries, keys = torch.randn(BATCH, TARGET, WIDTH), torch.randn(BATCH, SOURCE, WIDTH)
+    torch.testing.assert_close(score(queries, keys), DotScore()(queries, keys))
+
+
+def test_additive_equals_its_formula_pair_by_pair():
+    score = AdditiveScore(QUERY, KEY, HIDDEN).double()
+    queries, keys = some(BATCH, TARGET, QUERY), some(BATCH, SOURCE, KEY)
+    scores = score(queries, keys)
+    for b in range(BATCH):
+        for t in range(TARGET):
+            for i in range(SOURCE):
+                inner = score.query.weight @ queries[b, t] + score.key.weight @ keys[b, i]
+                torch.testing.assert_close(scores[b, t, i], score.v @ torch.tanh(inner))
+
+
+def test_concat_equals_its_formula_pair_by_pair():
+    score = ConcatScore(QUERY, KEY, HIDDEN).double()
+    queries, keys = some(BATCH, TARGET, QUERY), some(BATCH, SOURCE, KEY)
+    scores = score(queries, keys)
+    for b in range(BATCH):
+        for t in range(TARGET):
+            for i in range(SOURCE):
+                both = torch.cat([queries[b, t], keys[b, i]])
+                torch.testing.assert_close(
+                    scores[b, t, i], score.v @ torch.tanh(score.both.weight @ both)
+                )
+
+
+def test_concat_is_additive_with_a_split_matrix():
+    concat, additive = ConcatScore(QUERY, KEY, HIDDEN), AdditiveScore(QUERY, KEY, HIDDEN)
+    left, right = concat.both.weight.split([QUERY, KEY], dim=1)
+    additive.load_state_dict({"query.weight": left, "key.weight": right, "v": concat.v})
+    queries, keys = torch.randn(BATCH, TARGET, QUERY), torch.randn(BATCH, SOURCE, KEY)
+    torch.testing.assert_close(concat(queries, keys), additive(queries, keys))
+
+
+@LEARNED
+def test_keys_prepared_once_serve_every_query(score):
+    queries, keys = some(BATCH, TARGET, QUERY), some(BATCH, SOURCE, KEY)
+    at_once, prepared = score(queries, keys), score.prepare(keys)
+    for t in range(TARGET):
+        one = score.compare(queries[:, [t]], prepared)
+        torch.testing.assert_close(one, at_once[:, [t]])
+
+
+@LEARNED
+def test_learned_scores_take_any_leading_axes(score):
+    queries, keys = some(2, 3, TARGET, QUERY), some(2, 3, SOURCE, KEY)
+    torch.testing.assert_close(score(queries, keys)[1, 2], score(queries[1, 2], keys[1, 2]))
+
+
+@pytest.mark.usefixtures("as_user")
+@LEARNED
+def test_learned_scores_refuse_other_widths(score):
+    queries, keys = some(BATCH, TARGET, QUERY), some(BATCH, SOURCE, KEY)
+    with pytest.raises(ValueError, match="query_dim=11, got 13"):
+        score(keys, keys)
+    with pytest.raises(ValueError, match="key_dim=13, got 11"):
+        score(queries, queries)
+
+
+@LEARNED
+def test_gradients_of_learned_scores(score):
+    queries, keys = some(BATCH, TARGET, QUERY), some(BATCH, SOURCE, KEY)
+    assert torch.autograd.gradcheck(score, (queries, keys))
+    score(queries, keys).sum().backward()
+    assert all(parameter.grad.abs().max() > 0 for parameter in score.parameters())
+
+
+# --- additive scores without the tensor of all pairs ------------------------------------------------
+
+
+@pytest.mark.parametrize("block", [1, 100, 10**9])
+def test_recomputed_scores_equal_the_plain_ones(block, monkeypatch):
+    """In blocks of one target position, of some, and of all."""
+    monkeypatch.setattr("attnbook.recomputed.BLOCK", block)
+    gradients = []
+    for function in (additive_scores, recomputed_additive_scores):
+        torch.manual_seed(0)
+        inputs = some(BATCH, TARGET, HIDDEN), some(BATCH, SOURCE, HIDDEN), some(HIDDEN)
+        scores = function(*inputs)
+        (scores * torch.randn(scores.shape, dtype=torch.float64)).sum().backward()
+        gradients.append([scores.detach(), *(one.grad for one in inputs)])
+    for plain, recomputed in zip(*gradients, strict=True):
+        torch.testing.assert_close(recomputed, plain)
+
+
+def test_recomputed_scores_pass_gradcheck():
+    inputs = some(BATCH, TARGET, WIDTH), some(BATCH, SOURCE, WIDTH), some(WIDTH)
+    assert torch.autograd.gradcheck(recomputed_additive_scores, inputs)
+
+
+def test_recomputed_scores_of_huge_numbers_are_finite():
+    """Where tanh is flat its gradient is zero, not NaN."""
+    queries = torch.tensor([[[1e4, -1e4, 90.0]]], requires_grad=True)
+    keys = torch.tensor([[[1e4, 1e4, -90.0], [0.0, 0.0, 0.0]]], requires_grad=True)
+    v = torch.ones(3, requires_grad=True)
+    scores = recomputed_additive_scores(queries, keys, v)
+    assert scores.tolist() == [[[1.0, 1.0]]]
+    scores.sum().backward()
+    assert all(torch.isfinite(one.grad).all() for one in (queries, keys, v))
+
+
+def test_recomputed_scores_keep_the_dtype():
+    for dtype in (torch.bfloat16, torch.float16, torch.float32):
+        inputs = [torch.randn(2, 3, 5), torch.randn(2, 4, 5), torch.randn(5)]
+        plain = additive_scores(*inputs)
+        low = recomputed_additive_scores(*(one.to(dtype) for one in inputs))
+        assert low.dtype == dtype
+        torch.testing.assert_close(low.float(), plain, rtol=0.02, atol=0.06)
