@@ -101,10 +101,10 @@ def test_the_gold_alignment_of_the_grammar_is_perfect_against_itself():
 
 
 def test_entropy_by_hand():
-    assert mean_entropy(np.array([[0.0, 1.0, 0.0]])) == 0
-    assert mean_entropy(np.full((2, 8), 1 / 8)) == pytest.approx(math.log(8))
-    half = np.array([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]])
-    assert mean_entropy(half) == pytest.approx(math.log(2) / 2)
+    assert mean_entropy([np.array([[0.0, 1.0, 0.0]])]) == 0
+    assert mean_entropy([np.full((2, 8), 1 / 8)]) == pytest.approx(math.log(8))
+    half, one = np.array([[0.5, 0.5, 0.0]]), np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    assert mean_entropy([half, one]) == pytest.approx(math.log(2) / 4)
 
 
 # --- files ----------------------------------------------------------------------------------------

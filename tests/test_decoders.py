@@ -232,7 +232,7 @@ def test_keys_of_another_width_than_the_state():
     assert decoder.combine.in_features == 23 + HIDDEN
 
 
-# --- Bahdanau, and Luong's input feeding ------------------------------------------------------------
+# --- Bahdanau, and Luong's input feeding ----------------------------------------------------------
 
 
 def test_bahdanau_equals_its_equations():

@@ -14,6 +14,7 @@ from attnbook.decoding import (
     beam_search,
     decode,
     default_limits,
+    forced_weights,
     greedy_search,
     search,
     translate,
@@ -378,3 +379,28 @@ def test_decode_refusals(options, message):
 def test_an_empty_sentence_cannot_be_decoded():
     with pytest.raises(ValueError, match="source sentence is empty"):
         decode(small(), [])
+
+
+# --- the weights of right translations ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("settings", [s for s in DECODERS if s["decoder"] in ("luong", "bahdanau")],
+                         ids=name)  # fmt: skip
+def test_forced_weights_are_those_of_the_trace(settings):
+    translator = small(**settings)
+    weights = forced_weights(translator, PAIRS, batch_tokens=12)
+    for pair, found in zip(PAIRS, weights, strict=True):
+        trace = decode(translator, pair.source, target=pair.target)
+        expected = trace.weights[:-1]
+        if settings.get("reverse_source"):
+            words = len(pair.source)
+            expected = expected[:, [*range(words)[::-1], words]]
+        assert found.shape == (len(pair.target), len(pair.source) + 1)
+        np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+def test_forced_weights_refuse_what_has_none():
+    with pytest.raises(ValueError, match="small does not attend"):
+        forced_weights(small(decoder="cho"), PAIRS)
+    with pytest.raises(ValueError, match="pair 0: the model reads 2 source words, this one has 3"):
+        forced_weights(small(longest=2), PAIRS)

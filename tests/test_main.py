@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -81,7 +82,7 @@ def test_version_and_commands(capsys):
     assert attnbook(capsys, "--version") == (0, f"attnbook {__version__}\n", "")
     code, out, _ = attnbook(capsys, "--help")
     assert code == 0
-    assert all(command in out for command in ("train", "translate", "evaluate"))
+    assert all(command in out for command in ("train", "translate", "evaluate", "align"))
     code, out, err = attnbook(capsys)
     assert (code, out) == (2, "")
     assert "COMMAND" in err
@@ -104,7 +105,7 @@ def test_every_setting_is_a_flag_with_a_meaning_and_a_default(capsys):
     assert "(default: None)" not in text
 
 
-@pytest.mark.parametrize("command", ["translate", "evaluate"])
+@pytest.mark.parametrize("command", ["translate", "evaluate", "align"])
 def test_help_of_the_other_commands(capsys, command):
     code, out, _ = attnbook(capsys, command, "--help")
     assert code == 0
@@ -420,6 +421,59 @@ def test_mistakes_in_evaluating(capsys, model, words, message):
     code, out, err = attnbook(capsys, "evaluate", model, "--data", "text.de", "text.en", *words)
     assert (code, out) == (2, "")
     assert message in err
+
+
+# --- align ----------------------------------------------------------------------------------------
+
+
+def test_align_on_the_grammar(capsys):
+    words = ("align", "grammar-dot", "--data", "grammar", "--limit=40", "--quiet", "--device=cpu")
+    code, out, err = attnbook(capsys, *words)
+    assert code == 0
+    lines = out.splitlines()
+    assert len(lines) == 40
+    assert all(re.fullmatch(r"(\d+-\d+ ?)+", line) for line in lines)
+    assert re.search(r"links in 40 pairs: alignment error rate \d+\.\d%, precision 9\d", err)
+    assert "nats a target word" in err
+    code, out, err = attnbook(capsys, *words, "--json")
+    scores = json.loads(out)
+    assert (code, err) == (0, "")
+    assert scores["pairs"] == 40
+    assert 0 < scores["error_rate"] < 0.2
+    assert 0 < scores["entropy"] < 1
+
+
+def test_align_scores_a_file(capsys, folder):
+    (folder / "found.txt").write_text("1-1 2-2\n" * 6, encoding="utf-8")
+    (folder / "gold.txt").write_text("1-1 2p2\n" * 5 + "1-1 2-2\n", encoding="utf-8")
+    words = ("align", "found.txt", "--data", "text.de", "text.en", "--first=1")
+    code, out, err = attnbook(capsys, *words, "--gold=gold.txt", "--json")
+    assert code == 0
+    scores = json.loads(out)
+    assert scores == {"pairs": 6, "links": 12, "precision": 1, "recall": 1, "error_rate": 0}
+    code, out, err = attnbook(capsys, *words)
+    assert (code, err) == (0, "")
+    assert out == "1-1 2-2\n" * 6
+    code, out, err = attnbook(capsys, *words, "--json")
+    assert (code, out) == (2, "")
+    assert "the right links are not known; give --gold" in err
+
+
+def test_align_refuses_a_file_of_other_sentences(capsys, folder):
+    (folder / "found.txt").write_text("0-0 2-2\n" * 6, encoding="utf-8")
+    code, out, err = attnbook(capsys, "align", "found.txt", "--data", "text.de", "text.en")
+    assert (code, out) == (2, "")
+    assert "found.txt, line 5: the link 2-2 lies outside a pair of 2 source and 2 target" in err
+
+
+def test_mistakes_in_aligning(capsys):
+    words = ("--data", "text.de", "text.en", "--quiet", "--device=cpu")
+    code, out, err = attnbook(capsys, "align", "grammar-sutskever", *words)
+    assert (code, out) == (2, "")
+    assert "grammar-sutskever does not attend, so it has no weights" in err
+    code, out, err = attnbook(capsys, "align", "grammar-dot", *words, "--limit=0")
+    assert (code, out) == (2, "")
+    assert "--limit must be at least 1, got 0" in err
 
 
 # --- the whole way --------------------------------------------------------------------------------

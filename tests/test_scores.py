@@ -169,7 +169,7 @@ def test_gradients_of_learned_scores(score):
     assert all(parameter.grad.abs().max() > 0 for parameter in score.parameters())
 
 
-# --- additive scores without the tensor of all pairs ------------------------------------------------
+# --- additive scores without the tensor of all pairs ----------------------------------------------
 
 
 @pytest.mark.parametrize("block", [1, 100, 10**9])

@@ -26,6 +26,14 @@ from typing import Any, get_args, get_type_hints
 import torch
 
 from attnbook import __version__, checkpoints, grammar
+from attnbook.alignment import (
+    GoldAlignment,
+    align_by_weight,
+    alignment_scores,
+    mean_entropy,
+    read_alignments,
+    write_alignment,
+)
 from attnbook.corpora import (
     SPLITS,
     SentencePair,
@@ -35,7 +43,7 @@ from attnbook.corpora import (
     read_parallel,
     split_lines,
 )
-from attnbook.decoding import decode, translate
+from attnbook.decoding import decode, forced_weights, translate
 from attnbook.encoder import CELLS
 from attnbook.evaluation import (
     Bleu,
@@ -104,6 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _add_train(commands)
     _add_translate(commands)
     _add_evaluate(commands)
+    _add_align(commands)
     words = list(sys.argv[1:] if argv is None else argv)
     args = parser.parse_args(words)
     args.command_line = shlex.join(["attnbook", *words])
@@ -470,6 +479,101 @@ def _print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
             for number, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         print("  ".join((first, *rest)))
+
+
+# --- align ----------------------------------------------------------------------------------------
+
+
+def _add_align(commands: Parsers) -> None:
+    parser = commands.add_parser(
+        "align",
+        formatter_class=_Help,
+        help="word alignments of a model or a file, and how right they are",
+        description="Link each target word to the source word on which a model's attention lies "
+        "most while it reads the right translation, and print one line of links i-j for each "
+        "sentence pair. Where the right links are known (the grammar, or --gold), alignment error "
+        "rate, precision and recall (Och & Ney 2003) go to standard error.",
+        epilog="Examples: `attnbook align grammar-dot --data grammar`; "
+        "`attnbook align found.txt --data a.de a.en --gold hand.txt --first 1`.",
+    )
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help=f"a file from `attnbook train`, one of {', '.join(checkpoints.PUBLISHED)}, or a text "
+        "file of links, one line for each pair",
+    )
+    _add_data(parser)
+    which = parser.add_argument_group("which sentences")
+    which.add_argument(
+        "--split", choices=tuple(SPLITS), default="test", help="of multi30k and the grammar"
+    )
+    which.add_argument("--limit", type=int, metavar="N", help="only the first so many pairs")
+    links = parser.add_argument_group("links")
+    links.add_argument(
+        "--gold",
+        type=Path,
+        metavar="FILE",
+        help="the right links: i-j where sure, ipj where only possible",
+    )
+    links.add_argument(
+        "--first",
+        type=int,
+        choices=(0, 1),
+        default=0,
+        help="the number of a sentence's first word, in files that are read and in what is printed",
+    )
+    parser.add_argument("--json", action="store_true", help="print the scores as JSON, and no link")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    _add_device(parser)
+    parser.set_defaults(run=_align)
+
+
+def _align(args: argparse.Namespace) -> None:
+    if args.limit is not None and args.limit < 1:
+        raise ValueError(f"--limit must be at least 1, got {args.limit}")
+    (pairs,) = _pairs(args, args.split)
+    lengths = [(len(pair.source), len(pair.target)) for pair in pairs]
+    gold = _gold(args, pairs, lengths)
+    pairs, lengths = pairs[: args.limit], lengths[: args.limit]
+    scores: dict[str, Any] = {"pairs": len(pairs)}
+    if Path(args.model).is_file() and not args.model.endswith(".safetensors"):
+        found = [
+            alignment.possible
+            for alignment in read_alignments(args.model, lengths, first=args.first)
+        ]
+    else:
+        translator = checkpoints.load(args.model, device=pick_device(args.device))
+        weights = forced_weights(translator, pairs, progress=not args.quiet)
+        found = [align_by_weight(matrix[:, :-1]) for matrix in weights]
+        scores["entropy"] = mean_entropy(weights)
+    if gold is not None:
+        scores |= asdict(alignment_scores(found, gold[: args.limit]))
+    if args.json:
+        print(json.dumps(scores, ensure_ascii=False, indent=2))
+        return
+    for links in found:
+        print(write_alignment(links, first=args.first))
+    if "error_rate" in scores:
+        _say(
+            f"{scores['links']} links in {len(pairs)} pairs: alignment error rate "
+            f"{scores['error_rate']:.1%}, precision {scores['precision']:.1%}, recall "
+            f"{scores['recall']:.1%}"
+        )
+    if "entropy" in scores:
+        _say(f"entropy of the weights: {scores['entropy']:.2f} nats a target word")
+
+
+def _gold(
+    args: argparse.Namespace, pairs: Sequence[SentencePair], lengths: Sequence[tuple[int, int]]
+) -> list[GoldAlignment] | None:
+    """The right links: of a file, or those that the pairs bring along."""
+    if args.gold is not None:
+        return read_alignments(args.gold, lengths, first=args.first)
+    if all(pair.links is not None for pair in pairs):
+        return [GoldAlignment.of(pair.links or ()) for pair in pairs]
+    if args.json:
+        raise ValueError("there is nothing to score: the right links are not known; give --gold")
+    return None
 
 
 # --- what the commands share ----------------------------------------------------------------------

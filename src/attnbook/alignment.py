@@ -117,15 +117,18 @@ def align_by_weight(weights: NDArray[np.floating]) -> frozenset[Link]:
     )
 
 
-def mean_entropy(weights: NDArray[np.floating]) -> float:
-    """``-Σ_i α_i ln α_i`` in nats, averaged over target words: 0 looks at one word only.
+def mean_entropy(weights: Sequence[NDArray[np.floating]]) -> float:
+    """``-Σ_i α_i ln α_i`` in nats, averaged over all target words of all sentences.
 
-    Its exponential is the number of words that would have this entropy if they were looked at
-    equally.
+    0 looks at one word only. The exponential is the number of words that would have this entropy
+    if they were looked at equally.
+
+    Args:
+        weights: ``(target, source)`` of each sentence.
     """
-    weights = np.asarray(weights, dtype=np.float64)
-    terms = np.where(weights > 0, -weights * np.log(np.where(weights > 0, weights, 1.0)), 0.0)
-    return float(terms.sum(axis=-1).mean())
+    rows = [-np.where(row > 0, row * np.log(np.where(row > 0, row, 1.0)), 0.0).sum(axis=-1)
+            for row in map(np.asarray, weights)]  # fmt: skip
+    return float(np.concatenate(rows).mean())
 
 
 def read_alignments(

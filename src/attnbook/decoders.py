@@ -378,12 +378,13 @@ class LuongDecoder(Decoder):
         state: State | None,
     ) -> Decoded:
         """With input feeding: every step reads what the step before spoke from."""
-        *recurrent, fed = self.start(encoded) if state is None else state
+        state = self.start(encoded) if state is None else state
+        recurrent, fed = state[:-1], state[-1]
         prepared = self.attention.score.prepare(encoded.states)
         outputs, readouts, steps = [], [], []
         for word in embedded.split(1, dim=1):
             inputs = torch.cat([word, fed.transpose(0, 1)], dim=-1)
-            output, recurrent = self._recur(inputs, tuple(recurrent))
+            output, recurrent = self._recur(inputs, recurrent)
             attended = self.attention(
                 queries=output,
                 keys=encoded.states,

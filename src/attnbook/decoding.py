@@ -12,12 +12,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
+from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from attnbook.batches import pad
+from attnbook.batches import collate, pad
+from attnbook.corpora import SentencePair
 from attnbook.encoder import Encoded, State
 from attnbook.seq2seq import Translator
 from attnbook.trace import Candidate, DecodingTrace
@@ -28,6 +31,7 @@ __all__ = [
     "beam_search",
     "decode",
     "default_limits",
+    "forced_weights",
     "greedy_search",
     "search",
     "translate",
@@ -318,6 +322,64 @@ def decode(
         if gold_links is None
         else frozenset((place(i), j) for i, j in gold_links if i < words),
     )
+
+
+def forced_weights(
+    translator: Translator,
+    pairs: Sequence[SentencePair],
+    *,
+    batch_tokens: int = 4000,
+    progress: bool = False,
+) -> list[NDArray[np.float64]]:
+    """The attention's weights while the decoder reads the right translations (teacher forcing).
+
+    Args:
+        translator: one whose decoder attends.
+        pairs: sentence pairs.
+        batch_tokens: the largest batch, sentences times longest sentence.
+        progress: show a bar.
+
+    Returns:
+        For each pair ``(target, source)`` with a row for each target word, ``<eos>`` left out,
+        and a column for each source word, the last one for ``<eos>``. Columns are in the order
+        of the sentence, also where the encoder reads backwards.
+
+    Raises:
+        ValueError: the decoder does not attend, a sentence is empty, or a source is longer than
+            the model reads.
+    """
+    if not translator.attends:
+        raise ValueError(f"{translator.name} does not attend, so it has no weights")
+    examples = translator.examples(pairs)
+    longest = translator.config.longest
+    for number, ((source, _), pair) in enumerate(zip(examples, pairs, strict=True)):
+        if len(source) < len(pair.source):
+            raise ValueError(
+                f"pair {number}: the model reads {longest} source words, this one has "
+                f"{len(pair.source)}"
+            )
+    order = sorted(range(len(examples)), key=lambda number: max(map(len, examples[number])))
+    weights: list[NDArray[np.float64]] = [np.empty(0)] * len(examples)
+    training = translator.training
+    translator.eval()
+    try:
+        with tqdm(total=len(order), unit="sentence", disable=not progress) as bar:
+            while order:
+                size = max(1, batch_tokens // (1 + max(map(len, examples[order[-1]]))))
+                numbers, order = order[-size:], order[:-size]
+                batch = collate([examples[number] for number in numbers])
+                with torch.inference_mode():
+                    attended = translator(batch.to(translator.device)).attended
+                for row, number in enumerate(numbers):
+                    words = tuple(map(len, examples[number]))
+                    found = _array(attended.weights[row, : words[1], : words[0] + 1])
+                    if translator.config.reverse_source:
+                        found = np.concatenate([found[:, -2::-1], found[:, -1:]], axis=1)
+                    weights[number] = found
+                bar.update(len(numbers))
+    finally:
+        translator.train(training)
+    return weights
 
 
 def search(

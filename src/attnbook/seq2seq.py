@@ -104,7 +104,7 @@ class Config:
             raise ValueError(f"attention_dim must be at least 1 or None, got {self.attention_dim}")
         if self.input_feeding and self.decoder != "luong":
             raise ValueError(
-                f"input_feeding belongs to the luong decoder, not to {self.decoder}; set it to False"
+                f"input_feeding belongs to the luong decoder; set it to False for {self.decoder}"
             )
         if self.embedding_std is not None and self.embedding_std <= 0:
             raise ValueError(f"embedding_std must be above 0 or None, got {self.embedding_std}")
