@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
+from hypothesis import settings
 from jaxtyping import config as jaxtyping_config
 from jaxtyping import install_import_hook
 
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 # Shapes and types in signatures are checked at every call made by a test. The hook must be in place
 # before the first import of the package, and pytest imports this file before any test module.
 install_import_hook("attnbook", "beartype.beartype")
+
+# How long an example takes says more about the machine than about the package.
+settings.register_profile("attnbook", deadline=None)
+settings.load_profile("attnbook")
 
 ROOT = Path(__file__).resolve().parents[1]
 SITE = ROOT / "_build" / "html"

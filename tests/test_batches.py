@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from attnbook.batches import Batch, bucketed_batches, collate, pad, random_batches
@@ -26,7 +26,6 @@ def test_collate_by_hand():
     assert len(batch) == 2
 
 
-@settings(deadline=None)
 @given(examples)
 def test_the_target_is_shifted_by_one(pairs):
     batch = collate(pairs)
@@ -41,7 +40,6 @@ def test_the_target_is_shifted_by_one(pairs):
     assert bool((batch.target_out[~batch.target_mask] == PAD).all())
 
 
-@settings(deadline=None)
 @given(examples, st.integers(1, 60), st.integers(0, 3))
 def test_buckets_hold_every_example_once_within_the_budget(pairs, tokens, seed):
     batches = bucketed_batches(pairs, tokens, seed=seed)

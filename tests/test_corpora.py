@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pooch
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from attnbook import corpora
@@ -80,7 +80,6 @@ def test_a_byte_order_mark_is_no_word(tmp_path):
     assert read_parallel(*files) == [SentencePair(("ja",), ("yes",))]
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(st.characters(exclude_characters="\n\r\ufeff", codec="utf-8")), min_size=1))
 def test_lines_round_trip(lines):
     assert split_lines("".join(line + "\n" for line in lines).encode(), "x") == lines
@@ -117,7 +116,6 @@ def numbered(count, *, links=False):
     ]
 
 
-@settings(deadline=None)
 @given(st.integers(0, 40), st.integers(1, 5), st.integers(0, 3))
 def test_joining_uses_each_caption_once(count, most, seed):
     joined = join_captions(numbered(count), most=most, seed=seed)

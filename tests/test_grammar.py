@@ -72,7 +72,7 @@ def test_golden_sentences() -> None:
     assert made == GOLDEN
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     shortest=st.integers(3, 60),
     more=st.integers(0, 30),

@@ -156,7 +156,7 @@ corpora = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     corpora,
     st.lists(st.sampled_from(["a", "b", "c", "<sos>", "zebra"]), max_size=4),

@@ -280,7 +280,7 @@ def test_closed_gates_keep_the_memory_to_the_last_digit():
     assert torch.equal(unroll(gru, words, state[:1])[1][0], state[0])
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6), scale=st.floats(0.0, 30.0))
 def test_gates_stay_in_range_and_the_gru_blends(seed, scale):
     torch.manual_seed(seed)

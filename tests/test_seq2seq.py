@@ -137,7 +137,7 @@ def test_config_round_trip():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"decoder": "bahdanaux"}, "decoder must be one of sutskever, cho, luong"),
+        ({"decoder": "bahdanaux"}, "decoder must be one of sutskever, cho, bahdanau, luong"),
         ({"score": "cosine"}, "score must be one of"),
         ({"cell": "elman"}, "cell must be one of"),
         ({"embedding_dim": 0}, "embedding_dim must be at least 1"),

@@ -203,7 +203,7 @@ def test_equality(trace):
 words = st.lists(st.text(min_size=1, max_size=6), min_size=1, max_size=6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     source=words,
     target=words,

@@ -1,7 +1,7 @@
 """Tokens, numbers, and the way back."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from attnbook.vocabulary import EOS, PAD, SOS, SPECIALS, UNK, Vocabulary, tokenize
@@ -30,7 +30,6 @@ def test_two_ways_to_write_an_umlaut_are_one_word():
     assert tokenize(decomposed) == tokenize(composed) == [composed]
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_tokens_hold_every_visible_character_and_no_space(text):
     tokens = tokenize(text)
@@ -45,7 +44,6 @@ def test_special_words_have_fixed_numbers():
     assert vocabulary.encode(["a", "b", "<eos>"]) == [4, UNK, EOS]
 
 
-@settings(deadline=None)
 @given(st.lists(words, unique=True, max_size=20), st.data())
 def test_encode_and_decode_are_inverse(known, data):
     vocabulary = Vocabulary(known)

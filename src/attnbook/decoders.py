@@ -44,12 +44,14 @@ class Decoded(NamedTuple):
         readouts: ``(batch, target, embedding_dim)``, what the logits are computed from.
         states: ``(batch, target, hidden)``, the decoder's top state ``s_t`` at each step.
         attended: contexts, weights and scores of each step; None without attention.
+        queries: what each step asked with, ``s_t`` or ``s_{t-1}``; None without attention.
         state: the recurrent state after the last word, to go on from.
     """
 
     readouts: Float[Tensor, "batch target embedding_dim"]
     states: Float[Tensor, "batch target hidden"]
     attended: Attended | None
+    queries: Float[Tensor, "batch target query_dim"] | None
     state: State
 
 
@@ -176,7 +178,7 @@ class SutskeverDecoder(Decoder):
         """Only the state knows the source."""
         embedded = self._embed(previous, encoded)
         states, last = self._recur(embedded, self.start(encoded) if state is None else state)
-        return Decoded(self.project(self.dropout(states)), states, None, last)
+        return Decoded(self.project(self.dropout(states)), states, None, None, last)
 
 
 @final
@@ -222,7 +224,7 @@ class ChoDecoder(Decoder):
         )
         pieces = self.combine(self.dropout(torch.cat([states, embedded, context], dim=-1)))
         readouts = pieces.unflatten(-1, (-1, 2)).amax(dim=-1)
-        return Decoded(readouts, states, None, last)
+        return Decoded(readouts, states, None, None, last)
 
 
 @final
@@ -277,6 +279,7 @@ class BahdanauDecoder(Decoder):
         """Step by step: attention with the last state, then the next state."""
         embedded = self._embed(previous, encoded)
         state = self.start(encoded) if state is None else state
+        first = state[0]
         prepared = self.attention.score.prepare(encoded.states)
         states, steps = [], []
         for word in embedded.split(1, dim=1):
@@ -291,10 +294,11 @@ class BahdanauDecoder(Decoder):
             states.append(output)
             steps.append(attended)
         all_states = torch.cat(states, dim=1)
+        queries = torch.cat([first[-1].unsqueeze(1), all_states[:, :-1]], dim=1)
         attended = _joined(steps)
         known = torch.cat([all_states, embedded, attended.context], dim=-1)
         readouts = self.combine(self.dropout(known)).unflatten(-1, (-1, 2)).amax(dim=-1)
-        return Decoded(readouts, all_states, attended, state)
+        return Decoded(readouts, all_states, attended, queries, state)
 
 
 @final
@@ -369,7 +373,7 @@ class LuongDecoder(Decoder):
         )
         both = torch.cat([attended.context, states], dim=-1)
         readouts = torch.tanh(self.combine(self.dropout(both)))
-        return Decoded(readouts, states, attended, last)
+        return Decoded(readouts, states, attended, states, last)
 
     def _step_by_step(
         self,
@@ -398,11 +402,9 @@ class LuongDecoder(Decoder):
             outputs.append(output)
             readouts.append(readout)
             steps.append(attended)
+        states = torch.cat(outputs, dim=1)
         return Decoded(
-            torch.cat(readouts, dim=1),
-            torch.cat(outputs, dim=1),
-            _joined(steps),
-            (*recurrent, fed),
+            torch.cat(readouts, dim=1), states, _joined(steps), states, (*recurrent, fed)
         )
 
 

@@ -318,6 +318,9 @@ def decode(
         scores=None if attended is None else _array(attended.scores[0]),
         weights=None if attended is None else _array(attended.weights[0]),
         contexts=None if attended is None else _array(attended.context[0]),
+        queries=None
+        if decoded.queries is None or decoded.queries is decoded.states
+        else _array(decoded.queries[0]),
         gold_links=None
         if gold_links is None
         else frozenset((place(i), j) for i, j in gold_links if i < words),

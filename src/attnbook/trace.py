@@ -45,8 +45,10 @@ class DecodingTrace:
         log_probs: ``(target,)``, natural logarithm of each written word's probability (nats).
         candidates: for each step the most probable words, best first.
         encoder_states: ``(source, key_dim)``, what the attention may look at.
-        decoder_states: ``(target, query_dim)``, the decoder's state at each step; for
-            Luong's decoder this is the query.
+        decoder_states: ``(target, hidden)``, the decoder's state ``s_t`` at each step.
+        queries: ``(target, query_dim)``, what the attention asked with, where this is not the
+            state of the same step: Bahdanau's decoder asks with ``s_{t-1}``. None where
+            ``decoder_states`` are the queries (Luong's), and without attention.
         scores: ``(target, source)``, before the softmax; ``-inf`` where a word was masked.
             None for a decoder without attention.
         weights: ``(target, source)``, after the softmax; each row sums to 1, or to 0 where
@@ -71,6 +73,7 @@ class DecodingTrace:
     weights: Array | None = None
     contexts: Array | None = None
     gold_links: frozenset[tuple[int, int]] | None = None
+    queries: Array | None = None
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
@@ -100,6 +103,10 @@ class DecodingTrace:
             self._check("weights", (target, source))
             self._check("contexts", (target, None))
             self._check_weights()
+        if self.queries is not None:
+            if not attends:
+                raise ValueError("queries: a decoder without attention asks nothing")
+            self._check("queries", (target, None))
         if np.any(self.log_probs > 1e-6):
             raise ValueError("log_probs: a log-probability cannot be above 0")
         self._check_candidates(target)
@@ -197,6 +204,7 @@ class DecodingTrace:
             "scores": rows(self.scores),
             "weights": rows(self.weights),
             "contexts": rows(self.contexts),
+            **({} if self.queries is None else {"queries": rows(self.queries)}),
             "gold_links": None if self.gold_links is None else sorted(map(list, self.gold_links)),
         }
 
@@ -210,11 +218,11 @@ class DecodingTrace:
         names = {field.name for field in fields(cls)}
         if unknown := sorted(set(data) - names):
             raise ValueError(f"{', '.join(unknown)}: not a field of a trace")
-        if missing := sorted(names - set(data)):
+        if missing := sorted(names - {"queries"} - set(data)):
             raise ValueError(f"{', '.join(missing)}: missing from the trace")
 
         def array(name: str) -> Array | None:
-            if data[name] is None:
+            if data.get(name) is None:
                 return None
             return _array(name, data[name])
 
@@ -233,6 +241,7 @@ class DecodingTrace:
             scores=array("scores"),
             weights=array("weights"),
             contexts=array("contexts"),
+            queries=array("queries"),
             gold_links=_links(data["gold_links"]),
         )
 

@@ -370,7 +370,8 @@ function frame(id, label) {
 
 /** Everything that belongs to one trace; draw(step) shows one of its steps. */
 function stage(trace, parts, id) {
-  const scale = largestMagnitude(trace.encoder_states, trace.decoder_states);
+  const scale = largestMagnitude(
+    trace.encoder_states, trace.decoder_states, trace.queries);
   const gold = new Set((trace.gold_links ?? []).map(([source, target]) => `${source},${target}`));
   const isGold = (source, target) => gold.has(`${source},${target}`);
 
@@ -453,6 +454,22 @@ function bringDown(box, part, first) {
   box.scrollTop = Math.min(Math.max(box.scrollTop, lowest), highest);
 }
 
+/** What each step asked with. */
+const queriesOf = (trace) => trace.queries ?? trace.decoder_states;
+
+/** Whether the scores are dot products of queries and keys, as far as rounded numbers can tell. */
+function isDotProduct(trace) {
+  const keys = trace.encoder_states;
+  return queriesOf(trace).every((query, step) => trace.scores[step].every((score, i) => {
+    if (score === null) return true;
+    if (query.length !== keys[i].length) return false;
+    const products = query.map((entry, d) => entry * keys[i][d]);
+    const total = products.reduce((sum, product) => sum + product, 0);
+    const size = products.reduce((sum, product) => sum + Math.abs(product), 0);
+    return Math.abs(total - score) <= 0.02 * (1 + size);
+  }));
+}
+
 const sourceWord = (word) => h("span", { class: "attn-word" }, word);
 
 /** Query, keys, scores, weights, weighted values: one column for each source word. */
@@ -462,6 +479,7 @@ function attentionFlow(trace, scale, isGold) {
     trace.scores.map((row) => row.map((score) => score ?? 0)));
 
   const query = h("div", { class: "attn-gutter attn-query-cell" });
+  const operator = isDotProduct(trace) ? "·" : "↔";
   const columns = words.map((word, i) => ({
     word: sourceWord(word),
     key: h("div", { class: "attn-cell" }, vector(states[i], scale)),
@@ -523,7 +541,7 @@ function attentionFlow(trace, scale, isGold) {
     draw(step) {
       drawn = step;
       query.replaceChildren(
-        vector(trace.decoder_states[step], scale), h("span", { class: "attn-operator" }, "·"));
+        vector(queriesOf(trace)[step], scale), h("span", { class: "attn-operator" }, operator));
       columns.forEach((column, i) => {
         const score = trace.scores[step][i];
         const weight = trace.weights[step][i];
@@ -586,9 +604,17 @@ function resultPanel(trace, scale) {
   }));
   rows.forEach(({ row, word, bar, number }) =>
     row.append(word, h("span", { class: "attn-track" }, bar), number));
-  const line = trace.weights
-    ? caption(5, "The sum, the ", role("context", "context"), ", and the query choose the next word")
-    : caption(1, "The ", role("query", "decoder state"), " chooses the next word");
+  let line;
+  if (!trace.weights) {
+    line = caption(1, "The ", role("query", "decoder state"), " chooses the next word");
+  } else if (trace.queries) {
+    line = caption(5, "The sum, the ", role("context", "context"),
+      ", and the last word make a new state, the next ", role("query", "query"),
+      "; together they choose the next word");
+  } else {
+    line = caption(5, "The sum, the ", role("context", "context"),
+      ", and the query choose the next word");
+  }
   const bars = h("div", {
     role: "img", "aria-label": "The most probable next words; the table below holds the numbers.",
   }, ...rows.map(({ row }) => row));
