@@ -66,7 +66,7 @@ def texts_with_starts() -> tuple[list[SentencePair], list[list[tuple[int, int]]]
         SentencePair(pair.source, pair.target, frozenset({(0, 0)})) for pair in multi30k("test")
     ]
     joined = join_captions(marked, most=3, seed=0)
-    texts = models.captions("test", joined=True)
+    texts = models.pairs_of("test", "joined")
     if [(p.source, p.target) for p in joined] != [(p.source, p.target) for p in texts]:
         raise AssertionError("train.captions joins in another way than this script thinks")
     return texts, [sorted(pair.links or ()) for pair in joined]
@@ -284,8 +284,10 @@ def probe(translator: Translator, kind: str) -> dict[str, Any]:
     """Linear probes for words, by the text's length and by the word's place in it."""
     joined = kind == "joined"
     chance = random.Random(0)
-    training = chance.sample(models.captions("train", joined=joined), PROBE_TEXTS)
-    testing = models.captions("test", joined=joined)
+    training = chance.sample(
+        models.pairs_of("train", "joined" if joined else "multi30k"), PROBE_TEXTS
+    )
+    testing = models.pairs_of("test", "joined" if joined else "multi30k")
     sources = [pair.source for pair in training]
     tested = [pair.source for pair in testing]
     asked, control = questions(sources)

@@ -5,8 +5,8 @@
     python book/results/train.py --list
 
 A published model is written to book/checkpoints (16-bit weights, committed), any other to
-runs/models. An interrupted run goes on where its state was last kept. Everything is trained on
-Multi30k, German to English, on one thread of a CPU in float32, or on a GPU where there is one.
+runs/models. An interrupted run goes on where its state was last kept. Everything is trained from
+German to English, on one thread of a CPU in float32, or on a GPU where there is one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from attnbook import checkpoints
+from attnbook import checkpoints, grammar
 from attnbook.corpora import SentencePair, join_captions, multi30k
 from attnbook.seq2seq import Config, Translator
 from attnbook.training import Training, pick_device, train
@@ -33,9 +33,19 @@ class Model:
 
     config: Config
     training: Training
-    joined: bool = False
+    data: str = "multi30k"
     published: bool = False
     min_count: int = 3
+
+    @property
+    def described(self) -> str:
+        """The data in words, for the model's card."""
+        return {
+            "multi30k": "Multi30k task 1 (a3d2e0d), de to en, training set",
+            "joined": "Multi30k task 1 (a3d2e0d), de to en, training set, joined one to three "
+            "captions at a time",
+            "grammar": f"attnbook.grammar.corpus({GRAMMAR}, seed=0)",
+        }[self.data]
 
 
 def _config(decoder: str, **changes: object) -> Config:
@@ -50,6 +60,7 @@ JOINED = Training(epochs=6, learning_rate=3e-3)
 # Larger word vectors to begin with. With them dot scores find their words in the first epoch, so
 # that three seeds can be afforded, and Sutskever's decoder learns faster; Cho's learns slower.
 LARGE = 0.3
+GRAMMAR = 12_000  # training pairs
 
 MODELS: dict[str, Model] = {
     "multi30k-dot": Model(_config("luong"), PLAIN, published=True, min_count=2),
@@ -69,8 +80,40 @@ for _seed in (0, 1, 2):
         MODELS[f"joined-{_name}-{_seed}"] = Model(
             _config(_decoder, cell="gru", embedding_std=_std),
             replace(JOINED, seed=_seed),
-            joined=True,
+            data="joined",
         )
+
+# One table: who is compared with whom, everything else being equal.
+COMPARED: dict[str, dict[str, object]] = {
+    "fixed": {"decoder": "cho", "embedding_std": None},
+    "dot": {"decoder": "luong", "score": "dot"},
+    "general": {"decoder": "luong", "score": "general"},
+    "concat": {"decoder": "luong", "score": "concat"},
+    "dot-feeding": {"decoder": "luong", "score": "dot", "input_feeding": True},
+    "general-feeding": {"decoder": "luong", "score": "general", "input_feeding": True},
+    "concat-feeding": {"decoder": "luong", "score": "concat", "input_feeding": True},
+    "additive": {"decoder": "bahdanau", "score": "additive"},
+}
+SEEDS = (0, 1, 2)
+for _seed in SEEDS:
+    for _name, _shape in COMPARED.items():
+        _shape = {"cell": "lstm", "embedding_std": LARGE, **_shape}
+        MODELS[f"compared-{_name}-{_seed}"] = Model(
+            _config(**_shape), Training(epochs=8, learning_rate=3e-3, seed=_seed), min_count=2
+        )
+        _small = {"embedding_dim": 32, "hidden_dim": 96, "dropout": 0.1, "embedding_std": 0.5}
+        MODELS[f"grammar-{_name}-{_seed}"] = Model(
+            _config(**_shape | _small),
+            Training(epochs=12, batch_tokens=600, learning_rate=1e-2, seed=_seed),
+            data="grammar",
+            min_count=1,
+        )
+# What more units bring, where one is enough.
+MODELS["large-additive"] = Model(
+    _config("bahdanau", score="additive", hidden_dim=512, dropout=0.4, embedding_std=LARGE),
+    PLAIN,
+    min_count=2,
+)
 
 
 def path_of(name: str) -> Path:
@@ -86,16 +129,19 @@ def load(name: str) -> Translator:
     return checkpoints.load(path_of(name))
 
 
-def captions(split: str, *, joined: bool) -> list[SentencePair]:
-    """Multi30k as it is, or joined one to three captions at a time (seed 0)."""
+def pairs_of(split: str, data: str) -> list[SentencePair]:
+    """Multi30k as it is, ``"joined"`` one to three captions at a time (seed 0), or the grammar."""
+    if data == "grammar":
+        found: list[SentencePair] = getattr(grammar.corpus(GRAMMAR, seed=0), split)
+        return found
     pairs = multi30k(split)
-    return join_captions(pairs, most=3, seed=0) if joined else pairs
+    return join_captions(pairs, most=3, seed=0) if data == "joined" else pairs
 
 
 def train_model(name: str) -> None:
     """Train one model and write it."""
     model = MODELS[name]
-    pairs = captions("train", joined=model.joined)
+    pairs = pairs_of("train", model.data)
     source = Vocabulary.from_sentences((p.source for p in pairs), min_count=model.min_count)
     target = Vocabulary.from_sentences((p.target for p in pairs), min_count=model.min_count)
     torch.manual_seed(model.training.seed)
@@ -105,15 +151,14 @@ def train_model(name: str) -> None:
     history = train(
         translator,
         pairs,
-        captions("val", joined=model.joined),
+        pairs_of("val", model.data),
         model.training,
         folder=ROOT / "runs" / "states" / name,
         after_epoch=lambda epoch: print(epoch, flush=True),
     )
     card = {
         "command": f"python book/results/train.py {name}",
-        "data": "Multi30k task 1 (a3d2e0d), de to en, training set"
-        + (", joined one to three captions at a time" if model.joined else ""),
+        "data": model.described,
         "min_count": model.min_count,
         "training": asdict(model.training),
         "parameters": translator.count_parameters(),
