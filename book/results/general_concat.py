@@ -1,0 +1,272 @@
+"""What chapter 6 reports: scores with a matrix in them, and a decoder that remembers where it looked.
+
+    python book/results/general_concat.py            # writes the JSON beside it, and the figures
+    python book/results/general_concat.py --fresh    # measure everything again
+
+The models are `grammar-…-0`, `-1` and `-2` of book/results/train.py, and are tested on the 1,000
+test sentences of the grammar, greedy search. Measured parts are kept in the user's cache.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+import train as models
+from _measure import FIGURES, HERE, Cache, record
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from attnbook import plots
+from attnbook.alignment import GoldAlignment, align_by_weight, alignment_scores, mean_entropy
+from attnbook.attention import masked_softmax
+from attnbook.corpora import SentencePair
+from attnbook.decoding import forced_weights, translate
+from attnbook.evaluation import bleu, exact_match
+from attnbook.scores import ConcatScore, GeneralScore, additive_scores
+from attnbook.seq2seq import Translator
+
+COMMAND = "python book/results/general_concat.py"
+ROWS = ("dot", "general", "concat", "dot-feeding", "general-feeding", "concat-feeding")
+RANKS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96)
+
+
+def test_pairs() -> list[SentencePair]:
+    """The grammar's test sentences, with gold links."""
+    return models.pairs_of("test", "grammar")
+
+
+# --- by hand ----------------------------------------------------------------------------------
+
+# "je suis étudiant <eos>", three numbers a key; the decoder's state after "i am a" has two.
+KEYS = ((1, 0, -1), (0, 1, 1), (-1, 0, 2), (1, 1, 0))
+QUERY = (2, 1)
+OTHER_QUERY = (-1, 1)
+GENERAL = ((1, 0, 1), (0, -1, 1))
+CONCAT_QUERY = ((1, 0), (0, 1))
+CONCAT_KEY = ((-1, 0, 1), (1, 0, 1))
+V = (2, -1)
+
+
+@torch.no_grad()
+def by_hand() -> dict[str, Any]:
+    """Every number of the worked examples, by the package's scores."""
+    keys = torch.tensor(KEYS, dtype=torch.float64)
+    queries = torch.tensor((QUERY, OTHER_QUERY), dtype=torch.float64)
+    general = GeneralScore(2, 3).double()
+    general.key.weight[:] = torch.tensor(GENERAL)
+    concat = ConcatScore(2, 3, 2).double()
+    concat.both.weight[:] = torch.cat([torch.tensor(CONCAT_QUERY), torch.tensor(CONCAT_KEY)], dim=1)
+    concat.v[:] = torch.tensor(V)
+    result: dict[str, Any] = {}
+    for name, score in (("general", general), ("concat", concat)):
+        scores = score(queries, keys)
+        result[name] = {"scores": scores.tolist(), "weights": masked_softmax(scores).tolist()}
+    result["general"]["translated_keys"] = general.prepare(keys).tolist()
+    result["general"]["translated_query"] = (queries @ general.key.weight).tolist()
+    pairs = (queries @ concat.both.weight[:, :2].T).unsqueeze(1) + concat.prepare(keys)
+    result["concat"]["hidden"] = pairs.tolist()
+    result["concat"]["tanh"] = pairs.tanh().tolist()
+    flat = pairs @ concat.v
+    result["without_tanh"] = {"scores": flat.tolist(), "weights": masked_softmax(flat).tolist()}
+    return result
+
+
+# --- trained models ---------------------------------------------------------------------------
+
+
+def quality(translator: Translator, pairs: Sequence[SentencePair]) -> dict[str, float]:
+    """Translations and alignments of the test sentences."""
+    written = translate(translator, [pair.source for pair in pairs])
+    right = [pair.target for pair in pairs]
+    weights = [rows[:, :-1] for rows in forced_weights(translator, pairs)]
+    gold = [GoldAlignment.of(pair.links or ()) for pair in pairs]
+    found = [
+        # A word of the translation that comes from no word has no right place to look.
+        {(i, j) for i, j in align_by_weight(rows) if j in {t for _, t in links.sure}}
+        for rows, links in zip(weights, gold, strict=True)
+    ]
+    scores = alignment_scores(found, gold)
+    return {
+        "exact": exact_match(written, right),
+        "bleu": bleu(written, right).score,
+        "aer": scores.error_rate,
+        "precision": scores.precision,
+        "entropy": mean_entropy(forced_weights(translator, pairs)),
+        "parameters": translator.count_parameters(),
+    }
+
+
+def row(name: str) -> dict[str, Any]:
+    """One row of the table: the mean over seeds, and each seed."""
+    pairs = test_pairs()
+    seeds = [quality(models.load(f"grammar-{name}-{seed}"), pairs) for seed in models.SEEDS]
+    return {
+        key: {"mean": statistics.fmean(values), "seeds": values}
+        for key in seeds[0]
+        for values in [[seed[key] for seed in seeds]]
+    }
+
+
+def general_score(translator: Translator) -> GeneralScore:
+    """The score of a trained translator, which must be the general one."""
+    assert translator.decoder.attention is not None
+    score = translator.decoder.attention.score
+    assert isinstance(score, GeneralScore)
+    return score
+
+
+@contextmanager
+def matrix(score: GeneralScore, replacement: Tensor) -> Iterator[None]:
+    """Another matrix for as long as the block lasts."""
+    kept = score.key.weight.detach().clone()
+    score.key.weight.data[:] = replacement
+    try:
+        yield
+    finally:
+        score.key.weight.data[:] = kept
+
+
+def learned_matrix(name: str) -> dict[str, Any]:
+    """What W is like after training, and what is left of the model when it is replaced."""
+    translator, pairs = models.load(name), test_pairs()
+    score = general_score(translator)
+    learned = score.key.weight.detach().double()
+    width = learned.shape[0]
+    left, values, right = torch.linalg.svd(learned)
+
+    def exact(replacement: Tensor) -> float:
+        with matrix(score, replacement.float()):
+            written = translate(translator, [pair.source for pair in pairs])
+        return exact_match(written, [pair.target for pair in pairs])
+
+    torch.manual_seed(0)
+    scale = learned.norm() / width**0.5
+    half = width // 2
+    return {
+        "singular_values": values.tolist(),
+        "rank": {
+            str(rank): exact(left[:, :rank] * values[:rank] @ right[:rank])
+            for rank in RANKS
+            if rank <= width
+        },
+        "exact": exact(learned),
+        "identity": exact(torch.eye(width).double() * scale),
+        "diagonal": exact(learned.diag().diag()),
+        "random": exact(torch.randn(width, width).double() * learned.std()),
+        "transposed": exact(learned.T),
+        # Shares of the squared entries: on the diagonal; columns that meet the forward reader.
+        "diagonal_share": float(learned.diag().square().sum() / learned.square().sum()),
+        "forward_share": float(learned[:, :half].square().sum() / learned.square().sum()),
+        "symmetric_share": float(
+            ((learned + learned.T) / 2).square().sum() / learned.square().sum()
+        ),
+    }
+
+
+def without_tanh(name: str) -> dict[str, float]:
+    """A trained concat model whose hidden layer has lost its tanh."""
+    translator, pairs = models.load(name), test_pairs()
+    assert translator.decoder.attention is not None
+    score = translator.decoder.attention.score
+    assert isinstance(score, ConcatScore)
+
+    def flat(queries: Tensor, prepared: Tensor) -> Tensor:
+        projected = queries @ score.both.weight[:, : score.query_dim].T
+        return (projected.unsqueeze(-2) + prepared.unsqueeze(-3)) @ score.v
+
+    whole = score.compare
+    score.compare = flat  # type: ignore[method-assign]
+    try:
+        written = translate(translator, [pair.source for pair in pairs])
+        changes = [float(np.ptp(rows, axis=0).max()) for rows in forced_weights(translator, pairs)]
+    finally:
+        score.compare = whole  # type: ignore[method-assign]
+    right = [pair.target for pair in pairs]
+    return {
+        "exact": exact_match(written, right),
+        "bleu": bleu(written, right).score,
+        "largest_change_over_steps": max(changes),
+    }
+
+
+def concat_is_additive() -> float:
+    """The largest difference between concat as printed and concat with W cut in two."""
+    torch.manual_seed(0)
+    score = ConcatScore(96, 96, 96)
+    queries, keys = torch.randn(7, 96), torch.randn(11, 96)
+    beside = torch.cat([queries.unsqueeze(1).expand(-1, 11, -1), keys.expand(7, -1, -1)], dim=-1)
+    printed = torch.tanh(score.both(beside)) @ score.v
+    split = additive_scores(queries @ score.both.weight[:, :96].T, score.prepare(keys), score.v)
+    return float((printed - split).abs().max())
+
+
+def measure(cached: Cache) -> dict[str, Any]:
+    """All of it."""
+    rows = {}
+    for name in ROWS:
+        files = [models.path_of(f"grammar-{name}-{seed}") for seed in models.SEEDS]
+        rows[name] = cached(name, lambda name=name: row(name), files)
+    return {
+        **record(COMMAND, models.SEEDS, test_sentences=len(test_pairs())),
+        "by_hand": by_hand(),
+        "rows": rows,
+        "matrix": cached(
+            "matrix",
+            lambda: learned_matrix("grammar-general-0"),
+            [models.path_of("grammar-general-0")],
+        ),
+        "without_tanh": cached(
+            "without_tanh",
+            lambda: without_tanh("grammar-concat-0"),
+            [models.path_of("grammar-concat-0")],
+        ),
+        "split_difference": concat_is_additive(),
+    }
+
+
+# --- figures ----------------------------------------------------------------------------------
+
+
+def draw_rank(part: dict[str, Any]) -> Figure:
+    """Exact match against the number of singular values that are kept."""
+    figure, ax = plt.subplots(figsize=(4.6, 3.2))
+    ranks = [int(rank) for rank in part["rank"]]
+    ax.plot(ranks, [100 * value for value in part["rank"].values()], "o-", color=plots.KEY)
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(ranks[::2], [str(rank) for rank in ranks[::2]])
+    ax.minorticks_off()
+    ax.set(
+        xlabel="directions of W that are kept, of 96",
+        ylabel="translated without an error (%)",
+        ylim=(0, 103),
+    )
+    ax.set_title("A small part of the matrix\ndoes the comparing")
+    return figure
+
+
+def main() -> None:
+    """Measure what is missing, write the numbers, draw the figures."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--fresh", action="store_true", help="measure everything again")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    result = measure(Cache("general_concat", arguments.fresh))
+    path = HERE / "general_concat.json"
+    path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(f"wrote {path.name}")
+    with plots.style():
+        figure = draw_rank(result["matrix"])
+        plots.save(figure, FIGURES / "general-concat-rank.svg")
+        plt.close(figure)
+
+
+if __name__ == "__main__":
+    main()
