@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from attnbook.recomputed import recomputed_additive_scores
+from attnbook.fast import recomputed_additive_scores
 from attnbook.scores import (
     AdditiveScore,
     ConcatScore,
@@ -175,7 +175,7 @@ def test_gradients_of_learned_scores(score):
 @pytest.mark.parametrize("block", [1, 100, 10**9])
 def test_recomputed_scores_equal_the_plain_ones(block, monkeypatch):
     """In blocks of one target position, of some, and of all."""
-    monkeypatch.setattr("attnbook.recomputed.BLOCK", block)
+    monkeypatch.setattr("attnbook.fast.BLOCK", block)
     gradients = []
     for function in (additive_scores, recomputed_additive_scores):
         torch.manual_seed(0)

@@ -9,10 +9,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from attnbook.fast import read_unpacked
 from attnbook.masks import padding_mask
 from attnbook.vocabulary import PAD
 
-__all__ = ["CELLS", "Encoded", "Encoder", "State", "check_ids", "recurrent_layer"]
+__all__ = ["CELLS", "Encoded", "Encoder", "State", "check_ids", "read_packed", "recurrent_layer"]
 
 # A recurrent state: (h,) of an RNN or a GRU, (h, c) of an LSTM, each (layers, batch, hidden).
 State = tuple[Tensor, ...]
@@ -111,14 +112,9 @@ class Encoder(nn.Module):
         size = source.shape[1]
         mask = padding_mask(lengths, size).to(source.device)
         embedded = self.dropout(self.embedding(source))
-        if int(lengths.min()) == size:
-            states, final = self.recurrent(embedded)
-        else:
-            packed = pack_padded_sequence(embedded, lengths, batch_first=True, enforce_sorted=False)
-            states, final = self.recurrent(packed)
-            states, _ = pad_packed_sequence(states, batch_first=True, total_length=size)
-        parts = final if isinstance(final, tuple) else (final,)
-        return Encoded(states, tuple(self._join_directions(part) for part in parts), mask)
+        read = read_unpacked if embedded.device.type == "cpu" else read_packed
+        states, final = read(self.recurrent, embedded, lengths)
+        return Encoded(states, tuple(self._join_directions(part) for part in final), mask)
 
     def _join_directions(
         self, final: Float[Tensor, "layers_directions batch width"]
@@ -128,6 +124,25 @@ class Encoder(nn.Module):
         # torch stacks (layer 0 forward, layer 0 backward, layer 1 forward, …); the two directions
         # of a layer must be set side by side, not reshaped across sentences.
         return torch.cat([final[0::2], final[1::2]], dim=-1)
+
+
+def read_packed(
+    layer: nn.RNNBase,
+    inputs: Float[Tensor, "batch source input_dim"],
+    lengths: Int[Tensor, " batch"],
+) -> tuple[Float[Tensor, "batch source hidden"], tuple[Tensor, ...]]:
+    """Run a recurrent layer over padded sentences as if each stood alone: packed, as torch says.
+
+    :func:`attnbook.fast.read_unpacked` gives the same numbers, on a CPU in half the time.
+
+    Returns:
+        All states, zero on padding, and the states after each sentence's last word, each part
+        ``(layers · directions, batch, width)``.
+    """
+    packed = pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False)
+    states, final = layer(packed)
+    states, _ = pad_packed_sequence(states, batch_first=True, total_length=inputs.shape[1])
+    return states, final if isinstance(final, tuple) else (final,)
 
 
 def check_ids(ids: Int[Tensor, ...], vocabulary_size: int, name: str) -> None:

@@ -26,7 +26,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from attnbook.recomputed import recomputed_additive_scores
+from attnbook.fast import recomputed_additive_scores
 
 __all__ = [
     "AdditiveScore",
@@ -142,7 +142,7 @@ def additive_scores(
     """``vᵀ tanh(q + k)`` for every pair of a projected query q and a projected key k.
 
     The sum holds ``target × source × attention_dim`` numbers for each sentence; see
-    :func:`attnbook.recomputed.recomputed_additive_scores` for the same without that tensor.
+    :func:`attnbook.fast.recomputed_additive_scores` for the same without that tensor.
     """
     pairs = queries.unsqueeze(-2) + keys.unsqueeze(-3)  # (*batch, target, source, attention_dim)
     return torch.tanh(pairs) @ v

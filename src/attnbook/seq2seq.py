@@ -23,6 +23,8 @@ from attnbook.decoders import (
     SutskeverDecoder,
 )
 from attnbook.encoder import CELLS, Encoded, Encoder
+from attnbook.fast import chunked_cross_entropy
+from attnbook.losses import smoothed_cross_entropy
 from attnbook.scores import (
     AdditiveScore,
     ConcatScore,
@@ -266,17 +268,20 @@ class Translator(nn.Module):
         return -functional.cross_entropy(logits, batch.target_out[mask], reduction="none")
 
     def loss(self, batch: Batch, label_smoothing: float = 0.0) -> Loss:
-        """The cross-entropy of a batch, with and without label smoothing (ε, Szegedy et al. 2016).
+        """The :func:`~attnbook.losses.smoothed_cross_entropy` of a batch.
 
-        ``-Σ_w q(w) log p(w)`` with ``q = (1 - ε)·onehot(y_t) + ε/|V|``. Logits are computed only
-        where there is a token to predict: padding takes no time and has no loss.
+        Logits are computed only where there is a token to predict: padding takes no time and has
+        no loss.
         """
         mask: Bool[Tensor, "batch target"] = batch.target_mask
-        logits = self.decoder.logits(self(batch).readouts[mask])
-        log_probs = torch.log_softmax(logits.float(), dim=-1)
-        nats = functional.nll_loss(log_probs, batch.target_out[mask], reduction="sum")
-        tokens = batch.target_tokens
-        objective = (1 - label_smoothing) * nats / tokens
-        if label_smoothing:
-            objective = objective - label_smoothing * log_probs.mean()
-        return Loss(objective, nats.detach(), tokens)
+        readouts, answers = self(batch).readouts[mask], batch.target_out[mask]
+        if torch.is_autocast_enabled(readouts.device.type):
+            # Gradients in 16 bits have to be scaled before they are computed, not after.
+            logits = self.decoder.logits(readouts)
+            losses = smoothed_cross_entropy(logits, answers, label_smoothing)
+        else:
+            output = self.decoder.output
+            losses = chunked_cross_entropy(
+                readouts, output.weight, output.bias, answers, label_smoothing
+            )
+        return Loss(*losses, batch.target_tokens)

@@ -207,7 +207,11 @@ class _Run:
         per_epoch = len(bucketed_batches(examples, settings.batch_tokens, seed=0))
         self.total_steps = per_epoch * settings.epochs
         self.optimizer = torch.optim.Adam(
-            translator.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), eps=1e-9
+            translator.parameters(),
+            lr=settings.learning_rate,
+            betas=(0.9, 0.98),
+            eps=1e-9,
+            fused=True,
         )
         self.scaler = torch.amp.GradScaler(
             self.device.type, enabled=settings.precision == "fp16" and self.device.type == "cuda"

@@ -1,0 +1,219 @@
+"""The same numbers in less time and memory.
+
+Each function here computes what a readable one elsewhere defines, and the tests hold both equal,
+forward and backward:
+
+- :func:`recomputed_additive_scores` is :func:`attnbook.scores.additive_scores`;
+- :func:`read_unpacked` is :func:`attnbook.encoder.read_packed`;
+- :func:`chunked_cross_entropy` is :func:`attnbook.losses.smoothed_cross_entropy` of an output
+  layer's logits.
+
+The first and the last avoid one tensor that is much larger than all others and is written to
+memory only to be read back once or twice: all pairs of a target and a source word, and all logits.
+They go through it a block at a time, and a block stays in the processor's cache. What the backward
+pass needs of it is computed once more (Chen et al. 2016, "Training deep nets with sublinear memory
+cost"), or before it is thrown away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+__all__ = ["chunked_cross_entropy", "read_unpacked", "recomputed_additive_scores"]
+
+# Numbers in one block of pairs, and of logits: on a CPU about what a core's caches hold. A GPU
+# wants larger blocks, because starting each one costs it more than memory does.
+BLOCK = 1 << 18
+LARGE_BLOCK = 1 << 25
+
+
+def _rows(tensor: Tensor, row: int) -> int:
+    """How many rows of so many numbers make a block."""
+    return max(1, (BLOCK if tensor.device.type == "cpu" else LARGE_BLOCK) // max(1, row))
+
+
+# --- additive scores --------------------------------------------------------------------------
+
+
+def recomputed_additive_scores(
+    queries: Float[Tensor, "*batch target attention_dim"],
+    keys: Float[Tensor, "*batch source attention_dim"],
+    v: Float[Tensor, " attention_dim"],
+) -> Float[Tensor, "*batch target source"]:
+    """``vᵀ tanh(q + k)`` for every pair, block by block; queries and keys are projected already."""
+    dtype = torch.promote_types(queries.dtype, keys.dtype)
+    leading = queries.shape[:-2]
+    scores: Tensor = _Recomputed.apply(
+        queries.to(dtype).reshape(-1, *queries.shape[-2:]),
+        keys.to(dtype).reshape(-1, *keys.shape[-2:]),
+        v.to(dtype),
+    )
+    return scores.reshape(*leading, *scores.shape[1:])
+
+
+class _Recomputed(torch.autograd.Function):
+    """Keeps queries, keys and v for the backward pass, and no pair."""
+
+    @staticmethod
+    def forward(ctx: Any, queries: Tensor, keys: Tensor, v: Tensor) -> Tensor:
+        ctx.save_for_backward(queries, keys, v)
+        scores = queries.new_empty(len(queries), queries.shape[1], keys.shape[1])
+        for block in _blocks(queries, keys):
+            scores[:, block] = _tanh(queries[:, block], keys) @ v
+        return scores
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        (gradient,) = gradients
+        queries, keys, v = ctx.saved_tensors
+        to_queries = torch.empty_like(queries)
+        to_keys = torch.zeros_like(keys)
+        to_v = torch.zeros_like(v)
+        for block in _blocks(queries, keys):
+            tanh = _tanh(queries[:, block], keys)
+            upstream = gradient[:, block].unsqueeze(-1)
+            to_v += (upstream.flatten().unsqueeze(0) @ tanh.flatten(0, 2)).squeeze(0)
+            # d tanh(x) / dx = 1 - tanh(x)²; v is multiplied in where the pairs are summed up.
+            slope = tanh.square_().neg_().add_(1).mul_(upstream)
+            to_queries[:, block] = slope.sum(dim=2)
+            to_keys += slope.sum(dim=1)
+        return to_queries.mul_(v), to_keys.mul_(v), to_v
+
+
+def _tanh(queries: Tensor, keys: Tensor) -> Tensor:
+    return (queries.unsqueeze(2) + keys.unsqueeze(1)).tanh_()
+
+
+def _blocks(queries: Tensor, keys: Tensor) -> Iterator[slice]:
+    """Slices of target positions that fit a block together."""
+    size = _rows(keys, keys.numel())
+    for start in range(0, queries.shape[1], size):
+        yield slice(start, start + size)
+
+
+# --- sentences of unequal length --------------------------------------------------------------
+
+# Where a gate's sum is shut or opened by this much, the gate is 0 or 1 to the last bit.
+SHUT = 1e4
+
+
+def read_unpacked(
+    layer: nn.RNNBase,
+    inputs: Float[Tensor, "batch source input_dim"],
+    lengths: Int[Tensor, " batch"],
+) -> tuple[Float[Tensor, "batch source hidden"], tuple[Tensor, ...]]:
+    """Run a recurrent layer over padded sentences as if each stood alone, in one call a direction.
+
+    On a CPU, torch steps through a packed batch position by position, and through an unpacked one
+    in a single kernel. Forwards there is nothing to pack: padding comes last, and the final hidden
+    state is taken where a sentence ends. Backwards is forwards over sentences turned round, each
+    within its own length. An LSTM's final cell is not among its outputs; it is carried through the
+    padding by one more input, 1 on padding, that shuts the input gate and opens the forget gate.
+    """
+    count, size, _ = inputs.shape
+    lengths = lengths.to(inputs.device).unsqueeze(1)
+    positions = torch.arange(size, device=inputs.device)
+    real = (positions < lengths).unsqueeze(-1)
+    turned = torch.where(positions < lengths, lengths - 1 - positions, positions)
+    rows = torch.arange(count, device=inputs.device)
+    directions = 2 if layer.bidirectional else 1
+    finals: list[tuple[Tensor, ...]] = []
+    for depth in range(layer.num_layers):
+        read = []
+        for direction in range(directions):
+            ordered = inputs[rows[:, None], turned] if direction else inputs
+            weights = layer.all_weights[depth * directions + direction]
+            states, *cells = _run_unpacked(layer, weights, ordered, real)
+            finals.append((states[rows, lengths[:, 0] - 1], *cells))
+            read.append(states[rows[:, None], turned] if direction else states)
+        inputs = torch.cat(read, dim=-1) if directions == 2 else read[0]
+        if depth + 1 < layer.num_layers:
+            inputs = functional.dropout(inputs, layer.dropout, layer.training)
+    last = tuple(torch.stack(parts) for parts in zip(*finals, strict=True))
+    return inputs * real, last
+
+
+def _run_unpacked(
+    layer: nn.RNNBase, weights: list[Tensor], inputs: Tensor, real: Tensor
+) -> tuple[Tensor, ...]:
+    """All states of one layer in one direction, and an LSTM's cell after the last real word."""
+    zero = inputs.new_zeros(1, len(inputs), layer.hidden_size)
+    options = (True, 1, 0.0, layer.training, False, True)
+    if layer.mode == "GRU":
+        return torch.gru(inputs, zero, weights, *options)[:1]
+    if layer.mode == "RNN_TANH":
+        return torch.rnn_tanh(inputs, zero, weights, *options)[:1]
+    from_inputs, *others = weights
+    shut = from_inputs.new_zeros(4, layer.hidden_size)  # torch's order of gates: i, f, g, o
+    shut[0], shut[1] = -SHUT, SHUT
+    from_inputs = torch.cat([from_inputs, shut.reshape(-1, 1)], dim=1)
+    marked = torch.cat([inputs, (~real).to(inputs)], dim=-1)
+    states, _, cell = torch.lstm(marked, (zero, zero), [from_inputs, *others], *options)
+    return states, cell[0]
+
+
+# --- cross-entropy ----------------------------------------------------------------------------
+
+
+def chunked_cross_entropy(
+    readouts: Float[Tensor, "tokens dim"],
+    weight: Float[Tensor, "words dim"],
+    bias: Float[Tensor, " words"],
+    answers: Int[Tensor, " tokens"],
+    label_smoothing: float = 0.0,
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """The smoothed cross-entropy of the logits ``W o + b``, which never exist all at once.
+
+    The gradient with respect to a token's logits is ``(p - q) / tokens``, known as soon as they
+    are. So the forward pass multiplies it into the gradients of readouts, weight and bias on the
+    spot, and the backward pass has only to hand them out.
+    """
+    objective, nats = _Chunked.apply(readouts, weight, bias, answers, label_smoothing)
+    return objective, nats
+
+
+class _Chunked(torch.autograd.Function):
+    """Keeps the gradients themselves for the backward pass."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, readouts: Tensor, weight: Tensor, bias: Tensor, answers: Tensor, smoothing: float
+    ) -> tuple[Tensor, Tensor]:
+        tokens, words = len(readouts), len(weight)
+        needed = any(ctx.needs_input_grad[:3])
+        gradients = tuple(map(torch.zeros_like, (readouts, weight, bias))) if needed else ()
+        nats, smooth = readouts.new_zeros(()), readouts.new_zeros(())
+        for start in range(0, tokens, size := _rows(readouts, words)):
+            some, right = readouts[start : start + size], answers[start : start + size, None]
+            log_probs = torch.addmm(bias, some, weight.T).log_softmax(dim=-1)
+            of_right = log_probs.gather(1, right)
+            nats -= of_right.sum()
+            if smoothing:
+                smooth -= log_probs.sum() / words
+            if needed:
+                to_readouts, to_weight, to_bias = gradients
+                slope = log_probs.exp_()  # p
+                if smoothing:
+                    slope -= smoothing / words
+                slope.scatter_add_(1, right, torch.full_like(of_right, smoothing - 1))  # p - q
+                torch.mm(slope, weight, out=to_readouts[start : start + size])
+                to_weight.addmm_(slope.T, some)
+                to_bias += slope.sum(dim=0)
+        ctx.save_for_backward(*gradients)
+        ctx.tokens = tokens
+        ctx.mark_non_differentiable(nats)
+        return ((1 - smoothing) * nats + smoothing * smooth) / tokens, nats
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        scale = upstream[0] / ctx.tokens
+        return (*(gradient * scale for gradient in ctx.saved_tensors), None, None)
