@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import nn
 
-from attnbook.fast import recomputed_additive_scores
 from attnbook.scores import (
     AdditiveScore,
     ConcatScore,
@@ -14,7 +13,6 @@ from attnbook.scores import (
     GeneralScore,
     ScaledDotScore,
     Score,
-    additive_scores,
 )
 
 BATCH, TARGET, SOURCE, WIDTH = 2, 3, 5, 7
@@ -167,46 +165,3 @@ def test_gradients_of_learned_scores(score):
     assert torch.autograd.gradcheck(score, (queries, keys))
     score(queries, keys).sum().backward()
     assert all(parameter.grad.abs().max() > 0 for parameter in score.parameters())
-
-
-# --- additive scores without the tensor of all pairs ----------------------------------------------
-
-
-@pytest.mark.parametrize("block", [1, 100, 10**9])
-def test_recomputed_scores_equal_the_plain_ones(block, monkeypatch):
-    """In blocks of one target position, of some, and of all."""
-    monkeypatch.setattr("attnbook.fast.BLOCK", block)
-    gradients = []
-    for function in (additive_scores, recomputed_additive_scores):
-        torch.manual_seed(0)
-        inputs = some(BATCH, TARGET, HIDDEN), some(BATCH, SOURCE, HIDDEN), some(HIDDEN)
-        scores = function(*inputs)
-        (scores * torch.randn(scores.shape, dtype=torch.float64)).sum().backward()
-        gradients.append([scores.detach(), *(one.grad for one in inputs)])
-    for plain, recomputed in zip(*gradients, strict=True):
-        torch.testing.assert_close(recomputed, plain)
-
-
-def test_recomputed_scores_pass_gradcheck():
-    inputs = some(BATCH, TARGET, WIDTH), some(BATCH, SOURCE, WIDTH), some(WIDTH)
-    assert torch.autograd.gradcheck(recomputed_additive_scores, inputs)
-
-
-def test_recomputed_scores_of_huge_numbers_are_finite():
-    """Where tanh is flat its gradient is zero, not NaN."""
-    queries = torch.tensor([[[1e4, -1e4, 90.0]]], requires_grad=True)
-    keys = torch.tensor([[[1e4, 1e4, -90.0], [0.0, 0.0, 0.0]]], requires_grad=True)
-    v = torch.ones(3, requires_grad=True)
-    scores = recomputed_additive_scores(queries, keys, v)
-    assert scores.tolist() == [[[1.0, 1.0]]]
-    scores.sum().backward()
-    assert all(torch.isfinite(one.grad).all() for one in (queries, keys, v))
-
-
-def test_recomputed_scores_keep_the_dtype():
-    for dtype in (torch.bfloat16, torch.float16, torch.float32):
-        inputs = [torch.randn(2, 3, 5), torch.randn(2, 4, 5), torch.randn(5)]
-        plain = additive_scores(*inputs)
-        low = recomputed_additive_scores(*(one.to(dtype) for one in inputs))
-        assert low.dtype == dtype
-        torch.testing.assert_close(low.float(), plain, rtol=0.02, atol=0.06)

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from attnbook.attention import Attended, Attention
 from attnbook.encoder import Encoded, State, check_ids, recurrent_layer
+from attnbook.fast import LSTMSteps
 from attnbook.vocabulary import PAD
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "Decoded",
     "Decoder",
     "LuongDecoder",
+    "Steps",
     "SutskeverDecoder",
 ]
 
@@ -146,9 +148,45 @@ class Decoder(nn.Module, ABC):
         self, inputs: Float[Tensor, "batch target input_dim"], state: State
     ) -> tuple[Float[Tensor, "batch target hidden"], State]:
         """One fused call of the recurrent layer over all steps."""
-        packed = state if len(state) == 2 else state[0]
-        states, last = self.recurrent(inputs, packed)
-        return states, last if isinstance(last, tuple) else (last,)
+        return _run(self.recurrent, inputs, state)
+
+    def _steps(self, embedded: Float[Tensor, "batch target embedding_dim"]) -> Steps | LSTMSteps:
+        """The recurrent layer, to be called once for each word."""
+        layer, low = self.recurrent, torch.is_autocast_enabled(embedded.device.type)
+        if isinstance(layer, nn.LSTM) and layer.num_layers == 1 and not low:
+            return LSTMSteps(layer, embedded)
+        return Steps(layer, embedded)
+
+
+def _run(
+    layer: nn.RNNBase, inputs: Float[Tensor, "batch target input_dim"], state: State
+) -> tuple[Float[Tensor, "batch target hidden"], State]:
+    states, last = layer(inputs, state if len(state) == 2 else state[0])
+    return states, last if isinstance(last, tuple) else (last,)
+
+
+class Steps:
+    """A recurrent layer whose every input is a word beside a vector that the last step decides.
+
+    :class:`attnbook.fast.LSTMSteps` does the same with less work at each step.
+
+    Args:
+        layer: any batch-first recurrent layer with one direction.
+        words: the first part of every input, ``(batch, steps, embedding_dim)``.
+    """
+
+    def __init__(
+        self, layer: nn.RNNBase, words: Float[Tensor, "batch steps embedding_dim"]
+    ) -> None:
+        self.layer = layer
+        self.words = iter(words.split(1, dim=1))
+
+    def __call__(
+        self, other: Float[Tensor, "batch other_dim"], state: State
+    ) -> tuple[Float[Tensor, "batch 1 hidden"], State]:
+        """The next step: its output, and the state after it."""
+        inputs = torch.cat([next(self.words), other.unsqueeze(1)], dim=-1)
+        return _run(self.layer, inputs, state)
 
 
 @final
@@ -281,8 +319,9 @@ class BahdanauDecoder(Decoder):
         state = self.start(encoded) if state is None else state
         first = state[0]
         prepared = self.attention.score.prepare(encoded.states)
+        step = self._steps(embedded)
         states, steps = [], []
-        for word in embedded.split(1, dim=1):
+        for _ in range(previous.shape[1]):
             attended = self.attention(
                 queries=state[0][-1].unsqueeze(1),  # s_{t-1} of the top layer
                 keys=encoded.states,
@@ -290,7 +329,7 @@ class BahdanauDecoder(Decoder):
                 mask=encoded.mask.unsqueeze(1),
                 prepared=prepared,
             )
-            output, state = self._recur(torch.cat([word, attended.context], dim=-1), state)
+            output, state = step(attended.context.squeeze(1), state)
             states.append(output)
             steps.append(attended)
         all_states = torch.cat(states, dim=1)
@@ -385,10 +424,10 @@ class LuongDecoder(Decoder):
         state = self.start(encoded) if state is None else state
         recurrent, fed = state[:-1], state[-1]
         prepared = self.attention.score.prepare(encoded.states)
+        step = self._steps(embedded)
         outputs, readouts, steps = [], [], []
-        for word in embedded.split(1, dim=1):
-            inputs = torch.cat([word, fed.transpose(0, 1)], dim=-1)
-            output, recurrent = self._recur(inputs, recurrent)
+        for _ in range(embedded.shape[1]):
+            output, recurrent = step(fed.squeeze(0), recurrent)
             attended = self.attention(
                 queries=output,
                 keys=encoded.states,

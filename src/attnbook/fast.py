@@ -5,6 +5,7 @@ forward and backward:
 
 - :func:`recomputed_additive_scores` is :func:`attnbook.scores.additive_scores`;
 - :func:`read_unpacked` is :func:`attnbook.encoder.read_packed`;
+- :class:`LSTMSteps` is :class:`attnbook.decoders.Steps` for one LSTM layer;
 - :func:`chunked_cross_entropy` is :func:`attnbook.losses.smoothed_cross_entropy` of an output
   layer's logits.
 
@@ -17,7 +18,7 @@ cost"), or before it is thrown away.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -26,7 +27,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-__all__ = ["chunked_cross_entropy", "read_unpacked", "recomputed_additive_scores"]
+__all__ = ["LSTMSteps", "chunked_cross_entropy", "read_unpacked", "recomputed_additive_scores"]
 
 # Numbers in one block of pairs, and of logits: on a CPU about what a core's caches hold. A GPU
 # wants larger blocks, because starting each one costs it more than memory does.
@@ -142,22 +143,140 @@ def read_unpacked(
 
 
 def _run_unpacked(
-    layer: nn.RNNBase, weights: list[Tensor], inputs: Tensor, real: Tensor
+    layer: nn.RNNBase, weights: Sequence[Tensor], inputs: Tensor, real: Tensor
 ) -> tuple[Tensor, ...]:
     """All states of one layer in one direction, and an LSTM's cell after the last real word."""
     zero = inputs.new_zeros(1, len(inputs), layer.hidden_size)
-    options = (True, 1, 0.0, layer.training, False, True)
-    if layer.mode == "GRU":
-        return torch.gru(inputs, zero, weights, *options)[:1]
-    if layer.mode == "RNN_TANH":
-        return torch.rnn_tanh(inputs, zero, weights, *options)[:1]
     from_inputs, *others = weights
+    training = layer.training
+    if layer.mode == "GRU":
+        return torch.gru(inputs, zero, [*weights], True, 1, 0.0, training, False, True)[:1]
+    if layer.mode == "RNN_TANH":
+        return torch.rnn_tanh(inputs, zero, [*weights], True, 1, 0.0, training, False, True)[:1]
     shut = from_inputs.new_zeros(4, layer.hidden_size)  # torch's order of gates: i, f, g, o
     shut[0], shut[1] = -SHUT, SHUT
     from_inputs = torch.cat([from_inputs, shut.reshape(-1, 1)], dim=1)
     marked = torch.cat([inputs, (~real).to(inputs)], dim=-1)
-    states, _, cell = torch.lstm(marked, (zero, zero), [from_inputs, *others], *options)
+    states, _, cell = torch.lstm(
+        marked, (zero, zero), [from_inputs, *others], True, 1, 0.0, training, False, True
+    )
     return states, cell[0]
+
+
+# --- an LSTM, step by step --------------------------------------------------------------------
+
+
+class LSTMSteps:
+    """An LSTM whose every input is a word, known beforehand, beside a vector that is not.
+
+    ``W_ih [word; other] = W_word word + W_other other``. The first product is done for all words
+    at once. The second is done step by step together with ``W_hh h``; and where autograd would add
+    up a weight gradient at every step, here the steps only note what they read, and one product at
+    the end is the gradient.
+
+    Args:
+        layer: a batch-first LSTM with one layer and one direction.
+        words: the first part of every input, ``(batch, steps, embedding_dim)``.
+    """
+
+    def __init__(self, layer: nn.LSTM, words: Float[Tensor, "batch steps embedding_dim"]) -> None:
+        batch, steps, width = words.shape
+        (from_inputs, from_hidden, *biases) = layer.all_weights[0]
+        others = layer.input_size - width + layer.hidden_size
+        self.read = words.new_empty(steps, batch, others)
+        self.weight = torch.cat([from_inputs[:, width:], from_hidden], dim=1).detach()
+        gates: Tensor = _Words.apply(
+            words.transpose(0, 1), from_inputs, from_hidden, *biases, self.read
+        )
+        self.gates = gates.unbind()
+        self.step = 0
+
+    def __call__(
+        self, other: Float[Tensor, "batch other_dim"], state: tuple[Tensor, ...]
+    ) -> tuple[Float[Tensor, "batch 1 hidden"], tuple[Tensor, ...]]:
+        """The next step: its output, and the state after it, ``(1, batch, hidden)`` each."""
+        gates, read = self.gates[self.step], self.read[self.step]
+        self.step += 1
+        hidden, cell = _Step.apply(gates, other, state[0][0], state[1][0], self.weight, read)
+        return hidden.unsqueeze(1), (hidden.unsqueeze(0), cell.unsqueeze(0))
+
+
+class _Words(torch.autograd.Function):
+    """The words' part of all gates; and, once all steps have gone back, the weights' gradients."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        words: Tensor,
+        from_inputs: Tensor,
+        from_hidden: Tensor,
+        input_bias: Tensor,
+        hidden_bias: Tensor,
+        read: Tensor,
+    ) -> Tensor:
+        ctx.save_for_backward(words, from_inputs)
+        ctx.read = read  # filled by the steps that follow
+        gates = words @ from_inputs[:, : words.shape[-1]].T
+        return gates.add_(input_bias + hidden_bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        gates = gradients[0].flatten(0, 1)
+        words, from_inputs = ctx.saved_tensors
+        width = words.shape[-1]
+        to_words = (gates @ from_inputs[:, :width]).view_as(words)
+        to_weights = gates.T @ torch.cat([words, ctx.read], dim=-1).flatten(0, 1)
+        to_inputs, to_hidden = to_weights.split(
+            [from_inputs.shape[1], to_weights.shape[1] - from_inputs.shape[1]], dim=1
+        )
+        to_bias = gates.sum(dim=0)
+        return to_words, to_inputs, to_hidden, to_bias, to_bias, None
+
+
+class _Step(torch.autograd.Function):
+    """One LSTM step from its gates' first part (Hochreiter & Schmidhuber 1997; torch's order)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        gates: Tensor,
+        other: Tensor,
+        hidden: Tensor,
+        cell: Tensor,
+        weight: Tensor,
+        read: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        torch.cat([other, hidden], dim=-1, out=read)
+        gates = torch.addmm(gates, read, weight.T)
+        size = cell.shape[-1]
+        gates[:, : 2 * size].sigmoid_()
+        gates[:, 2 * size : 3 * size].tanh_()
+        gates[:, 3 * size :].sigmoid_()
+        keep_in, keep, new, out = gates.split(size, dim=1)
+        after = torch.addcmul(keep * cell, keep_in, new)
+        bounded = after.tanh()
+        ctx.save_for_backward(gates, cell, bounded, weight)
+        ctx.width = other.shape[-1]
+        return out * bounded, after
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        to_output, to_after = gradients
+        gates, cell, bounded, weight = ctx.saved_tensors
+        size = cell.shape[-1]
+        keep_in, keep, new, out = gates.split(size, dim=1)
+        through = to_output * out
+        to_after = to_after + torch.addcmul(through, through * bounded, bounded, value=-1)
+        slope = gates - gates * gates  # σ' = σ - σ²
+        slope[:, 2 * size : 3 * size] = 1 - new * new
+        slope[:, :size] *= to_after * new
+        slope[:, size : 2 * size] *= to_after * cell
+        slope[:, 2 * size : 3 * size] *= to_after * keep_in
+        slope[:, 3 * size :] *= to_output * bounded
+        to_read = slope @ weight
+        return slope, to_read[:, : ctx.width], to_read[:, ctx.width :], to_after * keep, None, None
 
 
 # --- cross-entropy ----------------------------------------------------------------------------
