@@ -109,8 +109,7 @@ class Encoder(nn.Module):
             raise ValueError(f"got {len(source)} sentences and {len(lengths)} lengths")
         if int(lengths.min()) < 1:
             raise ValueError("a source sentence is empty; it needs at least one token")
-        size = source.shape[1]
-        mask = padding_mask(lengths, size).to(source.device)
+        mask = padding_mask(lengths, source.shape[1]).to(source.device)
         embedded = self.dropout(self.embedding(source))
         read = read_unpacked if embedded.device.type == "cpu" else read_packed
         states, final = read(self.recurrent, embedded, lengths)
