@@ -46,15 +46,15 @@ class Decoded(NamedTuple):
         readouts: ``(batch, target, embedding_dim)``, what the logits are computed from.
         states: ``(batch, target, hidden)``, the decoder's top state ``s_t`` at each step.
         attended: contexts, weights and scores of each step; None without attention.
-        queries: what each step asked with, ``s_t`` or ``s_{t-1}``; None without attention.
         state: the recurrent state after the last word, to go on from.
+        queries: what each step asked with, ``s_t`` or ``s_{t-1}``; None without attention.
     """
 
     readouts: Float[Tensor, "batch target embedding_dim"]
     states: Float[Tensor, "batch target hidden"]
     attended: Attended | None
-    queries: Float[Tensor, "batch target query_dim"] | None
     state: State
+    queries: Float[Tensor, "batch target query_dim"] | None = None
 
 
 class Decoder(nn.Module, ABC):
@@ -216,7 +216,7 @@ class SutskeverDecoder(Decoder):
         """Only the state knows the source."""
         embedded = self._embed(previous, encoded)
         states, last = self._recur(embedded, self.start(encoded) if state is None else state)
-        return Decoded(self.project(self.dropout(states)), states, None, None, last)
+        return Decoded(self.project(self.dropout(states)), states, None, last)
 
 
 @final
@@ -262,7 +262,7 @@ class ChoDecoder(Decoder):
         )
         pieces = self.combine(self.dropout(torch.cat([states, embedded, context], dim=-1)))
         readouts = pieces.unflatten(-1, (-1, 2)).amax(dim=-1)
-        return Decoded(readouts, states, None, None, last)
+        return Decoded(readouts, states, None, last)
 
 
 @final
@@ -337,7 +337,7 @@ class BahdanauDecoder(Decoder):
         attended = _joined(steps)
         known = torch.cat([all_states, embedded, attended.context], dim=-1)
         readouts = self.combine(self.dropout(known)).unflatten(-1, (-1, 2)).amax(dim=-1)
-        return Decoded(readouts, all_states, attended, queries, state)
+        return Decoded(readouts, all_states, attended, state, queries)
 
 
 @final
@@ -412,7 +412,7 @@ class LuongDecoder(Decoder):
         )
         both = torch.cat([attended.context, states], dim=-1)
         readouts = torch.tanh(self.combine(self.dropout(both)))
-        return Decoded(readouts, states, attended, states, last)
+        return Decoded(readouts, states, attended, last, queries=states)
 
     def _step_by_step(
         self,
@@ -443,7 +443,7 @@ class LuongDecoder(Decoder):
             steps.append(attended)
         states = torch.cat(outputs, dim=1)
         return Decoded(
-            torch.cat(readouts, dim=1), states, _joined(steps), states, (*recurrent, fed)
+            torch.cat(readouts, dim=1), states, _joined(steps), (*recurrent, fed), queries=states
         )
 
 
