@@ -1,4 +1,4 @@
-"""What chapter 6 reports: scores with a matrix in them, and a decoder that remembers where it looked.
+"""What chapter 6 reports: scores with a matrix in them, and a decoder that remembers its looks.
 
     python book/results/general_concat.py            # writes the JSON beside it, and the figures
     python book/results/general_concat.py --fresh    # measure everything again
@@ -205,7 +205,7 @@ def concat_is_additive() -> float:
     beside = torch.cat([queries.unsqueeze(1).expand(-1, 11, -1), keys.expand(7, -1, -1)], dim=-1)
     printed = torch.tanh(score.both(beside)) @ score.v
     split = additive_scores(queries @ score.both.weight[:, :96].T, score.prepare(keys), score.v)
-    return float((printed - split).abs().max())
+    return float((printed - split).detach().abs().max())
 
 
 def measure(cached: Cache) -> dict[str, Any]:

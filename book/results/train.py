@@ -104,7 +104,7 @@ for _seed in SEEDS:
         _small = {"embedding_dim": 32, "hidden_dim": 96, "dropout": 0.1, "embedding_std": 0.5}
         MODELS[f"grammar-{_name}-{_seed}"] = Model(
             _config(**_shape | _small),
-            Training(epochs=12, batch_tokens=600, learning_rate=1e-2, seed=_seed),
+            Training(epochs=10, batch_tokens=1200, learning_rate=1e-2, seed=_seed),
             data="grammar",
             min_count=1,
         )
