@@ -159,7 +159,7 @@ class Decoder(nn.Module, ABC):
 
 
 def _run(
-    layer: nn.RNNBase, inputs: Float[Tensor, "batch target input_dim"], state: State
+    layer: nn.Module, inputs: Float[Tensor, "batch target input_dim"], state: State
 ) -> tuple[Float[Tensor, "batch target hidden"], State]:
     states, last = layer(inputs, state if len(state) == 2 else state[0])
     return states, last if isinstance(last, tuple) else (last,)

@@ -125,7 +125,7 @@ class Encoder(nn.Module):
 
 
 def _read(
-    layer: nn.RNNBase,
+    layer: nn.Module,
     inputs: Float[Tensor, "batch source input_dim"],
     lengths: Int[Tensor, " batch"],
 ) -> tuple[Float[Tensor, "batch source hidden"], tuple[Tensor, ...]]:
@@ -133,6 +133,7 @@ def _read(
     if int(lengths.min()) == inputs.shape[1]:  # nothing is padded
         states, final = layer(inputs)
         return states, final if isinstance(final, tuple) else (final,)
+    assert isinstance(layer, nn.RNNBase)  # any other reader must be given unpadded sentences
     if inputs.device.type == "cpu":
         return read_unpacked(layer, inputs, lengths)
     return read_packed(layer, inputs, lengths)
