@@ -269,6 +269,32 @@ def test_the_trace_is_that_of_the_search(settings, beam_size):
     assert trace.attends is translator.attends is (settings["decoder"] in ("bahdanau", "luong"))
 
 
+def test_bahdanaus_decoder_asks_with_the_state_before_the_step():
+    """The queries of the trace, and that its scores follow from them."""
+    translator = small(decoder="bahdanau", score="additive", bidirectional=True)
+    trace = decode(translator, WORDS)
+    np.testing.assert_array_equal(trace.queries[1:], trace.decoder_states[:-1])
+    encoded = encode(translator, [translator.source_ids(WORDS)])
+    first = translator.decoder.start(encoded)[0][-1, 0].detach().numpy()
+    np.testing.assert_allclose(trace.queries[0], first)
+    score = translator.decoder.attention.score
+    parts = [
+        states @ linear.weight.detach().numpy().T
+        for states, linear in (
+            (trace.queries, score.query),
+            (trace.encoder_states, score.key),
+        )
+    ]
+    hidden = np.tanh(parts[0][:, None] + parts[1][None])
+    np.testing.assert_allclose(trace.scores, hidden @ score.v.detach().numpy())
+
+
+def test_luongs_decoder_asks_with_the_state_after_the_step():
+    assert decode(small(), WORDS).queries is None
+    assert decode(small(input_feeding=True), WORDS).queries is None
+    assert decode(small(decoder="cho"), WORDS).queries is None
+
+
 def softmax(rows):
     exponentials = np.exp(rows - rows.max(axis=1, keepdims=True))
     return exponentials / exponentials.sum(axis=1, keepdims=True)

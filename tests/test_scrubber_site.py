@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
@@ -146,8 +148,9 @@ def check_step(shown: dict[str, Any], trace: dict[str, Any], step: int) -> None:
         assert shown["keys"] == vectors(trace["encoder_states"])
     else:
         assert shown["patches"] > len(sources)
-    if len(trace["decoder_states"][0]) <= 8:
-        assert shown["query"] == vectors([trace["decoder_states"][step]])
+    queries = trace.get("queries") or trace["decoder_states"]
+    if len(queries[0]) <= 8:
+        assert shown["query"] == vectors([queries[step]])
 
     if weights is None:
         assert shown["status"] == f"{status}; this decoder has no weights."
@@ -309,6 +312,20 @@ def test_what_a_screen_reader_gets(show):
         "gold link",
     ]
     assert table.get_by_role("rowheader").all_text_contents() == list(plain.source_tokens)
+
+
+def test_the_query_that_is_shown_is_the_one_that_asked(show):
+    """A dot product has its dot; where the state before the step asked, the page says so."""
+    dot = replace(small, scores=small.decoder_states @ small.encoder_states.T)
+    asked = np.random.default_rng(5).normal(size=small.decoder_states.shape)
+    other = replace(small, queries=asked)
+    page = show(figure_html(dot), figure_html(other))
+    cards = page.locator(".attn-scrubber")
+    assert [card.locator(".attn-operator").text_content() for card in cards.all()] == ["·", "↔"]
+    stored = page.locator("script[type='application/json']").nth(1).text_content()
+    step_through(page, cards.nth(1), json.loads(stored)["trace"])
+    assert "new state" in cards.nth(1).text_content()
+    assert "new state" not in cards.nth(0).text_content()
 
 
 @pytest.mark.parametrize("width", [360, 800])

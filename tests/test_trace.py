@@ -106,6 +106,19 @@ WRONG = {
         lambda t: {"contexts": t.encoder_states},
         r"contexts: expected shape \(8, 'any'\)",
     ),
+    "queries of the source's length": (
+        lambda t: {"queries": t.encoder_states},
+        r"queries: expected shape \(8, 'any'\), got \(5, 11\)",
+    ),
+    "queries without attention": (
+        lambda t: {
+            "queries": t.decoder_states,
+            "scores": None,
+            "weights": None,
+            "contexts": None,
+        },
+        "queries: a decoder without attention asks nothing",
+    ),
     "a step without candidates": (
         lambda t: {"candidates": t.candidates[:-1]},
         "candidates: expected one list for each of 8 steps, got 7",
@@ -234,6 +247,7 @@ def test_reading_back_gives_the_same_trace(source, target, attends, seed, expone
         weights=seen / np.maximum(seen.sum(axis=1, keepdims=True), 1) if attends else None,
         contexts=table(len(target), 7) if attends else None,
         gold_links=frozenset({(len(source) - 1, 0)}) if seed % 2 else None,
+        queries=table(len(target), 5) if attends and seed % 3 == 0 else None,
     )
     back = DecodingTrace.from_json(trace.to_json())
     assert back == trace

@@ -210,24 +210,20 @@ def concat_is_additive() -> float:
 
 def measure(cached: Cache) -> dict[str, Any]:
     """All of it."""
-    rows = {}
+    rows: dict[str, Any] = {}
     for name in ROWS:
         files = [models.path_of(f"grammar-{name}-{seed}") for seed in models.SEEDS]
         rows[name] = cached(name, lambda name=name: row(name), files)
+    general, concat = "grammar-general-0", "grammar-concat-0"
     return {
         **record(COMMAND, models.SEEDS, test_sentences=len(test_pairs())),
         "by_hand": by_hand(),
         "rows": rows,
-        "matrix": cached(
-            "matrix",
-            lambda: learned_matrix("grammar-general-0"),
-            [models.path_of("grammar-general-0")],
-        ),
+        "matrix": cached("matrix", lambda: learned_matrix(general), [models.path_of(general)]),
         "without_tanh": cached(
-            "without_tanh",
-            lambda: without_tanh("grammar-concat-0"),
-            [models.path_of("grammar-concat-0")],
+            "without_tanh", lambda: without_tanh(concat), [models.path_of(concat)]
         ),
+        "with_tanh": rows["concat"]["exact"]["seeds"][0],
         "split_difference": concat_is_additive(),
     }
 

@@ -5,7 +5,8 @@
     python book/results/traces.py --available        # those whose model is trained
 
 A trace is what `attnbook.decoding.decode` recorded, rounded to four decimals. Sentences come from
-Multi30k's test captions by their number (counted from 0), or are written out here.
+Multi30k's test captions by their number (counted from 0), or are written out here. The grammar's
+have gold links, which are kept where the model writes the grammar's translation.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 import torch
 import train as models
 
+from attnbook import grammar
 from attnbook.corpora import SentencePair, multi30k
 from attnbook.decoding import decode
 from attnbook.trace import DecodingTrace
@@ -53,6 +55,14 @@ TRACES: dict[str, Wanted] = {
     # chapter 5: "die blau gekleidete frau bedient eine kamera vor zwei anderen frauen ."
     "kamera-cho": Wanted("multi30k-cho", 159),
     "kamera-dot": Wanted("multi30k-dot", 159),
+    # chapter 6: the sentence of chapter 0
+    "opening-general": Wanted(
+        "grammar-general-0",
+        "ich weiß , dass der mann gestern im garten ein kaltes bier getrunken hat",
+    ),
+    # chapter 7
+    "bier-additive": Wanted("grammar-additive-0", "ich möchte ein bier"),
+    "rufe-additive": Wanted("grammar-additive-0", "ich rufe dich an"),
 }
 
 
@@ -66,7 +76,13 @@ def tokens_of(source: int | str) -> tuple[str, ...]:
 
 def make(wanted: Wanted) -> DecodingTrace:
     """Decode the sentence with the model."""
-    return decode(models.load(wanted.model), tokens_of(wanted.source), **dict(wanted.options))
+    tokens, options = tokens_of(wanted.source), dict(wanted.options)
+    trace = decode(models.load(wanted.model), tokens, **options)
+    if models.MODELS[wanted.model].data == "grammar":
+        pair = grammar.translate(tokens)
+        if pair is not None and trace.text == " ".join(pair.target):
+            return decode(models.load(wanted.model), tokens, gold_links=pair.links, **options)
+    return trace
 
 
 def main() -> None:

@@ -44,7 +44,7 @@ class Model:
             "multi30k": "Multi30k task 1 (a3d2e0d), de to en, training set",
             "joined": "Multi30k task 1 (a3d2e0d), de to en, training set, joined one to three "
             "captions at a time",
-            "grammar": f"attnbook.grammar.corpus({GRAMMAR}, seed=0)",
+            "grammar": f"attnbook.grammar.corpus({GRAMMAR}, seed=0, longest={LONGEST})",
         }[self.data]
 
 
@@ -60,7 +60,7 @@ JOINED = Training(epochs=6, learning_rate=3e-3)
 # Larger word vectors to begin with. With them dot scores find their words in the first epoch, so
 # that three seeds can be afforded, and Sutskever's decoder learns faster; Cho's learns slower.
 LARGE = 0.3
-GRAMMAR = 12_000  # training pairs
+GRAMMAR, LONGEST = 12_000, 20  # training pairs, and German words in the longest
 
 MODELS: dict[str, Model] = {
     "multi30k-dot": Model(_config("luong"), PLAIN, published=True, min_count=2),
@@ -94,6 +94,8 @@ COMPARED: dict[str, dict[str, object]] = {
     "concat-feeding": {"decoder": "luong", "score": "concat", "input_feeding": True},
     "additive": {"decoder": "bahdanau", "score": "additive"},
 }
+# What reading in both directions is good for, on the grammar only.
+FORWARD = {"decoder": "bahdanau", "score": "additive", "bidirectional": False}
 SEEDS = (0, 1, 2)
 for _seed in SEEDS:
     for _name, _shape in COMPARED.items():
@@ -108,6 +110,13 @@ for _seed in SEEDS:
             data="grammar",
             min_count=1,
         )
+    _small = {"cell": "lstm", "embedding_dim": 32, "hidden_dim": 96, "dropout": 0.1}
+    MODELS[f"grammar-additive-forward-{_seed}"] = Model(
+        _config(**FORWARD | _small, embedding_std=0.5),
+        Training(epochs=10, batch_tokens=1200, learning_rate=1e-2, seed=_seed),
+        data="grammar",
+        min_count=1,
+    )
 # What more units bring, where one is enough.
 MODELS["large-additive"] = Model(
     _config("bahdanau", score="additive", hidden_dim=512, dropout=0.4, embedding_std=LARGE),
@@ -132,7 +141,7 @@ def load(name: str) -> Translator:
 def pairs_of(split: str, data: str) -> list[SentencePair]:
     """Multi30k as it is, ``"joined"`` one to three captions at a time (seed 0), or the grammar."""
     if data == "grammar":
-        found: list[SentencePair] = getattr(grammar.corpus(GRAMMAR, seed=0), split)
+        found: list[SentencePair] = getattr(grammar.corpus(GRAMMAR, seed=0, longest=LONGEST), split)
         return found
     pairs = multi30k(split)
     return join_captions(pairs, most=3, seed=0) if data == "joined" else pairs

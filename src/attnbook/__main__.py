@@ -44,6 +44,7 @@ from attnbook.corpora import (
     split_lines,
 )
 from attnbook.decoding import decode, forced_weights, translate
+from attnbook.distributed import Team, team
 from attnbook.encoder import CELLS
 from attnbook.evaluation import (
     Bleu,
@@ -144,7 +145,8 @@ def _add_train(commands: Parsers) -> None:
         help="train a translator and write it to a file",
         description="Train a translator on sentence pairs and write it to one file. "
         "An interrupted run goes on where it stopped when the same command is given again.",
-        epilog="Examples: `attnbook train --data grammar` (a minute on a laptop); "
+        epilog="Several processes or GPUs: `torchrun --nproc-per-node 2 -m attnbook train …`. "
+        "Examples: `attnbook train --data grammar` (a minute on a laptop); "
         "`attnbook train --data multi30k --decoder cho --output cho.safetensors`; "
         "`attnbook train --data train.de train.en --validation val.de val.en`.",
     )
@@ -195,6 +197,11 @@ def _add_train(commands: Parsers) -> None:
 
 
 def _train(args: argparse.Namespace) -> None:
+    with team() as processes:
+        _train_together(args, processes)
+
+
+def _train_together(args: argparse.Namespace, processes: Team) -> None:
     config, settings = _settings(args, Config), _settings(args, Training)
     kind = args.data[0] if len(args.data) == 1 else "files"
     scored = config.score if config.decoder == "luong" else config.decoder
@@ -207,6 +214,9 @@ def _train(args: argparse.Namespace) -> None:
         raise ValueError(f"{output} is a folder; name a file")
     output.parent.mkdir(parents=True, exist_ok=True)
     device = pick_device(args.device)
+    if processes.size > 1 and device.type == "cuda":
+        device = torch.device("cuda", processes.local_rank)
+    say = _say if processes.leads else _silent
     if args.validation:
         validation_pairs = read_parallel(*args.validation)
         (training_pairs,) = _pairs(args, "train")
@@ -221,13 +231,14 @@ def _train(args: argparse.Namespace) -> None:
     )
     torch.manual_seed(settings.seed)
     translator = Translator(config, source_words, target_words, name=output.stem).to(device)
-    _say(
+    say(
         f"{len(training_pairs):,} pairs, {len(validation_pairs):,} for validation; "
         f"{len(translator.source_vocabulary):,} and {len(translator.target_vocabulary):,} words; "
         f"{translator.count_parameters():,} parameters; on {device}"
+        + (f" and {processes.size - 1} more processes" if processes.size > 1 else "")
     )
     if (folder / "state.pt").exists():
-        _say(f"going on with the run in {folder}")
+        say(f"going on with the run in {folder}")
 
     def report(epoch: Epoch) -> None:
         from tqdm.auto import tqdm
@@ -248,11 +259,14 @@ def _train(args: argparse.Namespace) -> None:
             folder=folder,
             progress=not args.quiet,
             after_epoch=report,
+            team=processes,
         )
     except KeyboardInterrupt:
-        _say(f"stopped; the run is kept in {folder}. The same command goes on from there:")
-        _say(f"  {args.command_line}")
+        say(f"stopped; the run is kept in {folder}. The same command goes on from there:")
+        say(f"  {args.command_line}")
         raise
+    if not processes.leads:
+        return
     card = {
         "command": args.command_line,
         "data": _describe(args, "train"),
@@ -263,6 +277,7 @@ def _train(args: argparse.Namespace) -> None:
         "best_epoch": asdict(history.best),
         "seconds_since_last_start": round(time.perf_counter() - started, 1),
         "device": str(device),
+        "processes": processes.size,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "python": platform.python_version(),
@@ -760,6 +775,10 @@ def _read_sentences(path: Path | None) -> list[str]:
 def _say(text: str) -> None:
     """A line for the person at the terminal; standard output is for results."""
     print(f"attnbook: {text}", file=sys.stderr, flush=True)
+
+
+def _silent(text: str) -> None:
+    """For all processes but the first, which says it for them."""
 
 
 if __name__ == "__main__":

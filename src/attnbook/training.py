@@ -17,11 +17,13 @@ from types import FrameType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from tqdm.auto import tqdm
 
 from attnbook.batches import Batch, Example, bucketed_batches, collate
 from attnbook.corpora import SentencePair
+from attnbook.distributed import ALONE, Team
 from attnbook.seq2seq import Translator
 
 __all__ = ["Epoch", "History", "Training", "pick_device", "train"]
@@ -134,6 +136,7 @@ def train(
     folder: str | Path | None = None,
     progress: bool = True,
     after_epoch: Callable[[Epoch], None] | None = None,
+    team: Team = ALONE,
 ) -> History:
     """Minimise the cross-entropy of the right next word; keep the best epoch's weights.
 
@@ -152,6 +155,10 @@ def train(
             the step and keeps the state before it is raised; a second one does not wait.
         progress: show a bar with loss, tokens a second and the time left.
         after_epoch: called with each finished epoch.
+        team: the processes that train this model together, from
+            :func:`attnbook.distributed.team`. All call this function with the same arguments; a
+            batch is shared out among them, and only the first shows progress, keeps the state and
+            calls ``after_epoch``.
 
     Raises:
         ValueError: no pairs, a precision that the device lacks, or a folder with a run of other
@@ -163,14 +170,15 @@ def train(
     if settings.precision == "fp16" and translator.device.type == "cpu":
         raise ValueError("precision fp16 needs a GPU; on a CPU use bf16 or fp32")
     examples = translator.examples(training_pairs)
-    run = _Run(translator, settings, examples, Path(folder) if folder else None)
+    run = _Run(translator, settings, examples, Path(folder) if folder else None, team)
     run.resume()
     validation = [
         collate([held_out[number] for number in numbers])
         for held_out in [translator.examples(validation_pairs)]
         for numbers in bucketed_batches(held_out, settings.batch_tokens, seed=0)
     ]
-    bar = tqdm(total=run.total_steps, initial=run.step, unit="step", disable=not progress)
+    shown = progress and team.leads
+    bar = tqdm(total=run.total_steps, initial=run.step, unit="step", disable=not shown)
     with bar, run.interrupts_wait():
         while run.epoch < settings.epochs and not run.out_of_patience():
             run.one_epoch(bar)
@@ -179,7 +187,7 @@ def train(
                 f"epoch {epoch.number}: training {epoch.training_loss:.3f}, validation "
                 f"{epoch.validation_loss:.3f} nats/token, {epoch.tokens_per_second:,.0f} tokens/s"
             )
-            if after_epoch:
+            if after_epoch and team.leads:
                 after_epoch(epoch)
             run.stop_if_interrupted()
     translator.load_state_dict(run.best_weights)
@@ -196,8 +204,14 @@ class _Run:
         settings: Training,
         examples: list[Example],
         folder: Path | None,
+        team: Team = ALONE,
     ) -> None:
         self.translator = translator
+        self.team = team
+        self.objective: nn.Module = _Objective(translator)
+        if team.size > 1:
+            gpus = [team.local_rank] if translator.device.type == "cuda" else None
+            self.objective = DistributedDataParallel(self.objective, device_ids=gpus)
         self.settings = settings
         self.examples = examples
         self.path = folder / "state.pt" if folder else None
@@ -225,7 +239,7 @@ class _Run:
         self.tokens = 0
         self.seconds = 0.0
         self.interrupted = False
-        torch.manual_seed(settings.seed)
+        torch.manual_seed(settings.seed + 1_000_003 * team.rank)
 
     @contextmanager
     def interrupts_wait(self) -> Iterator[None]:
@@ -266,8 +280,7 @@ class _Run:
         batches = bucketed_batches(self.examples, self.settings.batch_tokens, seed=seed)
         started = time.perf_counter()
         for numbers in batches[self.done_in_epoch :]:
-            batch = collate([self.examples[number] for number in numbers]).to(self.device)
-            self.one_step(batch)
+            self.one_step([self.examples[number] for number in numbers])
             self.done_in_epoch += 1
             bar.update()
             if self.step % 20 == 0:
@@ -284,26 +297,37 @@ class _Run:
                 self.keep()
         self.seconds += time.perf_counter() - started
 
-    def one_step(self, batch: Batch) -> None:
-        """One batch: loss, gradient, clipping, update."""
+    def one_step(self, examples: Sequence[Example]) -> None:
+        """One batch: loss, gradient, clipping, update.
+
+        Of several processes each takes its share of the sentences. The objective is a mean over
+        tokens and the gradients are averaged over processes, so a share's objective counts by its
+        part of the batch's tokens, times the number of processes.
+        """
+        tokens = sum(len(target) + 1 for _, target in examples)
+        # With fewer sentences than processes, those without one read one that counts nothing.
+        mine = self.team.share(examples)
+        batch = collate(mine or examples[:1]).to(self.device)
+        counts = self.team.size * batch.target_tokens / tokens if mine else 0.0
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.learning_rate * self.rate_share()
         with _precision(self.settings.precision, self.device):
-            loss = self.translator.loss(batch, self.settings.label_smoothing)
-        nats = float(loss.nats)
+            objective, share = self.objective(batch, self.settings.label_smoothing)
+        nats, interrupted = self.team.total(float(share) if mine else 0.0, float(self.interrupted))
+        self.interrupted = interrupted > 0  # of one, and so of all
         if not math.isfinite(nats):
             raise FloatingPointError(
                 f"the loss is {nats} at step {self.step}; lower the learning rate "
                 f"({self.settings.learning_rate}) or train in fp32"
             )
         self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss.objective).backward()
+        self.scaler.scale(counts * objective if counts != 1 else objective).backward()
         self.scaler.unscale_(self.optimizer)
         nn.utils.clip_grad_norm_(self.translator.parameters(), self.settings.clip)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.nats += nats
-        self.tokens += loss.tokens
+        self.tokens += tokens
         self.step += 1
 
     def rate_share(self) -> float:
@@ -320,11 +344,12 @@ class _Run:
     def finish_epoch(self, validation: Sequence[Batch]) -> Epoch:
         """Validate, remember the best weights, and keep the state."""
         self.translator.eval()
-        nats, tokens = 0.0, 0
+        nats, tokens = 0.0, 0.0
         with torch.inference_mode():
-            for batch in validation:
+            for batch in self.team.share(validation):
                 nats -= float(self.translator.log_probs(batch.to(self.device)).sum())
                 tokens += batch.target_tokens
+        nats, tokens = self.team.total(nats, tokens)
         epoch = Epoch(
             self.epoch + 1,
             self.mean_loss(),
@@ -354,6 +379,7 @@ class _Run:
         return {
             "settings": asdict(self.settings),
             "config": self.translator.config.to_dict(),
+            "processes": self.team.size,
             "examples": hashlib.sha256(repr(self.examples).encode()).hexdigest(),
         }
 
@@ -362,6 +388,8 @@ class _Run:
         mine = self.identity()
         if mine["examples"] != other["examples"]:
             return "sentence pairs or vocabularies"
+        if mine["processes"] != other.get("processes"):
+            return "numbers of processes"
         return ", ".join(
             name
             for part in ("settings", "config")
@@ -372,6 +400,9 @@ class _Run:
     def keep(self) -> None:
         """Write the state beside the old one, then put it in its place, so that one is whole."""
         assert self.path is not None
+        random = self.team.gather(torch.get_rng_state())
+        if not self.team.leads:
+            return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = self.path.with_suffix(".unfinished")
         torch.save(
@@ -386,7 +417,7 @@ class _Run:
                     name: getattr(self, name)
                     for name in ("epoch", "step", "done_in_epoch", "nats", "tokens", "seconds")
                 },
-                "random": torch.get_rng_state(),
+                "random": random,
                 "cuda_random": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
             },
             unfinished,
@@ -415,9 +446,21 @@ class _Run:
         self.history = History([Epoch(**epoch) for epoch in state["history"]])
         for name, value in state["counters"].items():
             setattr(self, name, value)
-        torch.set_rng_state(state["random"].cpu())
+        torch.set_rng_state(state["random"][self.team.rank].cpu())
         if state["cuda_random"] and torch.cuda.is_available():
             torch.cuda.set_rng_state_all([seed.cpu() for seed in state["cuda_random"]])
+
+
+class _Objective(nn.Module):
+    """The loss as a module's forward pass, which is what ``DistributedDataParallel`` wraps."""
+
+    def __init__(self, translator: Translator) -> None:
+        super().__init__()
+        self.translator = translator
+
+    def forward(self, batch: Batch, label_smoothing: float) -> tuple[Tensor, Tensor]:
+        objective, nats, _ = self.translator.loss(batch, label_smoothing)
+        return objective, nats
 
 
 def _precision(name: str, device: torch.device) -> Any:

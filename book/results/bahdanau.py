@@ -1,0 +1,188 @@
+"""What chapter 7 reports: Bahdanau's aligner by hand, and what its encoder's second direction buys.
+
+    python book/results/bahdanau.py            # writes the JSON beside it, and the figure
+    python book/results/bahdanau.py --fresh    # measure everything again
+
+The models are `grammar-additive-…` and `grammar-additive-forward-…` of book/results/train.py. They
+are tested on the 1,000 test sentences of the grammar, greedy search; weights are taken while the
+decoder reads the right translation. Measured parts are kept in the user's cache.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import torch
+import train as models
+from _measure import FIGURES, HERE, Cache, record
+from general_concat import quality, test_pairs
+from matplotlib.figure import Figure
+
+from attnbook import grammar, plots
+from attnbook.alignment import GoldAlignment, alignment_scores
+from attnbook.attention import masked_softmax
+from attnbook.corpora import SentencePair
+from attnbook.decoding import forced_weights
+from attnbook.scores import AdditiveScore, GeneralScore
+from attnbook.seq2seq import Translator
+
+COMMAND = "python book/results/bahdanau.py"
+ROWS = ("additive", "additive-forward")
+
+# --- by hand ----------------------------------------------------------------------------------
+
+# Columns of F: "ich möchte ein bier <eos>", two numbers read forwards and two read backwards.
+F = ((1, 0, -1, 0, 1), (0, 1, 0, -1, 0), (0, 1, 0, 2, -1), (1, 0, 0, 1, 0))
+QUERY = (1, -1)  # s_3, after "i'd like a"
+MULTIPLY = ((0, 1), (1, 0), (1, -1), (0, -1))  # V in the form Fᵀ V s
+FROM_QUERY = ((1, 0), (0, 1))
+FROM_KEY = ((0, -1, 1, 0), (0, 1, 0, 1))
+V = (2, 1)
+
+# Links of "ich möchte ein bier" (0 to 3) and "i'd like a beer" (0 to 3).
+SURE = ((0, 0), (2, 2), (3, 3))
+POSSIBLE = ((1, 0), (1, 1))
+FOUND = ((0, 0), (1, 1), (2, 2), (2, 3))
+
+
+@torch.no_grad()
+def by_hand() -> dict[str, Any]:
+    """Every number of the worked examples, by the package's functions."""
+    keys = torch.tensor(F, dtype=torch.float64).T
+    queries = torch.tensor([QUERY], dtype=torch.float64)
+    general, additive = GeneralScore(2, 4).double(), AdditiveScore(2, 4, 2).double()
+    general.key.weight[:] = torch.tensor(MULTIPLY).T
+    additive.query.weight[:] = torch.tensor(FROM_QUERY)
+    additive.key.weight[:] = torch.tensor(FROM_KEY)
+    additive.v[:] = torch.tensor(V)
+    result: dict[str, Any] = {"expected": (queries @ general.key.weight)[0].tolist()}
+    for name, score in (("general", general), ("additive", additive)):
+        scores = score(queries, keys)
+        weights = masked_softmax(scores)
+        result[name] = {
+            "scores": scores[0].tolist(),
+            "weights": weights[0].tolist(),
+            "context": (weights @ keys)[0].tolist(),
+        }
+    result["hidden"] = (queries @ additive.query.weight.T + additive.prepare(keys)).tolist()
+    gold = GoldAlignment(frozenset(SURE), frozenset((*SURE, *POSSIBLE)))
+    scores = alignment_scores([FOUND], [gold])
+    result["alignment"] = {
+        "error_rate": scores.error_rate,
+        "precision": scores.precision,
+        "recall": scores.recall,
+    }
+    return result
+
+
+# --- both directions --------------------------------------------------------------------------
+
+PARTICLES = frozenset(re.findall(r"(\w+)\+", grammar.VERBS))  # "an+rufen": calls is "ruft … an"
+
+
+def separated(pairs: Sequence[SentencePair]) -> list[tuple[int, int, int, int]]:
+    """Where an English verb comes from a German stem and its particle, which stands apart.
+
+    Returns:
+        ``(sentence, position of the verb, of the stem, of the particle)`` each.
+    """
+    found = []
+    for number, pair in enumerate(pairs):
+        origins: dict[int, list[int]] = {}
+        for i, j in sorted(pair.links or ()):
+            origins.setdefault(j, []).append(i)
+        found += [
+            (number, j, stem, particle)
+            for j, (stem, *rest) in origins.items()
+            for particle in rest
+            if len(rest) == 1 and pair.source[particle] in PARTICLES and particle > stem + 1
+        ]
+    return found
+
+
+def looks(translator: Translator, pairs: Sequence[SentencePair]) -> dict[str, float]:
+    """Where the weight lies when the verb of a separated pair is written."""
+    places = separated(pairs)
+    weights = forced_weights(translator, pairs)
+    stem = [float(weights[n][j, i]) for n, j, i, _ in places]
+    particle = [float(weights[n][j, k]) for n, j, _, k in places]
+    return {
+        "verbs": len(places),
+        "stem": statistics.fmean(stem),
+        "particle": statistics.fmean(particle),
+        "elsewhere": 1 - statistics.fmean(stem) - statistics.fmean(particle),
+    }
+
+
+def row(name: str) -> dict[str, Any]:
+    """Quality and looks of one kind of model: the mean over seeds, and each seed."""
+    pairs = test_pairs()
+    seeds = []
+    for seed in models.SEEDS:
+        translator = models.load(f"grammar-{name}-{seed}")
+        seeds.append(quality(translator, pairs) | looks(translator, pairs))
+    return {
+        key: {"mean": statistics.fmean(values), "seeds": values}
+        for key in seeds[0]
+        for values in [[seed[key] for seed in seeds]]
+    }
+
+
+def measure(cached: Cache) -> dict[str, Any]:
+    """All of it."""
+    rows = {}
+    for name in ROWS:
+        files = [models.path_of(f"grammar-{name}-{seed}") for seed in models.SEEDS]
+        rows[name] = cached(name, lambda name=name: row(name), files)
+    return {
+        **record(COMMAND, models.SEEDS, test_sentences=len(test_pairs())),
+        "by_hand": by_hand(),
+        "rows": rows,
+    }
+
+
+def draw_looks(rows: dict[str, Any]) -> Figure:
+    """Stem, particle and the rest, for both encoders."""
+    figure, ax = plt.subplots(figsize=(4.6, 2.4))
+    names = {"additive": "both directions", "additive-forward": "forwards only"}
+    for place, name in enumerate(ROWS):
+        start = 0.0
+        for part, shade in (("stem", 0.25), ("particle", 0.55), ("elsewhere", 0.85)):
+            share = 100 * rows[name][part]["mean"]
+            ax.barh(place, share, left=start, color=str(shade), edgecolor="white", height=0.6)
+            ax.text(start + share / 2, place, f"{share:.0f}", ha="center", va="center",
+                    color="white" if shade < 0.5 else "black")  # fmt: skip
+            if place == 0:
+                ax.text(start + share / 2, -0.45, part, ha="center", va="bottom")
+            start += share
+    ax.set_yticks(range(len(ROWS)), [names[name] for name in ROWS])
+    ax.invert_yaxis()
+    ax.set(xlim=(0, 100), xlabel="share of the weight when the verb is written (%)")
+    ax.set_title("With either encoder the decoder\nlooks ahead to the particle", pad=20)
+    return figure
+
+
+def main() -> None:
+    """Measure what is missing, write the numbers, draw the figure."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--fresh", action="store_true", help="measure everything again")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    result = measure(Cache("bahdanau", arguments.fresh))
+    path = HERE / "bahdanau.json"
+    path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(f"wrote {path.name}")
+    with plots.style():
+        figure = draw_looks(result["rows"])
+        plots.save(figure, FIGURES / "bahdanau-looks.svg")
+        plt.close(figure)
+
+
+if __name__ == "__main__":
+    main()
