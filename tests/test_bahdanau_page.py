@@ -55,7 +55,7 @@ def test_the_matrices_are_those_of_the_script(measurements: ModuleType) -> None:
 def test_both_forms_by_hand(measurements: ModuleType) -> None:
     numbers = measurements.by_hand()
     expected = r",\ ".join(f"{n:.0f}" for n in numbers["expected"])
-    assert f"V s_3 = ({expected})" in PAGE
+    assert f"V s_3 &= ({expected})" in PAGE
     (line,) = [x for x in PAGE.splitlines() if x.startswith("| score | 0 |")]
     assert [int(n.replace("−", "-")) for n in re.findall(r"[−]?\d+", line)] == [
         round(score) for score in numbers["general"]["scores"]

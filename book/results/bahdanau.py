@@ -163,7 +163,7 @@ def draw_looks(rows: dict[str, Any]) -> Figure:
             start += share
     ax.set_yticks(range(len(ROWS)), [names[name] for name in ROWS])
     ax.invert_yaxis()
-    ax.set(xlim=(0, 100), xlabel="share of the weight when the verb is written (%)")
+    ax.set(xlim=(0, 100), xlabel="share of the weight (%)")
     ax.set_title("With either encoder the decoder\nlooks ahead to the particle", pad=20)
     return figure
 
