@@ -14,6 +14,7 @@ import json
 import statistics
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -22,10 +23,17 @@ import torch
 import train as models
 from _measure import FIGURES, HERE, Cache, record
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from torch import Tensor
 
 from attnbook import plots
-from attnbook.alignment import GoldAlignment, align_by_weight, alignment_scores, mean_entropy
+from attnbook.alignment import (
+    GoldAlignment,
+    Link,
+    align_by_weight,
+    alignment_scores,
+    mean_entropy,
+)
 from attnbook.attention import masked_softmax
 from attnbook.corpora import SentencePair
 from attnbook.decoding import forced_weights, translate
@@ -82,24 +90,45 @@ def by_hand() -> dict[str, Any]:
 # --- trained models ---------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Found:
+    """Where a model's weights lie on sentences whose right links are known.
+
+    Attributes:
+        weights: of each sentence, while the decoder reads the right translation.
+        links: largest weights as links. A word of the translation that comes from no word has no
+            right place to look, and is left out.
+        gold: the right links.
+    """
+
+    weights: Sequence[NDArray[np.float64]]
+    links: Sequence[set[Link]]
+    gold: Sequence[GoldAlignment]
+
+
+def find_links(translator: Translator, pairs: Sequence[SentencePair]) -> Found:
+    """Take each English word's largest weight as a link to a German word."""
+    weights = forced_weights(translator, pairs)
+    gold = [GoldAlignment.of(pair.links or ()) for pair in pairs]
+    links = [
+        {(i, j) for i, j in align_by_weight(rows[:, :-1]) if j in {t for _, t in right.sure}}
+        for rows, right in zip(weights, gold, strict=True)
+    ]
+    return Found(weights, links, gold)
+
+
 def quality(translator: Translator, pairs: Sequence[SentencePair]) -> dict[str, float]:
     """Translations and alignments of the test sentences."""
     written = translate(translator, [pair.source for pair in pairs])
     right = [pair.target for pair in pairs]
-    weights = [rows[:, :-1] for rows in forced_weights(translator, pairs)]
-    gold = [GoldAlignment.of(pair.links or ()) for pair in pairs]
-    found = [
-        # A word of the translation that comes from no word has no right place to look.
-        {(i, j) for i, j in align_by_weight(rows) if j in {t for _, t in links.sure}}
-        for rows, links in zip(weights, gold, strict=True)
-    ]
-    scores = alignment_scores(found, gold)
+    found = find_links(translator, pairs)
+    scores = alignment_scores(found.links, found.gold)
     return {
         "exact": exact_match(written, right),
         "bleu": bleu(written, right).score,
         "aer": scores.error_rate,
         "precision": scores.precision,
-        "entropy": mean_entropy(forced_weights(translator, pairs)),
+        "entropy": mean_entropy(found.weights),
         "parameters": translator.count_parameters(),
     }
 

@@ -57,7 +57,7 @@ from attnbook.seq2seq import DECODERS, SCORES, Config, Translator
 from attnbook.training import Epoch, Training, pick_device, train
 from attnbook.vocabulary import Vocabulary, tokenize
 
-__all__ = ["main"]
+__all__ = ["main", "print_table"]
 
 # What suits some data better than the defaults: the grammar has 600 words and is learned by a
 # small model in about a minute.
@@ -443,7 +443,7 @@ def _evaluate(args: argparse.Namespace) -> None:
         )
         for row in rows
     ]
-    _print_table(header, table)
+    print_table(header, table)
     print(f"\n{len(pairs)} pairs: {_describe(args, args.split)}; intervals: 95 %, bootstrap")
     print(f"BLEU: {rows[0]['bleu_greedy']['signature']}")
 
@@ -484,7 +484,7 @@ def _interval(score: dict[str, Any]) -> str:
     return f"{score['score']:.1f} ({score['low']:.1f}–{score['high']:.1f})"
 
 
-def _print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Columns as wide as they need to be: the first to the left, numbers to the right."""
     rows = list(rows)
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
