@@ -44,7 +44,10 @@ def matrices() -> list[list[list[int]]]:
 
 
 def test_the_matrices_are_those_of_the_script(measurements: ModuleType) -> None:
-    annotations, expected = matrices()
+    annotations, expected, from_key, from_query = matrices()
+    assert from_key == [list(row) for row in measurements.FROM_KEY]
+    assert from_query == [list(row) for row in measurements.FROM_QUERY]
+    assert f"$v = {measurements.V}$" in PAGE
     assert annotations == [list(row) for row in measurements.F]
     assert expected == [list(row) for row in measurements.MULTIPLY]
     assert "$s_3 = (1, -1)$" in PAGE

@@ -183,7 +183,8 @@ class LSTMSteps:
         batch, steps, width = words.shape
         (from_inputs, from_hidden, *biases) = layer.all_weights[0]
         others = layer.input_size - width + layer.hidden_size
-        self.read = words.new_empty(steps, batch, others)
+        # Zeros, because a step that is never taken has the gradient 0 times what stands here.
+        self.read = words.new_zeros(steps, batch, others)
         self.weight = torch.cat([from_inputs[:, width:], from_hidden], dim=1).detach()
         gates: Tensor = _Words.apply(
             words.transpose(0, 1), from_inputs, from_hidden, *biases, self.read
