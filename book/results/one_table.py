@@ -15,7 +15,8 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import product
 from typing import Any
 
@@ -36,12 +37,14 @@ from _measure import (
 from general_concat import find_links
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from torch import Tensor
 
 from attnbook import plots
 from attnbook.__main__ import print_table
 from attnbook.alignment import alignment_scores, mean_entropy
 from attnbook.corpora import SentencePair, multi30k
 from attnbook.decoding import forced_weights, translate
+from attnbook.encoder import Encoded
 from attnbook.evaluation import (
     bleu,
     free_running_perplexity,
@@ -60,7 +63,6 @@ NAMES = {
 BUCKETS = ((1, 8), (9, 11), (12, 14), (15, 17), (18, 99))
 BEAMS = (1, 5)
 TIMES = 1000
-PUNCTUATION = frozenset(".,;:!?\"'()-")
 
 
 # --- by hand ----------------------------------------------------------------------------------
@@ -116,25 +118,48 @@ def on_captions(name: str) -> dict[str, Any]:
         result[f"beam{beam_size}"] = counts.tolist()
     if translator.attends:
         result["weights"] = where_weights_lie(translator, pairs)
+        with end_hidden(translator):
+            found = translate(translator, [pair.source for pair in pairs])
+        result["weights"]["bleu_end_hidden"] = bleu(found, references).score
     return result
 
 
 def where_weights_lie(translator: Translator, pairs: Sequence[SentencePair]) -> dict[str, float]:
-    """Means over the target words: entropy, and the weight on ``<eos>`` and on punctuation."""
+    """Means over the target words: entropy, and the weight on ``<eos>``.
+
+    The weight on ``<eos>`` also apart for full stops and all other words, and the share of words
+    that have their largest weight there.
+    """
     weights = forced_weights(translator, pairs)
-    rows = np.concatenate([matrix[:, -1] for matrix in weights])
-    stops = [
-        matrix[:, [i for i, word in enumerate(pair.source) if word in PUNCTUATION]].sum(axis=1)
-        for matrix, pair in zip(weights, pairs, strict=True)
-    ]
+    on_end = np.concatenate([rows[:, -1] for rows in weights])
+    stops = np.array([word == "." for pair in pairs for word in pair.target])
     return {
         "entropy": mean_entropy(weights),
-        "end": float(rows.mean()),
-        "punctuation": float(np.concatenate(stops).mean()),
+        "end": float(on_end.mean()),
+        "end_at_stops": float(on_end[stops].mean()),
+        "end_elsewhere": float(on_end[~stops].mean()),
         "mostly_end": float(
-            np.concatenate([m.argmax(1) == m.shape[1] - 1 for m in weights]).mean()
+            np.concatenate([rows.argmax(axis=1) == rows.shape[1] - 1 for rows in weights]).mean()
         ),
     }
+
+
+@contextmanager
+def end_hidden(translator: Translator) -> Iterator[None]:
+    """For as long as the block lasts, no step may look at ``<eos>``."""
+    encode = translator.encode
+
+    def masked(source: Tensor, lengths: Tensor) -> Encoded:
+        encoded = encode(source, lengths)
+        places = torch.arange(source.shape[1], device=source.device)
+        kept = encoded.mask & (places != (lengths.to(source.device) - 1).unsqueeze(1))
+        return encoded._replace(mask=kept)
+
+    translator.encode = masked  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        translator.encode = encode  # type: ignore[method-assign]
 
 
 def captions_row(parts: Sequence[dict[str, Any]], lengths: NDArray[np.int64]) -> dict[str, Any]:
