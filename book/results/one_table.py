@@ -62,6 +62,12 @@ NAMES = {
 }
 BUCKETS = ((1, 8), (9, 11), (12, 14), (15, 17), (18, 99))
 BEAMS = (1, 5)
+# Which row is compared with which; all but the first are rows with attention.
+COMPARISONS = (
+    ("dot", "fixed"), ("general", "dot"), ("concat", "dot"), ("additive", "dot"),
+    ("concat", "general"), ("additive", "concat"), ("dot-feeding", "dot"),
+    ("general-feeding", "general"), ("concat-feeding", "concat"),
+)  # fmt: skip
 TIMES = 1000
 
 
@@ -221,13 +227,8 @@ def differences(parts: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     """
     counts = {name: np.array([part["beam5"] for part in parts[name]]) for name in parts}
     draws = {name: _draws(found) for name, found in counts.items()}
-    result: dict[str, Any] = {}
-    pairs = [
-        ("dot", "fixed"), ("general", "dot"), ("concat", "dot"), ("additive", "dot"),
-        ("concat", "general"), ("additive", "concat"), ("dot-feeding", "dot"),
-        ("general-feeding", "general"), ("concat-feeding", "concat"),
-    ]  # fmt: skip
-    for one, other in pairs:
+    found: dict[str, Any] = {}
+    for one, other in COMPARISONS:
         low, high = interval(draws[one] - draws[other])
         by_seed = [
             float(mine - theirs)
@@ -235,8 +236,13 @@ def differences(parts: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
                 bleu_of(counts[one].sum(axis=1)), bleu_of(counts[other].sum(axis=1)), strict=True
             )
         ]
-        result[f"{one}_{other}"] = {**_over_seeds(by_seed), "low": low, "high": high}
-    return result
+        found[f"{one}_{other}"] = {**_over_seeds(by_seed), "low": low, "high": high}
+    others = [one for name, one in found.items() if name != "dot_fixed"]
+    return {
+        "differences": found,
+        "largest_other": max(abs(one["mean"]) for one in others),
+        "mean_width": statistics.fmean(one["high"] - one["low"] for one in others),
+    }
 
 
 # --- on the grammar ---------------------------------------------------------------------------
@@ -344,7 +350,7 @@ def measure(cached: Cache, seeds: Sequence[int]) -> dict[str, Any]:
         "sentences": len(lengths),
         "epochs": models.MODELS["compared-dot-0"].training.epochs,
         "rows": {name: captions_row(found, lengths) for name, found in captions.items()},
-        "differences": differences(captions),
+        **differences(captions),
         "grammar": {name: grammar_row(found) for name, found in grammar.items()},
         "correlation": {
             "exact_aer": rank_correlation([p["exact"] for p in small], [p["aer"] for p in small]),
