@@ -167,7 +167,7 @@ def inverted_mask(
 
     Seen in tensorflow/text#894 and huggingface/transformers#38094.
     """
-    return torch.softmax(scores.masked_fill(mask, -torch.inf), dim=-1)
+    return torch.softmax(scores.masked_fill(mask, -1e9), dim=-1)
 
 
 def mask_along_rows(
@@ -263,10 +263,11 @@ def check_padding(softmax: Softmax) -> None:
 
 def check_extremes(softmax: Softmax) -> None:
     """Scores that a public model really had, and a row that may look nowhere."""
-    scores = torch.tensor([[-110208.0, -110190.0, -110207.0, -110208.0, -110193.0, 0.0, 0.0, 0.0]])
-    hidden = float(softmax(scores, torch.arange(8) < 5)[0, 5:].sum())
+    real = [-110208.0, -110190.0, -110207.0, -110208.0, -110193.0]
+    scores = torch.tensor([[[*real, 0.0, 0.0, 0.0]]])
+    hidden = float(softmax(scores, torch.arange(8).view(1, 1, 8) < 5)[0, 0, 5:].sum())
     assert hidden == 0, f"all allowed scores are below -110,000, and {hidden:.3f} goes elsewhere"
-    nowhere = softmax(torch.zeros(1, 5), torch.zeros(1, 5, dtype=torch.bool))[0]
+    nowhere = softmax(torch.zeros(1, 1, 5), torch.zeros(1, 1, 5, dtype=torch.bool))[0, 0]
     assert not nowhere.any(), f"a row that may look nowhere has the weights {_row(nowhere)}"
 
 
