@@ -3,8 +3,8 @@
     python book/results/museum.py            # writes the JSON beside it, and the figures
     python book/results/museum.py --fresh    # measure everything again
 
-Some bugs are put into trained models, `grammar-dot-0` and the two published ones of
-book/results/train.py; with others a small model is trained here (about 16 s of one core each).
+Some bugs are put into trained models, `grammar-dot-0`, `grammar-additive-0` and the two published
+ones of book/results/train.py; with others a small model is trained here (about 16 s of one core each).
 Measured parts are kept in the user's cache.
 """
 
@@ -40,14 +40,14 @@ from attnbook.evaluation import (
 )
 from attnbook.museum import EXHIBITS, AttentionWith, NextWord
 from attnbook.seq2seq import Config, Translator
-from attnbook.trace import DecodingTrace
 from attnbook.training import Training, train
 from attnbook.vocabulary import EOS, PAD, SOS, Vocabulary
 
 COMMAND = "python book/results/museum.py"
-MODEL = "grammar-dot-0"
+MODEL, ADDITIVE = "grammar-dot-0", "grammar-additive-0"
 PUBLISHED = ("multi30k-dot", "multi30k-cho")
 BATCH = 32
+FEW = 300  # sentences where they are translated one by one
 EPOCHS = 10
 SOFTMAXES: dict[str, Callable[..., Tensor]] = {
     "right": masked_softmax,
@@ -180,23 +180,27 @@ def encoder_of(translator: Translator, kind: type[Encoder]) -> Iterator[None]:
         translator.encoder.__class__ = kept
 
 
-def exchanged(translator: Translator, pairs: Sequence[SentencePair]) -> dict[str, Any]:
-    """Exact match with each bug, one sentence at a time and in batches."""
+def exchanged(
+    translator: Translator, pairs: Sequence[SentencePair], sizes: Sequence[int]
+) -> dict[str, dict[str, float]]:
+    """Exact match with each bug, in batches of every size; 1 is one sentence at a time."""
     sources, right = [pair.source for pair in pairs], [pair.target for pair in pairs]
 
-    def both() -> dict[str, float]:
+    def measured() -> dict[str, float]:
         return {
-            "alone": exact_match(translate_in_batches(translator, sources, 1), right),
-            "batch": exact_match(translate_in_batches(translator, sources, BATCH), right),
+            "alone" if size == 1 else "batch": exact_match(
+                translate_in_batches(translator, sources, size), right
+            )
+            for size in sizes
         }
 
     result = {}
     for name, softmax in SOFTMAXES.items():
         if name != "mask-along-rows":  # its shapes do not fit where lengths differ
             with softmax_of(translator, softmax):
-                result[name] = both()
+                result[name] = measured()
     with encoder_of(translator, museum.ViewEncoder):
-        result["joined-by-view"] = both()
+        result["joined-by-view"] = measured()
     return result
 
 
@@ -289,6 +293,7 @@ def train_with(bug: str) -> dict[str, Any]:
         "bleu": bleu(written, right).score,
         "example": " ".join(translate(translator, [pair.source])[0]),
         "words": len(translator.target_vocabulary),
+        "sentences": len(right),
     }
     if translator.attends:
         trace = decode(translator, pair.source, target=pair.target)
@@ -363,13 +368,20 @@ def measure(cached: Cache) -> dict[str, Any]:
     path = models.path_of(MODEL)
     published = [models.path_of(name) for name in PUBLISHED]
     return {
-        **record(COMMAND, [0], test_sentences=len(test_pairs()), batch=BATCH, epochs=EPOCHS),
+        **record(COMMAND, [0], test_sentences=len(test_pairs()), batch=BATCH, few=FEW),
         "exhibits": len(EXHIBITS),
         "by_hand": by_hand(),
         "who_notices": who_notices(),
         "catalogue": catalogue(),
         "exchanged": cached(
-            "exchanged", lambda: exchanged(models.load(MODEL), test_pairs()), [path]
+            "exchanged",
+            lambda: exchanged(models.load(MODEL), test_pairs()[:FEW], (1, BATCH)),
+            [path],
+        ),
+        "exchanged_additive": cached(
+            "exchanged-additive",
+            lambda: exchanged(models.load(ADDITIVE), test_pairs()[:FEW], (BATCH,)),
+            [models.path_of(ADDITIVE)],
         ),
         "order": cached("order", lambda: order(models.load(MODEL), test_pairs()), [path]),
         "perplexities": cached("perplexities", perplexities, published),
@@ -431,14 +443,13 @@ def draw_positions(parts: dict[str, Any]) -> Figure:
     return figure
 
 
-def wrong_figure() -> tuple[DecodingTrace, DecodingTrace, list[list[float]]]:
-    """A sentence, another one, and the weights that are drawn under the first."""
-    translator, pairs = models.load(MODEL), test_pairs()[:BATCH]
+def wrong_figure() -> tuple[SentencePair, list[list[float]], list[list[float]]]:
+    """A sentence, its weights, and those drawn under it: the worst case of at most nine words."""
+    translator, pairs = models.load(MODEL), test_pairs()
     drawn, own = museum.weights_to_draw(translator, pairs), forced_weights(translator, pairs)
-    for number, (a, b) in enumerate(zip(drawn, own, strict=True)):
-        if a.shape == b.shape and abs(a - b).max() > 0.5 and 6 <= len(b) <= 9:
-            return pairs[number], b.tolist(), a.tolist()
-    raise SystemExit("no pair of the batch has another's shape")
+    fits = [n for n in range(len(pairs)) if own[n].shape == drawn[n].shape and len(own[n]) <= 9]
+    worst = max(fits, key=lambda n: float(abs(own[n] - drawn[n]).sum()))
+    return pairs[worst], own[worst].tolist(), drawn[worst].tolist()
 
 
 def draw_wrong_figure() -> Figure:

@@ -155,7 +155,7 @@ def without_mask(
 ) -> Float[Tensor, "*batch target source"]:
     """The mask never arrives, and padding is attended to.
 
-    Seen in TensorFlow's first attention, tensorflow/tensorflow#512.
+    Seen in TensorFlow's seq2seq.py, tensorflow/tensorflow#512.
     """
     return torch.softmax(scores, dim=-1)
 
@@ -207,7 +207,8 @@ def large_constant(
 ) -> Float[Tensor, "*batch target source"]:
     """Hidden positions get a score that is very low, but not lower than every other.
 
-    Seen in TransformerLensOrg/TransformerLens#318 and karpathy/minGPT#75.
+    Seen in TransformerLensOrg/TransformerLens#318; what training can make of it was seen in
+    karpathy/minGPT#75.
     """
     return torch.softmax(scores.masked_fill(~mask, -1e5), dim=-1)
 
