@@ -135,13 +135,13 @@ for name, stranger in strangers.items():
 # %% [markdown]
 # **Your turn.** Below is a check that everything survives. Change it until the last line says that
 # the right one is left, alone. One check is enough; you need neither the names nor the checks above.
-# (What does padding have to do with a low score? What is the score of padding that is hidden
-# badly, if all the words score lower than that?)
+# (Begin with a place of padding. Then ask what all seven have in common if the words score lower
+# than any constant that somebody may have filled in. One solution stands at the end of the lab.)
 
 
 # %%
 def my_check(softmax):
-    scores = torch.tensor([[[1.0, 2.0]]])
+    scores = torch.tensor([[[1.0, 2.0], [2.0, 1.0]]])
     mask = torch.tensor([[[True, True]]])
     weights = softmax(scores, mask)
     assert weights.shape == scores.shape
@@ -349,3 +349,18 @@ for weights_of in (forced_weights, museum.weights_to_draw):
 #   `data.test` in batches and one by one. Which bugs cannot be seen one by one?
 # - Take code of your own, or of a paper that you like, bring it to the form
 #   `softmax(scores, mask)`, and run the three checks.
+#
+# ## One solution
+#
+# Two words with the score −200,000 and a place of padding with 0, a batch of one:
+#
+# ```python
+# def my_check(softmax):
+#     scores = torch.tensor([[[-2e5, -2e5, 0.0]] * 3])
+#     mask = torch.tensor([[[True, True, False]]])
+#     right = torch.tensor([0.5, 0.5, 0.0]).expand(1, 3, 3)
+#     assert torch.equal(softmax(scores, mask), right)
+# ```
+#
+# It is short, and it says nothing of *what* is wrong. Three checks that each name one thing are the
+# better tests; this one is the better trap.

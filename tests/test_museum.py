@@ -163,6 +163,18 @@ def test_the_tiny_translator_tells_its_sentences_apart() -> None:
     assert written == decoding.translate(museum.tiny_translator(), sentences)
 
 
+def test_one_check_that_no_stranger_survives() -> None:
+    """The lab's solution: all seven variants of the masked softmax fail it."""
+    scores = torch.tensor([[[-2e5, -2e5, 0.0]] * 3])
+    mask = torch.tensor([[[True, True, False]]])
+    right = torch.tensor([0.5, 0.5, 0.0]).expand(1, 3, 3)
+    variants = [e for e in EXHIBITS.values() if e.right is attention.masked_softmax]
+    assert len(variants) == 7
+    assert torch.equal(attention.masked_softmax(scores, mask), right)
+    for exhibit in variants:
+        assert not torch.equal(exhibit.broken(scores, mask), right), exhibit.name
+
+
 # --- putting an exhibit into a model ----------------------------------------------------------
 
 

@@ -236,15 +236,27 @@ def test_the_table_of_who_notices(measurements: ModuleType) -> None:
 
 
 def test_what_the_page_says_of_the_exchanged_functions() -> None:
-    rows = STORED["exchanged"]
+    rows, additive = STORED["exchanged"], STORED["exchanged_additive"]
     right = rows["right"]
     assert right["alone"] == right["batch"]
-    for name in ("without-mask", "mask-times-scores", "mask-after-softmax", "large-constant"):
-        assert rows[name]["alone"] == right["alone"], name
+    for name in ("without-mask", "mask-times-scores", "mask-after-softmax"):
+        assert rows[name] == right, name  # "not one translation fewer"
+        assert additive[name]["batch"] < additive["right"]["batch"] - 0.05, name
+    assert rows["large-constant"] == right
+    assert additive["large-constant"] == additive["right"]
     for name in ("inverted-mask", "softmax-over-batch"):
-        assert rows[name]["alone"] < right["alone"] / 2, name
+        assert max(rows[name].values()) < 0.05, name
     assert rows["joined-by-view"]["alone"] == right["alone"]
-    assert rows["joined-by-view"]["batch"] < right["batch"]
+    assert 0.05 < rows["joined-by-view"]["batch"] < right["batch"] / 2
+    assert STORED["largest_score"] > 5
+
+
+def test_what_the_page_says_of_the_order() -> None:
+    numbers = STORED["order"]
+    assert numbers["foreign"] > 0.4
+    assert numbers["exact"] < numbers["right"] / 2 + 0.05
+    assert numbers["different"] < numbers["different_right"] == STORED["test_sentences"]
+    assert numbers["same_shape"] < 0.02
 
 
 def test_what_the_page_says_of_the_trained_models() -> None:
@@ -252,9 +264,15 @@ def test_what_the_page_says_of_the_trained_models() -> None:
     for name in ("right", "ignores-source"):
         losses = trained[name]["validation"]
         assert losses[-1] < losses[0] / 2
-    assert trained["ignores-source"]["exact"] < trained["right"]["exact"]
+        assert losses == sorted(losses, reverse=True)  # "from the first epoch to the last"
+    assert trained["ignores-source"]["exact"] < trained["right"]["exact"] - 0.1
+    assert 2.5 < trained["ignores-source"]["exact"] / trained["no-attention"]["exact"] < 3.5
+    weights = trained["ignores-source"]["trace"]["weights"][2]  # of "find", and "finden" is 7
+    assert weights.index(max(weights)) == 7
     assert trained["unshifted-targets"]["exact"] == 0
     assert trained["unshifted-targets"]["best"] < 0.01
+    assert trained["unshifted-targets"]["example"].startswith("we we we we we")
+    assert trained["unshifted-targets"]["true_perplexity"] > trained["right"]["words"]
 
 
 def test_what_the_page_says_of_the_leak() -> None:
@@ -262,3 +280,12 @@ def test_what_the_page_says_of_the_leak() -> None:
     assert leaky["perplexity"] < right["perplexity"] / 2
     assert right["word_by_word"] == pytest.approx(right["perplexity"], rel=1e-4)
     assert leaky["word_by_word"] > right["word_by_word"]
+
+
+def test_what_the_page_says_of_the_perplexities() -> None:
+    dot, cho = (STORED["perplexities"][f"multi30k-{name}"] for name in ("dot", "cho"))
+    assert dot["forced"] < cho["forced"]
+    assert dot["bleu"] > cho["bleu"] + 5
+    assert dot["free"] > cho["free"]  # "in the wrong order"
+    assert (round(dot["free"]), round(cho["forced"], 1)) == (133, 7.5)
+    assert round(dot["free"] / cho["forced"]) == 18

@@ -300,7 +300,8 @@ def unshifted(examples: Sequence[Example]) -> Batch:
 class NextWord(nn.Module):
     """A small language model: each word looks at the words that the mask allows, and guesses.
 
-    Queries, keys and values are all made from the words themselves, which chapter 11 explains.
+    Queries, keys and values are all made from the words themselves: self-attention, in its
+    smallest form (Vaswani et al. 2017, section 3.2).
 
     Args:
         mask: given a number of words, which may look at which.
@@ -624,4 +625,4 @@ _CATALOGUE = (
 )
 
 EXHIBITS = {exhibit.name: exhibit for exhibit in _CATALOGUE}
-"""All exhibits by name, in the order of chapter 9."""
+"""All exhibits by name: scores, masks, time, batches, pictures and numbers."""
