@@ -323,9 +323,11 @@ same = [n for n in range(len(pairs)) if own[n].shape == drawn[n].shape and len(o
 number = max(same, key=lambda n: abs(own[n] - drawn[n]).sum())
 figure, axes = plt.subplots(2, 1, figsize=(4.4, 7))
 for ax, weights, title in zip(axes, (drawn[number], own[number]), ("One", "Two"), strict=True):
-    ax.imshow(weights, cmap=plots.weights, vmin=0, vmax=1, aspect="auto")
-    ax.set_xticks(range(weights.shape[1]), [*pairs[number].source, "<eos>"], rotation=60)
-    ax.set_yticks(range(len(weights)), pairs[number].target)
+    ax.pcolormesh(weights, cmap=plots.weights, vmin=0, vmax=1)
+    ax.invert_yaxis()
+    german, english = [*pairs[number].source, "<eos>"], pairs[number].target
+    ax.set_xticks(np.arange(len(german)) + 0.5, german, rotation=60)
+    ax.set_yticks(np.arange(len(english)) + 0.5, english)
     ax.set_title(title)
 plt.show()
 

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
 import train as models
 from _measure import FIGURES, HERE, Cache, record
@@ -442,7 +443,12 @@ def _map(ax: Axes, part: dict[str, Any], title: str) -> None:
     """A heat map from stored numbers, source across."""
     weights = torch.tensor(part["weights"])
     target, source = weights.shape
-    ax.imshow(weights, cmap=plots.weights, vmin=0, vmax=1, aspect="auto")
+    # Not an image: a page can recolour rectangles for its dark side.
+    ax.pcolormesh(
+        np.arange(source + 1) - 0.5, np.arange(target + 1) - 0.5, weights,
+        cmap=plots.weights, vmin=0, vmax=1, edgecolors="none",
+    )  # fmt: skip
+    ax.set_ylim(target - 0.5, -0.5)
     ax.xaxis.tick_top()
     ax.set_xticks(range(source), part["source"], rotation=60, ha="left", rotation_mode="anchor")
     ax.set_yticks(range(target), part["target"])
@@ -488,7 +494,7 @@ def draw_leak(parts: dict[str, Any]) -> Figure:
         values = parts[name]["validation"]
         ax.plot(range(1, len(values) + 1), values, "o-", color=colour, markersize=4)
         ax.annotate(
-            label, (len(values), values[-1]), xytext=(8, 0), textcoords="offset points", va="center"
+            label, (len(values), values[-1]), xytext=(8, 6), textcoords="offset points", va="center"
         )
     ax.set(xlabel="epoch", ylabel="validation loss (nats per word)", ylim=0, xlim=(0.5, 15))
     ax.set_xticks(range(2, EPOCHS + 1, 2))
