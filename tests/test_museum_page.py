@@ -184,7 +184,7 @@ def test_the_product_of_the_two_masks_as_printed() -> None:
 def test_where_view_puts_the_letters() -> None:
     row = ["a", "b", "c", "A", "B", "C"]
     for number, sentence in enumerate("abc"):
-        should, gets = cells(f"sentence *{sentence}*")
+        should, gets = cells(f"*{sentence}*")
         assert should == f"*{sentence} {sentence.upper()}*"
         assert gets == f"*{' '.join(row[2 * number : 2 * number + 2])}*"
 
@@ -232,7 +232,9 @@ def test_the_table_of_who_notices(measurements: ModuleType, as_user: None) -> No
     assert STORED["who_notices"] == found
     assert all(found["right"].values())
     for name, heading in ROWS.items():
-        words = ["passes" if passed else "caught" for passed in found[name].values()]
+        assert found[name]["runs"]  # "a test that none of the seven fails"
+        tests = ("sums", "rows", "padding", "extremes")
+        words = ["passes" if found[name][test] else "caught" for test in tests]
         assert cells(heading, "### Who notices what") == words, name
     columns = {key: [not found[name][key] for name in ROWS] for key in found["right"]}
     assert sum(not (a or b) for a, b in zip(columns["runs"], columns["sums"], strict=True)) == 5
