@@ -159,7 +159,7 @@ print("still standing:", ", ".join(survivors))
 # %% [markdown]
 # ## A model that never looks
 #
-# `AttentionByPosition` computes its weights from the decoder's state alone, as the best-known
+# `AttentionByPosition` computes its weights from the decoder's state alone, as PyTorch's own
 # tutorial did for six years. We train it, and beside it a model that compares.
 
 # %% tags=["nbval-ignore-output"]
@@ -191,7 +191,8 @@ for name in ("compares", "never compares"):
 figure, axes = plt.subplots(figsize=(4.6, 3.2))
 for (name, values), colour in zip(losses.items(), (plots.KEY, plots.QUERY), strict=True):
     axes.plot(range(1, len(values) + 1), values, "o-", color=colour, markersize=4)
-    axes.annotate(name, (len(values), values[-1]), xytext=(8, 0), textcoords="offset points")
+    shift = (8, 4) if name == "never compares" else (8, -8)
+    axes.annotate(name, (len(values), values[-1]), xytext=shift, textcoords="offset points")
 axes.set(xlabel="epoch", ylabel="validation loss (nats per word)", ylim=0, xlim=(0.5, 1.5 * epochs))
 axes.set_title("Both learn")
 plt.show()
