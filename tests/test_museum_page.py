@@ -282,6 +282,14 @@ def test_what_the_page_says_of_the_trained_models() -> None:
     assert trained["unshifted-targets"]["true_perplexity"] > trained["right"]["words"]
 
 
+def test_the_loss_falls_in_every_exhibit_that_was_trained() -> None:
+    names = ("ignores-source", "unshifted-targets", "softmax-over-batch")
+    losses = [STORED["trained"][name]["validation"] for name in names]
+    losses.append(STORED["language_model"]["leaky"]["validation"])
+    assert len(losses) == 4
+    assert all(values[-1] < values[0] / 2 for values in losses)
+
+
 def test_what_the_page_says_of_the_leak() -> None:
     right, leaky = STORED["language_model"]["right"], STORED["language_model"]["leaky"]
     assert leaky["perplexity"] < right["perplexity"] / 2
