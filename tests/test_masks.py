@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from attnbook.masks import check_mask, padding_mask
+from attnbook.masks import causal_mask, check_mask, padding_mask
 
 
 def test_padding_mask_by_hand():
@@ -38,3 +38,21 @@ def test_masks_that_do_not(shape):
 def test_a_mask_must_be_bool(dtype):
     with pytest.raises(TypeError, match="bool with True = may be attended to"):
         check_mask(torch.ones(5, dtype=dtype), torch.zeros(2, 3, 5))
+
+
+def test_causal_mask_by_hand():
+    mask = causal_mask(3)
+    assert mask.dtype == torch.bool
+    assert mask.tolist() == [[True, False, False], [True, True, False], [True, True, True]]
+
+
+def test_causal_mask_is_that_of_torch():
+    """Where torch adds minus infinity, ours says False."""
+    theirs = torch.nn.Transformer.generate_square_subsequent_mask(5)
+    assert torch.equal(causal_mask(5), theirs == 0)
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_causal_mask_needs_a_position(size):
+    with pytest.raises(ValueError, match="at least one position, got size"):
+        causal_mask(size)

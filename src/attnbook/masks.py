@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-__all__ = ["check_mask", "padding_mask"]
+__all__ = ["causal_mask", "check_mask", "padding_mask"]
 
 
 def padding_mask(lengths: Int[Tensor, " batch"], size: int) -> Bool[Tensor, "batch size"]:
@@ -31,6 +31,20 @@ def padding_mask(lengths: Int[Tensor, " batch"], size: int) -> Bool[Tensor, "bat
             f"got {int(lengths.min())} to {int(lengths.max())}"
         )
     return torch.arange(size, device=lengths.device) < lengths.unsqueeze(1)
+
+
+def causal_mask(size: int) -> Bool[Tensor, "size size"]:
+    """True where position t, a row, may look at position i, a column: at i ≤ t.
+
+    What a position sees is then what stood before it, and itself (Vaswani et al. 2017, section
+    3.2.3).
+
+    Raises:
+        ValueError: ``size`` is below 1.
+    """
+    if size < 1:
+        raise ValueError(f"a causal mask needs at least one position, got size {size}")
+    return torch.ones(size, size, dtype=torch.bool).tril()
 
 
 def check_mask(mask: Tensor, scores: Tensor) -> None:
