@@ -17,7 +17,7 @@ PYTEST = $(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=
 FIRST := book/results/train.py book/results/traces.py
 
 .DEFAULT_GOAL := help
-.PHONY: help book site serve test lint types browser notebooks results colab wheel data links picture pins clean
+.PHONY: help book site serve test lint types browser notebooks results benchmark colab wheel data links picture pins clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -64,6 +64,9 @@ notebooks: .venv/.installed  ## execute the labs that changed (ALL=1: all of the
 results: .venv/.installed  ## train the models and measure again what the book reports (hours on a CPU)
 	@set -e; for script in $(FIRST) $(filter-out $(FIRST),$(wildcard book/results/[a-z0-9]*.py)); do \
 	  echo "$$script"; $(BIN)/python $$script; done
+
+benchmark: .venv/.installed  ## measure speed and memory beside other libraries, in .venv-benchmark
+	@$(BIN)/python book/results/benchmark.py $(ARGS)
 
 wheel: .venv/.installed  ## build the wheel into dist/
 	@rm -rf dist && $(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .

@@ -7,8 +7,13 @@ from torch import nn
 from attnbook.decoders import Steps
 from attnbook.encoder import read_packed
 from attnbook.fast import (
+    AdditiveSteps,
+    LinearSteps,
     LSTMSteps,
     chunked_cross_entropy,
+    largest,
+    log_normalisers,
+    lstm_step,
     read_unpacked,
     recomputed_additive_scores,
 )
@@ -199,3 +204,118 @@ def test_chunked_cross_entropy_of_huge_logits_is_finite():
     assert objective == 0
     objective.backward()
     assert torch.isfinite(readouts.grad).all()
+
+
+# --- scores, and a linear layer, step by step -----------------------------------------------------
+
+
+def test_additive_steps_equal_plain_scores():
+    """With queries that depend on the scores before, as a decoder's do."""
+    torch.manual_seed(0)
+    inputs = some(WIDTH, HIDDEN), some(BATCH, SOURCE, WIDTH), some(WIDTH), some(BATCH, 1, HIDDEN)
+    look = torch.randn(SOURCE, HIDDEN, dtype=torch.float64)
+    results = []
+    for fast in (True, False):
+        weight, keys, v, query = inputs
+        steps = AdditiveSteps(weight, keys, v, TARGET)
+        found = []
+        for _ in range(TARGET):
+            found.append(steps(query) if fast else additive_scores(query @ weight.T, keys, v))
+            query = query + torch.tanh(found[-1] @ look)
+        gradients = torch.autograd.grad(weighted(torch.cat(found, dim=1)), inputs)
+        results.append((torch.cat(found, dim=1), *gradients))
+    assert_equal(*results)
+
+
+def test_additive_steps_need_not_all_be_taken_or_count():
+    torch.manual_seed(0)
+    weight, keys, v = some(WIDTH, HIDDEN), some(BATCH, SOURCE, WIDTH), some(WIDTH)
+    queries = some(3, BATCH, 1, HIDDEN)
+    results = []
+    for fast in (True, False):
+        steps = AdditiveSteps(weight, keys, v, TARGET)
+        found = [
+            steps(query) if fast else additive_scores(query @ weight.T, keys, v)
+            for query in queries
+        ]
+        results.append(torch.autograd.grad(weighted(found[1]), [weight, keys, v, queries]))
+    assert_equal(*results)
+
+
+@pytest.mark.parametrize("used", [1, 5])
+def test_linear_steps_equal_the_layer(used):
+    torch.manual_seed(0)
+    layer = nn.Linear(WIDTH, WIDTH).double()
+    first = some(BATCH, 1, WIDTH)
+    results = []
+    for fast in (True, False):
+        apply = LinearSteps(layer, BATCH, TARGET) if fast else layer
+        found = [first]
+        for _ in range(TARGET):
+            found.append(torch.tanh(apply(found[-1])))
+        gradients = torch.autograd.grad(weighted(found[used]), [first, *layer.parameters()])
+        results.append((*found, *gradients))
+    assert_equal(*results)
+
+
+# --- decoding a word ------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def test_one_lstm_step_equals_the_layer():
+    layer = nn.LSTM(WIDTH, HIDDEN, batch_first=True).double()
+    inputs = torch.randn(BATCH, 1, WIDTH, dtype=torch.float64)
+    state = torch.randn(2, 1, BATCH, HIDDEN, dtype=torch.float64)
+    _, expected = layer(inputs, (state[0], state[1]))
+    found = lstm_step(layer, inputs[:, 0], state[0, 0], state[1, 0])
+    assert_equal(found, [one[0] for one in expected])
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])
+def test_log_normalisers_equal_logsumexp(scale, monkeypatch):
+    monkeypatch.setattr("attnbook.fast.BLOCK", 2 * WORDS)
+    logits = scale * torch.randn(5, WORDS, dtype=torch.float64)
+    torch.testing.assert_close(log_normalisers(logits), torch.logsumexp(logits, dim=1))
+
+
+@pytest.mark.parametrize("words", [3, 17, 60, 61, 64, 67])
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_largest_are_those_of_a_full_ranking(words, count, monkeypatch):
+    """In groups of five: fewer than a group, whole groups, and words left over."""
+    monkeypatch.setattr("attnbook.fast.GROUP", 5)
+    for seed in range(20):
+        torch.manual_seed(seed)
+        values = torch.randn(7, words)
+        values[0] = -torch.inf
+        values[0, :count] = torch.randn(count)
+        values[1, -count:] += 9  # behind the last whole group
+        assert_equal(largest(values, count), values.topk(count, dim=1))
+
+
+@pytest.mark.parametrize("kind", [AdditiveSteps, LinearSteps, LSTMSteps])
+def test_a_graph_may_be_gone_through_again(kind):
+    """Twice the same way, and once through a part that leaves out the weights."""
+    torch.manual_seed(0)
+    keys, query = some(BATCH, SOURCE, WIDTH), some(BATCH, 1, WIDTH)
+    if kind is AdditiveSteps:
+        weights = [some(WIDTH, WIDTH), some(WIDTH)]
+        step = AdditiveSteps(weights[0], keys, weights[1], TARGET)
+        found = [step(query) for _ in range(TARGET)]
+    elif kind is LinearSteps:
+        layer = nn.Linear(WIDTH, WIDTH).double()
+        weights = list(layer.parameters())
+        step = LinearSteps(layer, BATCH, TARGET)
+        found = [step(query) for _ in range(TARGET)]
+    else:
+        layer = nn.LSTM(2 * WIDTH, WIDTH, batch_first=True).double()
+        weights = list(layer.parameters())
+        step, state = LSTMSteps(layer, keys), tuple(query.new_zeros(2, 1, BATCH, WIDTH))
+        found = []
+        for _ in range(TARGET):
+            output, state = step(query[:, 0], state)
+            found.append(output)
+    loss = weighted(torch.cat(found, dim=1))
+    first = torch.autograd.grad(loss, [*weights, query], retain_graph=True)
+    torch.autograd.grad(found[1].sum(), [query], retain_graph=True)
+    assert_equal(torch.autograd.grad(loss, [*weights, query], retain_graph=True), first)
+    assert_equal(torch.autograd.grad(2 * loss, weights), [2 * one for one in first[:-1]])

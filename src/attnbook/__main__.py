@@ -1,4 +1,4 @@
-"""The command line: ``attnbook train``, ``attnbook translate``, ``attnbook evaluate``.
+"""The command line: ``attnbook train``, ``translate``, ``evaluate``, ``align``, ``benchmark``.
 
 Each command is one function that adds its flags and one that runs. What a user got wrong ends
 in one line on standard error and the exit code 2; results go to standard output, everything else
@@ -25,7 +25,7 @@ from typing import Any, get_args, get_type_hints
 
 import torch
 
-from attnbook import __version__, checkpoints, grammar
+from attnbook import __version__, benchmark, checkpoints, grammar, plots
 from attnbook.alignment import (
     GoldAlignment,
     align_by_weight,
@@ -114,6 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _add_translate(commands)
     _add_evaluate(commands)
     _add_align(commands)
+    _add_benchmark(commands)
     words = list(sys.argv[1:] if argv is None else argv)
     args = parser.parse_args(words)
     args.command_line = shlex.join(["attnbook", *words])
@@ -589,6 +590,129 @@ def _gold(
     if args.json:
         raise ValueError("there is nothing to score: the right links are not known; give --gold")
     return None
+
+
+# --- benchmark ------------------------------------------------------------------------------------
+
+# A look at everything in a minute or two; the numbers are rough.
+QUICK: dict[str, Any] = {
+    "threads": (1,),
+    "repeat": 2,
+    "batches": 2,
+    "sentences": 32,
+    "peer_steps": 60,
+}
+
+
+def _add_benchmark(commands: Parsers) -> None:
+    parser = commands.add_parser(
+        "benchmark",
+        formatter_class=_Help,
+        help="how fast the decoders train and translate here, side by side",
+        description="Time training, greedy and beam search of every decoder and score, taking "
+        "turns in one run; compare with other libraries' models of the same loss, with what the "
+        "machine's matrix products allow, and measure memory. Ctrl-C keeps what was measured.",
+        epilog="Examples: `attnbook benchmark --quick --data synthetic`; "
+        "`attnbook benchmark --models dot additive --threads 1 --output speed.json`; "
+        "`make benchmark` in a checkout, with other libraries in an environment of their own.",
+    )
+    plan = benchmark.Plan()
+    meanings = _meanings(benchmark.Plan)
+
+    def add(field: str, flag: str | None = None, **options: Any) -> None:
+        options = {"default": argparse.SUPPRESS, **options}
+        default = getattr(plan, field)
+        shown = " ".join(map(str, default)) if isinstance(default, tuple) else _shown(default)
+        parser.add_argument(
+            flag or "--" + field.replace("_", "-"),
+            dest=field,
+            help=f"{meanings[field]} (default: {shown})",
+            **options,
+        )
+
+    add("only", nargs="+", choices=benchmark.SECTIONS, metavar="SECTION")
+    add("models", nargs="+", choices=tuple(benchmark.MODELS), metavar="MODEL")
+    add("regimes", "--batches", nargs="+", choices=benchmark.REGIMES, metavar="REGIME")
+    add("threads", nargs="+", type=int, metavar="N")
+    add("repeat", type=int, metavar="N")
+    add("data", choices=("multi30k", "grammar", "synthetic"))
+    for name in ("words", "embedding_dim", "hidden_dim", "batch_tokens", "batch_sentences"):
+        add(name, type=int, metavar="N")
+    add("batches", "--batches-a-round", type=int, metavar="N")
+    for name in ("sentences", "beam_size", "peer_steps", "seed"):
+        add(name, type=int, metavar="N")
+    add("dropout", type=float, metavar="X")
+    add("precision", choices=("fp32", "bf16"))
+    parser.add_argument("--device", help="cpu or cuda (default: cpu)", default=argparse.SUPPRESS)
+    parser.add_argument(
+        "--peers",
+        type=Path,
+        metavar="FILE.py",
+        help="adapters to other libraries, as in the repository's tools/peers.py",
+    )
+    parser.add_argument("--quick", action="store_true", help="few rounds of little work")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE.json",
+        help="write the result there; with --only, into what is there already",
+    )
+    parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw training speed")
+    parser.add_argument(
+        "--json", action="store_true", help="print the result as JSON in place of tables"
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.set_defaults(run=_benchmark)
+
+
+def _benchmark(args: argparse.Namespace) -> None:
+    given = (QUICK if args.quick else {}) | vars(args)
+    values: dict[str, Any] = {
+        f.name: tuple(given[f.name]) if isinstance(given[f.name], list) else given[f.name]
+        for f in fields(benchmark.Plan)
+        if f.name in given
+    }
+    plan = benchmark.Plan(**values)
+    pick_device(plan.device)
+    for path in (args.output, args.plot):
+        if path and path.is_dir():
+            raise ValueError(f"{path} is a folder; name a file")
+        if path:
+            path.parent.mkdir(parents=True, exist_ok=True)
+    peers, parts = benchmark.load_peers(args.peers) if args.peers else ({}, {})
+    run = benchmark.Benchmark(
+        plan, peers, benchmark.PARTS | parts, progress=not args.quiet, say=_say
+    )
+    interrupted = False
+    try:
+        run.run()
+    except KeyboardInterrupt:
+        interrupted = True
+        _say("interrupted; what was measured so far follows")
+    # What was measured by which command: several may have gone into one file.
+    run.result["runs"] = [{"command": args.command_line, "interrupted": interrupted}]
+    result: dict[str, Any] = run.result
+    if args.output:
+        if hasattr(args, "only") and args.output.exists():
+            earlier = json.loads(args.output.read_text(encoding="utf-8"))
+            result = benchmark.merged(earlier, result)
+            result["runs"] = earlier.get("runs", []) + run.result["runs"]
+            result["benchmark"]["plan"] = earlier["benchmark"]["plan"]
+        args.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    if args.plot and "threads1" in result["training"].get("bucketed", {}):
+        with plots.style():
+            plots.save(benchmark.figure(result), args.plot)
+    if args.json:
+        print(json.dumps(result, indent=2))
+    else:
+        for title, head, rows in benchmark.tables(result):
+            print(f"{title}\n")
+            _print_table(head, rows)
+            print()
+        for name, reason in result["absent"].items():
+            print(f"not here: {name} ({reason})")
+    if interrupted:
+        raise KeyboardInterrupt
 
 
 # --- what the commands share ----------------------------------------------------------------------

@@ -98,7 +98,15 @@ class Attention(nn.Module):
         """
         if prepared is None:
             prepared = self.score.prepare(keys)
-        scores = self.score.compare(queries, prepared)
+        return self.weigh(self.score.compare(queries, prepared), values, mask)
+
+    def weigh(
+        self,
+        scores: Float[Tensor, "*batch target source"],
+        values: Float[Tensor, "*batch source value_dim"],
+        mask: Bool[Tensor, ...] | None = None,
+    ) -> Attended:
+        """What follows the score: softmax and weighted sum."""
         weights = masked_softmax(scores / self.temperature, mask)
         context = weights @ values
         if mask is not None:

@@ -17,7 +17,7 @@ with the state that the last call returned.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple, final
+from typing import Any, NamedTuple, TypeGuard, final
 
 import torch
 from jaxtyping import Float, Int
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from attnbook.attention import Attended, Attention
 from attnbook.encoder import Encoded, State, check_ids, recurrent_layer
-from attnbook.fast import LSTMSteps
+from attnbook.fast import AdditiveSteps, LinearSteps, LSTMSteps, lstm_step
 from attnbook.vocabulary import PAD
 
 __all__ = [
@@ -43,14 +43,14 @@ class Decoded(NamedTuple):
     """What a decoder has done with some target words.
 
     Attributes:
-        readouts: ``(batch, target, embedding_dim)``, what the logits are computed from.
+        readouts: ``(batch, target, readout_dim)``, what the logits are computed from.
         states: ``(batch, target, hidden)``, the decoder's top state ``s_t`` at each step.
         attended: contexts, weights and scores of each step; None without attention.
         state: the recurrent state after the last word, to go on from.
         queries: what each step asked with, ``s_t`` or ``s_{t-1}``; None without attention.
     """
 
-    readouts: Float[Tensor, "batch target embedding_dim"]
+    readouts: Float[Tensor, "batch target readout_dim"]
     states: Float[Tensor, "batch target hidden"]
     attended: Attended | None
     state: State
@@ -72,6 +72,7 @@ class Decoder(nn.Module, ABC):
         dropout: probability of dropping a number of an embedding or a readout.
         tied: use the embeddings as the rows of ``W`` (Press & Wolf 2017).
         extra_input: width of what the recurrent layer reads beside the word.
+        readout_dim: width of the readout; by default that of a word's vector, which tying needs.
 
     Attributes:
         attention: how the decoder looks at the source; None where it does not.
@@ -90,8 +91,15 @@ class Decoder(nn.Module, ABC):
         dropout: float = 0.0,
         tied: bool = True,
         extra_input: int = 0,
+        readout_dim: int | None = None,
     ) -> None:
         super().__init__()
+        readout_dim = readout_dim or embedding_dim
+        if tied and readout_dim != embedding_dim:
+            raise ValueError(
+                f"tied output weights need readout_dim = embedding_dim = {embedding_dim}, got "
+                f"{readout_dim}; set tied to False"
+            )
         self.attention = None
         self.embedding = nn.Embedding(vocabulary_size, embedding_dim, padding_idx=PAD)
         self.dropout = nn.Dropout(dropout)
@@ -102,7 +110,7 @@ class Decoder(nn.Module, ABC):
             num_layers=layers,
             dropout=dropout if layers > 1 else 0.0,
         )
-        self.output = nn.Linear(embedding_dim, vocabulary_size)
+        self.output = nn.Linear(readout_dim, vocabulary_size)
         if tied:
             self.output.weight = self.embedding.weight
 
@@ -128,7 +136,13 @@ class Decoder(nn.Module, ABC):
             ValueError: an id outside the vocabulary, or unequal numbers of sentences.
         """
 
-    def logits(self, readouts: Float[Tensor, "... embedding_dim"]) -> Float[Tensor, "... words"]:
+    def prepare(self, encoded: Encoded) -> Encoded:
+        """Compute what depends on the source alone, for a caller who asks word by word."""
+        if self.attention is None:
+            return encoded
+        return encoded._replace(prepared=self.attention.score.prepare(encoded.states))
+
+    def logits(self, readouts: Float[Tensor, "... readout_dim"]) -> Float[Tensor, "... words"]:
         """Unnormalised log-probabilities of the next word, ``W o + b``."""
         logits: Tensor = self.output(readouts)
         return logits
@@ -137,9 +151,10 @@ class Decoder(nn.Module, ABC):
         self, previous: Int[Tensor, "batch target"], encoded: Encoded
     ) -> Float[Tensor, "batch target embedding_dim"]:
         check_ids(previous, self.embedding.num_embeddings, "target")
-        if len(previous) != len(encoded.states):
+        if len(previous) != len(encoded.states) * encoded.rows:
             raise ValueError(
-                f"the target has {len(previous)} sentences and the source {len(encoded.states)}"
+                f"the target has {len(previous)} sentences and the source "
+                f"{len(encoded.states)} for {encoded.rows} each"
             )
         embedded: Tensor = self.dropout(self.embedding(previous))
         return embedded
@@ -152,15 +167,62 @@ class Decoder(nn.Module, ABC):
 
     def _steps(self, embedded: Float[Tensor, "batch target embedding_dim"]) -> Steps | LSTMSteps:
         """The recurrent layer, to be called once for each word."""
-        layer, low = self.recurrent, torch.is_autocast_enabled(embedded.device.type)
-        if isinstance(layer, nn.LSTM) and layer.num_layers == 1 and not low:
+        layer, words = self.recurrent, embedded.shape[1]
+        if _plain_lstm(layer, embedded) and (words > 1 or torch.is_grad_enabled()):
             return LSTMSteps(layer, embedded)
         return Steps(layer, embedded)
+
+    def _attend(
+        self,
+        queries: Float[Tensor, "rows target query_dim"],
+        encoded: Encoded,
+        prepared: Tensor | AdditiveSteps | None = None,
+    ) -> Attended:
+        """Look at the encoder's states, which are keys and values.
+
+        Rows that share a sentence ask together, as if they were steps of one row.
+        """
+        assert self.attention is not None
+        if encoded.rows > 1:
+            queries = queries.unflatten(0, (-1, encoded.rows)).flatten(1, 2)
+        mask = encoded.mask.unsqueeze(1)
+        if isinstance(prepared, AdditiveSteps):
+            attended = self.attention.weigh(prepared(queries), encoded.states, mask)
+        else:
+            attended = self.attention(
+                queries=queries,
+                keys=encoded.states,
+                values=encoded.states,
+                mask=mask,
+                prepared=encoded.prepared if prepared is None else prepared,
+            )
+        if encoded.rows == 1:
+            return attended
+        return Attended(*(part.unflatten(1, (encoded.rows, -1)).flatten(0, 1) for part in attended))
+
+    def _prepared(self, encoded: Encoded, steps: int) -> Tensor | AdditiveSteps:
+        """What the score computes of the keys, for so many steps."""
+        assert self.attention is not None
+        score, prepared = self.attention.score, encoded.prepared
+        if prepared is None:
+            prepared = score.prepare(encoded.states)
+        # Another attention, or several rows for a sentence, goes the readable way.
+        plain = type(self.attention).forward is Attention.forward and encoded.rows == 1
+        return score.steps(prepared, steps) if plain else prepared
+
+
+def _plain_lstm(layer: nn.Module, inputs: Tensor) -> TypeGuard[nn.LSTM]:
+    """Whether a layer is one that :mod:`attnbook.fast` knows, in full precision."""
+    low = torch.is_autocast_enabled(inputs.device.type)
+    return isinstance(layer, nn.LSTM) and layer.num_layers == 1 and not low
 
 
 def _run(
     layer: nn.Module, inputs: Float[Tensor, "batch target input_dim"], state: State
 ) -> tuple[Float[Tensor, "batch target hidden"], State]:
+    if inputs.shape[1] == 1 and not torch.is_grad_enabled() and _plain_lstm(layer, inputs):
+        hidden, cell = lstm_step(layer, inputs[:, 0], state[0][0], state[1][0])
+        return hidden.unsqueeze(1), (hidden.unsqueeze(0), cell.unsqueeze(0))
     states, last = layer(inputs, state if len(state) == 2 else state[0])
     return states, last if isinstance(last, tuple) else (last,)
 
@@ -237,6 +299,10 @@ class ChoDecoder(Decoder):
         self.initial = nn.Linear(hidden_dim, hidden_dim)
         self.combine = nn.Linear(hidden_dim + embedding_dim + hidden_dim, 2 * embedding_dim)
 
+    def prepare(self, encoded: Encoded) -> Encoded:
+        """The summary ``c``."""
+        return encoded._replace(prepared=self.context(encoded))
+
     def context(self, encoded: Encoded) -> Float[Tensor, "batch hidden"]:
         """``c = tanh(V h_n)``, from the top layer's last state."""
         return torch.tanh(self.summarise(encoded.final[0][-1]))
@@ -255,7 +321,9 @@ class ChoDecoder(Decoder):
     ) -> Decoded:
         """The summary stands beside every word that is read, and beside every state."""
         embedded = self._embed(previous, encoded)
-        context = self.context(encoded).unsqueeze(1).expand(-1, previous.shape[1], -1)
+        context = self.context(encoded) if encoded.prepared is None else encoded.prepared
+        context = context.repeat_interleave(encoded.rows, dim=0)
+        context = context.unsqueeze(1).expand(-1, previous.shape[1], -1)
         states, last = self._recur(
             torch.cat([embedded, context], dim=-1),
             self.start(encoded) if state is None else state,
@@ -318,17 +386,12 @@ class BahdanauDecoder(Decoder):
         embedded = self._embed(previous, encoded)
         state = self.start(encoded) if state is None else state
         first = state[0]
-        prepared = self.attention.score.prepare(encoded.states)
+        prepared = self._prepared(encoded, previous.shape[1])
         step = self._steps(embedded)
         states, steps = [], []
         for _ in range(previous.shape[1]):
-            attended = self.attention(
-                queries=state[0][-1].unsqueeze(1),  # s_{t-1} of the top layer
-                keys=encoded.states,
-                values=encoded.states,
-                mask=encoded.mask.unsqueeze(1),
-                prepared=prepared,
-            )
+            query = state[0][-1].unsqueeze(1)  # s_{t-1} of the top layer
+            attended = self._attend(query, encoded, prepared)
             output, state = step(attended.context.squeeze(1), state)
             states.append(output)
             steps.append(attended)
@@ -356,10 +419,12 @@ class LuongDecoder(Decoder):
     Args:
         attention: how queries and keys are compared.
         vocabulary_size: how many target words there are.
-        embedding_dim: width of a word's vector, and of ``s̃``.
+        embedding_dim: width of a word's vector.
         hidden_dim: width of a state.
         key_dim: width of the encoder's states; by default that of the decoder's.
         input_feeding: give ``s̃_{t-1}`` to the next step.
+        readout_dim: width of ``s̃``; by default that of a word's vector, and in the paper that of
+            a state.
     """
 
     attention: Attention
@@ -373,24 +438,27 @@ class LuongDecoder(Decoder):
         *,
         key_dim: int | None = None,
         input_feeding: bool = False,
+        readout_dim: int | None = None,
         **options: Any,
     ) -> None:
+        readout_dim = readout_dim or embedding_dim
         super().__init__(
             vocabulary_size,
             embedding_dim,
             hidden_dim,
-            extra_input=embedding_dim if input_feeding else 0,
+            extra_input=readout_dim if input_feeding else 0,
+            readout_dim=readout_dim,
             **options,
         )
         self.attention = attention
         self.input_feeding = input_feeding
-        self.combine = nn.Linear((key_dim or hidden_dim) + hidden_dim, embedding_dim)
+        self.combine = nn.Linear((key_dim or hidden_dim) + hidden_dim, readout_dim)
 
     def start(self, encoded: Encoded) -> State:
         """The encoder's last state, unchanged; with input feeding also ``s̃_0 = 0``."""
         if not self.input_feeding:
             return encoded.final
-        first = encoded.states.new_zeros(1, len(encoded.states), self.embedding.embedding_dim)
+        first = encoded.states.new_zeros(1, len(encoded.states), self.output.in_features)
         return (*encoded.final, first)
 
     def forward(
@@ -404,15 +472,18 @@ class LuongDecoder(Decoder):
         if self.input_feeding:
             return self._step_by_step(embedded, encoded, state)
         states, last = self._recur(embedded, self.start(encoded) if state is None else state)
-        attended = self.attention(
-            queries=states,
-            keys=encoded.states,
-            values=encoded.states,
-            mask=encoded.mask.unsqueeze(1),
-        )
+        attended = self._attend(states, encoded)
         both = torch.cat([attended.context, states], dim=-1)
         readouts = torch.tanh(self.combine(self.dropout(both)))
         return Decoded(readouts, states, attended, last, queries=states)
+
+    def _combining(self, embedded: Tensor) -> nn.Linear | LinearSteps:
+        """``W_c``, to be applied once for each word."""
+        rows, steps, _ = embedded.shape
+        low = torch.is_autocast_enabled(embedded.device.type)
+        if torch.is_grad_enabled() and steps > 1 and not low:
+            return LinearSteps(self.combine, rows, steps)
+        return self.combine
 
     def _step_by_step(
         self,
@@ -423,20 +494,14 @@ class LuongDecoder(Decoder):
         """With input feeding: every step reads what the step before spoke from."""
         state = self.start(encoded) if state is None else state
         recurrent, fed = state[:-1], state[-1]
-        prepared = self.attention.score.prepare(encoded.states)
-        step = self._steps(embedded)
+        prepared = self._prepared(encoded, embedded.shape[1])
+        step, combine = self._steps(embedded), self._combining(embedded)
         outputs, readouts, steps = [], [], []
         for _ in range(embedded.shape[1]):
             output, recurrent = step(fed.squeeze(0), recurrent)
-            attended = self.attention(
-                queries=output,
-                keys=encoded.states,
-                values=encoded.states,
-                mask=encoded.mask.unsqueeze(1),
-                prepared=prepared,
-            )
+            attended = self._attend(output, encoded, prepared)
             both = torch.cat([attended.context, output], dim=-1)
-            readout = torch.tanh(self.combine(self.dropout(both)))
+            readout = torch.tanh(combine(self.dropout(both)))
             fed = readout.transpose(0, 1)
             outputs.append(output)
             readouts.append(readout)

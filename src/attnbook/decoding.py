@@ -22,6 +22,7 @@ from tqdm.auto import tqdm
 from attnbook.batches import collate, pad
 from attnbook.corpora import SentencePair
 from attnbook.encoder import Encoded, State
+from attnbook.fast import largest, log_normalisers
 from attnbook.seq2seq import Translator
 from attnbook.trace import Candidate, DecodingTrace
 from attnbook.vocabulary import EOS, PAD, SOS
@@ -36,6 +37,9 @@ __all__ = [
     "search",
     "translate",
 ]
+
+# Greedy search drops its finished sentences when no more than this part of a batch still runs.
+LEAVE = 0.8
 
 
 @dataclass(frozen=True)
@@ -83,20 +87,30 @@ def greedy_search(
             :func:`default_limits`.
     """
     limits = _limits(limits, encoded)
+    encoded = translator.decoder.prepare(encoded)
     state = translator.decoder.start(encoded)
     word = torch.full((len(limits), 1), SOS, device=encoded.states.device)
     words: list[list[int]] = [[] for _ in limits]
     totals = [0.0] * len(limits)
-    running = set(range(len(limits)))
-    while running:
-        log_probs, state = _next_word(translator, word, encoded, state)
-        best, chosen = log_probs.max(dim=-1)
-        for number in list(running):
-            words[number].append(int(chosen[number]))
-            totals[number] += float(best[number])
-            if words[number][-1] == EOS or len(words[number]) == limits[number]:
-                running.remove(number)
-        word = chosen.unsqueeze(1)
+    running = list(range(len(limits)))  # sentences by row; a finished one leaves when many have
+    unfinished = set(running)
+    while unfinished:
+        logits, normalisers, state = _next_word(translator, word, encoded, state)
+        best, chosen = largest(logits, 1)
+        log_probs = (best[:, 0] - normalisers).tolist()
+        for number, log_prob, (found,) in zip(running, log_probs, chosen.tolist(), strict=True):
+            if number in unfinished:
+                words[number].append(found)
+                totals[number] += log_prob
+                if found == EOS or len(words[number]) == limits[number]:
+                    unfinished.remove(number)
+        word = chosen
+        if len(unfinished) <= LEAVE * len(running):
+            kept = [row for row, number in enumerate(running) if number in unfinished]
+            running = [running[row] for row in kept]
+            rows = torch.tensor(kept, dtype=torch.int64, device=word.device)
+            word, state = word[rows], _select_state(state, rows)
+            encoded = _select(encoded, rows)
     return [Hypothesis(tuple(ids), total) for ids, total in zip(words, totals, strict=True)]
 
 
@@ -123,10 +137,11 @@ def beam_search(
         raise ValueError(f"beam_size must be at least 1, got {beam_size}")
     limits = _limits(limits, encoded)
     device = encoded.states.device
+    encoded = translator.decoder.prepare(encoded)
     # Row number * beam_size + k holds beginning k of sentence number.
     rows = torch.arange(len(limits), device=device).repeat_interleave(beam_size)
-    encoded = _select(encoded, rows)
-    state = translator.decoder.start(encoded)
+    state = _select_state(translator.decoder.start(encoded), rows)
+    encoded = encoded._replace(rows=beam_size)
     sentences = list(range(len(limits)))  # those not done, in the order of their rows
     done: list[list[Hypothesis]] = [[] for _ in limits]
     words: list[list[tuple[int, ...]]] = [[()] * beam_size for _ in limits]
@@ -137,20 +152,22 @@ def beam_search(
     length = 0
     while sentences:
         length += 1
-        log_probs, state = _next_word(translator, word, encoded, state)
-        continued = totals.unsqueeze(2) + log_probs.unflatten(0, (len(sentences), beam_size))
-        vocabulary_size = continued.shape[2]
+        logits, normalisers, state = _next_word(translator, word, encoded, state)
+        logits += (totals.flatten() - normalisers).unsqueeze(1)
+        continued = logits.unflatten(0, (len(sentences), beam_size)).flatten(1)
         # Twice as many as are kept: at most beam_size of them end the sentence.
-        best, place = continued.flatten(1).topk(min(2 * beam_size, continued[0].numel()), dim=1)
+        best, place = largest(continued, min(2 * beam_size, continued.shape[1]))
         kept_rows: list[int] = []
         kept_words: list[int] = []
         kept_totals: list[list[float]] = []
         remaining: list[int] = []
+        kept_sentences: list[int] = []
+        ends, places = best.tolist(), place.tolist()
         for position, number in enumerate(sentences):
             alive: list[tuple[float, int, int]] = []  # total, beginning, word
-            ranked = zip(best[position].tolist(), place[position].tolist(), strict=True)
+            ranked = zip(ends[position], places[position], strict=True)
             for rank, (total, where) in enumerate(ranked):
-                beginning, chosen = divmod(where, vocabulary_size)
+                beginning, chosen = divmod(where, logits.shape[1])
                 if total == -torch.inf:
                     continue
                 if chosen == EOS:
@@ -175,11 +192,12 @@ def beam_search(
             kept_words += [chosen for _, _, chosen in alive]
             kept_totals.append([total for total, _, _ in alive])
             remaining.append(number)
+            kept_sentences.append(position)
         if remaining:
             rows = torch.tensor(kept_rows, device=device)
             state = _select_state(state, rows)
             if len(remaining) < len(sentences):
-                encoded = _select(encoded, rows)
+                encoded = _select(encoded, torch.tensor(kept_sentences, device=device))
             word = torch.tensor(kept_words, device=device).unsqueeze(1)
             totals = torch.tensor(kept_totals, device=device)
         sentences = remaining
@@ -397,13 +415,16 @@ def search(
 
 def _next_word(
     translator: Translator, word: Int[Tensor, "batch 1"], encoded: Encoded, state: State
-) -> tuple[Float[Tensor, "batch words"], State]:
-    """``log p(y_t | …)`` after one more word; ``<pad>`` and ``<sos>`` are never written."""
+) -> tuple[Float[Tensor, "batch words"], Float[Tensor, " batch"], State]:
+    """Logits ``x`` after one more word, and ``log Σ exp(x)``; less it, they are log-probabilities.
+
+    ``<pad>`` and ``<sos>`` are never written; the normaliser counts them, as it did in training.
+    """
     decoded = translator.decoder(word, encoded, state)
     logits = translator.decoder.logits(decoded.readouts[:, -1]).float()
-    log_probs = torch.log_softmax(logits, dim=-1)
-    log_probs[:, [PAD, SOS]] = -torch.inf
-    return log_probs, decoded.state
+    normalisers = log_normalisers(logits)
+    logits[:, PAD] = logits[:, SOS] = -torch.inf
+    return logits, normalisers, decoded.state
 
 
 def _limits(limits: Sequence[int] | None, encoded: Encoded) -> list[int]:
@@ -417,7 +438,9 @@ def _limits(limits: Sequence[int] | None, encoded: Encoded) -> list[int]:
 
 
 def _select(encoded: Encoded, rows: Int[Tensor, " rows"]) -> Encoded:
-    return Encoded(encoded.states[rows], _select_state(encoded.final, rows), encoded.mask[rows])
+    prepared = None if encoded.prepared is None else encoded.prepared[rows]
+    final = _select_state(encoded.final, rows)
+    return Encoded(encoded.states[rows], final, encoded.mask[rows], prepared, encoded.rows)
 
 
 def _select_state(state: State, rows: Int[Tensor, " rows"]) -> State:

@@ -39,11 +39,15 @@ class Encoded(NamedTuple):
         states: ``(batch, source, key_dim)``, the state after each source word.
         final: the recurrent state after the last word, each part ``(layers, batch, hidden)``.
         mask: ``(batch, source)``, True at real words.
+        prepared: what :meth:`~attnbook.decoders.Decoder.prepare` has computed of it beforehand.
+        rows: how many rows of a decoder's input belong to each sentence; above 1 in a beam.
     """
 
     states: Float[Tensor, "batch source key_dim"]
     final: State
     mask: Bool[Tensor, "batch source"]
+    prepared: Tensor | None = None
+    rows: int = 1
 
 
 class Encoder(nn.Module):

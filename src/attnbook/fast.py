@@ -3,13 +3,18 @@
 Each function here computes what a readable one elsewhere defines, and the tests hold both equal,
 forward and backward:
 
-- :func:`recomputed_additive_scores` is :func:`attnbook.scores.additive_scores`;
+- :func:`recomputed_additive_scores` is :func:`attnbook.scores.additive_scores`, and
+  :class:`AdditiveSteps` the same for one query after the other;
+- :class:`LinearSteps` is :class:`torch.nn.Linear` for one input after the other;
 - :func:`read_unpacked` is :func:`attnbook.encoder.read_packed`;
-- :class:`LSTMSteps` is :class:`attnbook.decoders.Steps` for one LSTM layer;
+- :class:`LSTMSteps` is :class:`attnbook.decoders.Steps` for one LSTM layer, and :func:`lstm_step`
+  one step of that layer, without gradients;
+- :func:`log_normalisers` is :func:`torch.logsumexp` and :func:`largest` is :func:`torch.topk`, of
+  rows as long as a vocabulary;
 - :func:`chunked_cross_entropy` is :func:`attnbook.losses.smoothed_cross_entropy` of an output
   layer's logits.
 
-The first and the last avoid one tensor that is much larger than all others and is written to
+Scores and cross-entropy avoid one tensor that is much larger than all others and is written to
 memory only to be read back once or twice: all pairs of a target and a source word, and all logits.
 They go through it a block at a time, and a block stays in the processor's cache. What the backward
 pass needs of it is computed once more (Chen et al. 2016, "Training deep nets with sublinear memory
@@ -27,7 +32,17 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-__all__ = ["LSTMSteps", "chunked_cross_entropy", "read_unpacked", "recomputed_additive_scores"]
+__all__ = [
+    "AdditiveSteps",
+    "LSTMSteps",
+    "LinearSteps",
+    "chunked_cross_entropy",
+    "largest",
+    "log_normalisers",
+    "lstm_step",
+    "read_unpacked",
+    "recomputed_additive_scores",
+]
 
 # Numbers in one block of pairs, and of logits: on a CPU about what a core's caches hold. A GPU
 # wants larger blocks, because starting each one costs it more than memory does.
@@ -98,6 +113,206 @@ def _blocks(queries: Tensor, keys: Tensor) -> Iterator[slice]:
     size = _rows(keys, keys.numel())
     for start in range(0, queries.shape[1], size):
         yield slice(start, start + size)
+
+
+class AdditiveSteps:
+    """``vᵀ tanh(W s + k)`` of one query s after the other with the same keys k, projected already.
+
+    Where autograd would make a gradient of all keys at every step, and add it to the last one's,
+    here the steps add to one; and they only note what they read, so that the gradient of W is one
+    product at the end.
+
+    Args:
+        weight: ``W``.
+        keys: ``(batch, source, attention_dim)``.
+        v: the last layer.
+        steps: how many queries will come at most.
+    """
+
+    def __init__(
+        self,
+        weight: Float[Tensor, "attention_dim query_dim"],
+        keys: Float[Tensor, "batch source attention_dim"],
+        v: Float[Tensor, " attention_dim"],
+        steps: int,
+    ) -> None:
+        batch, source, width = keys.shape
+        self.read = keys.new_zeros(steps, batch, weight.shape[1])
+        self.notes = _Notes(
+            keys.new_zeros(steps, batch, width),  # for what was projected, step by step
+            torch.zeros_like(keys),
+            keys.new_zeros(batch, source),  # for the scores
+            torch.zeros_like(v),
+        )
+        self.parameters = weight.detach(), keys.detach(), v.detach()
+        self.begun: Tensor = _BeginPairs.apply(weight, keys, v, self.read, self.notes)
+        self.step = 0
+
+    def __call__(
+        self, query: Float[Tensor, "batch 1 query_dim"]
+    ) -> Float[Tensor, "batch 1 source"]:
+        """The scores of the next query."""
+        scores: Tensor = _StepPairs.apply(
+            self.begun, query[:, 0], *self.parameters, self.read, self.notes, self.step
+        )
+        self.step += 1
+        return scores.unsqueeze(1)
+
+
+class _Notes:
+    """Sums that the steps of one backward pass add to; another pass begins with zeros again.
+
+    A graph can be gone through twice (``retain_graph``), and a pass need not reach the place
+    where the sums are collected.
+    """
+
+    def __init__(self, *sums: Tensor) -> None:
+        self.sums = sums
+        self.of = -1
+
+    def of_this_pass(self) -> tuple[Tensor, ...]:
+        """The sums, cleared if the last to add to them was another backward pass."""
+        current = torch._C._current_graph_task_id()
+        if current != self.of:
+            for one in self.sums:
+                one.zero_()
+            self.of = current
+        return self.sums
+
+
+class _BeginPairs(torch.autograd.Function):
+    """A number that every step hangs on; its backward pass comes after all of theirs."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, weight: Tensor, keys: Tensor, v: Tensor, read: Tensor, notes: _Notes
+    ) -> Tensor:
+        ctx.save_for_backward(v)
+        ctx.read, ctx.notes = read, notes
+        return v.new_zeros(())
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (v,) = ctx.saved_tensors
+        back, squares, to_scores, to_v = ctx.notes.of_this_pass()
+        to_weight = back.flatten(0, 1).T @ ctx.read.flatten(0, 1)
+        to_keys = (to_scores.unsqueeze(-1) - squares).mul_(v)
+        return to_weight, to_keys, to_v.clone(), None, None
+
+
+class _StepPairs(torch.autograd.Function):
+    """One query; d tanh(x) / dx = 1 - tanh(x)², and v is multiplied in where pairs are summed."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        begun: Tensor,
+        query: Tensor,
+        weight: Tensor,
+        keys: Tensor,
+        v: Tensor,
+        read: Tensor,
+        notes: _Notes,
+        step: int,
+    ) -> Tensor:
+        read[step] = query
+        projected = (query @ weight.T).unsqueeze(1)
+        ctx.save_for_backward(projected, weight, keys, v)
+        ctx.notes, ctx.step = notes, step
+        return (keys + projected).tanh_() @ v
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = gradients
+        projected, weight, keys, v = ctx.saved_tensors
+        back, squares, to_scores, to_v = ctx.notes.of_this_pass()
+        tanh = (keys + projected).tanh_()
+        to_v += gradient.flatten() @ tanh.flatten(0, 1)
+        squared = tanh.square_()
+        squares.addcmul_(squared, gradient.unsqueeze(2))
+        to_scores += gradient
+        flat = torch.bmm(gradient.unsqueeze(1), squared).squeeze(1)
+        to_projected = (gradient.sum(dim=1, keepdim=True) - flat).mul_(v)
+        back[ctx.step] += to_projected
+        to_query = to_projected @ weight
+        return gradient.new_zeros(()), to_query, None, None, None, None, None, None
+
+
+# --- a linear layer, step by step -------------------------------------------------------------
+
+
+class LinearSteps:
+    """A linear layer applied to one input after the other, its gradient one product at the end.
+
+    Args:
+        layer: with a bias.
+        batch: rows of each input.
+        steps: how many inputs will come at most.
+    """
+
+    def __init__(self, layer: nn.Linear, batch: int, steps: int) -> None:
+        weight, bias = layer.weight, layer.bias
+        self.read = weight.new_zeros(steps, batch, layer.in_features)
+        self.notes = _Notes(weight.new_zeros(steps, batch, layer.out_features))
+        self.parameters = weight.detach(), bias.detach()
+        self.begun: Tensor = _BeginLinear.apply(weight, bias, self.read, self.notes)
+        self.step = 0
+
+    def __call__(
+        self, inputs: Float[Tensor, "batch 1 in_features"]
+    ) -> Float[Tensor, "batch 1 out_features"]:
+        """``W x + b`` of the next input."""
+        outputs: Tensor = _StepLinear.apply(
+            self.begun, inputs[:, 0], *self.parameters, self.read[self.step], self.notes, self.step
+        )
+        self.step += 1
+        return outputs.unsqueeze(1)
+
+
+class _BeginLinear(torch.autograd.Function):
+    """A number that every step hangs on; its backward pass comes after all of theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, bias: Tensor, read: Tensor, notes: _Notes) -> Tensor:
+        ctx.read, ctx.notes = read, notes
+        return weight.new_zeros(())
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (told,) = ctx.notes.of_this_pass()
+        back = told.flatten(0, 1)
+        return back.T @ ctx.read.flatten(0, 1), back.sum(dim=0), None, None
+
+
+class _StepLinear(torch.autograd.Function):
+    """One input."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        begun: Tensor,
+        inputs: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        read: Tensor,
+        notes: _Notes,
+        step: int,
+    ) -> Tensor:
+        read.copy_(inputs)
+        ctx.save_for_backward(weight)
+        ctx.notes, ctx.step = notes, step
+        return torch.addmm(bias, inputs, weight.T)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (weight,) = ctx.saved_tensors
+        (told,) = ctx.notes.of_this_pass()
+        told[ctx.step] += gradients[0]
+        return gradients[0].new_zeros(()), gradients[0] @ weight, None, None, None, None, None
 
 
 # --- sentences of unequal length --------------------------------------------------------------
@@ -278,6 +493,69 @@ class _Step(torch.autograd.Function):
         slope[:, 3 * size :] *= to_output * bounded
         to_read = slope @ weight
         return slope, to_read[:, : ctx.width], to_read[:, ctx.width :], to_after * keep, None, None
+
+
+def lstm_step(
+    layer: nn.LSTM,
+    inputs: Float[Tensor, "batch input_dim"],
+    hidden: Float[Tensor, "batch hidden"],
+    cell: Float[Tensor, "batch hidden"],
+) -> tuple[Float[Tensor, "batch hidden"], Float[Tensor, "batch hidden"]]:
+    """One step of a one-layer LSTM without gradients: the state and the cell after it.
+
+    torch's own call lays the weights out anew for its kernel, which pays off over a whole
+    sentence and not over one word.
+    """
+    from_inputs, from_hidden, *biases = layer.all_weights[0]
+    gates = torch.mm(inputs, from_inputs.T).addmm_(hidden, from_hidden.T)
+    for bias in biases:
+        gates += bias
+    size = layer.hidden_size
+    gates[:, : 2 * size].sigmoid_()
+    gates[:, 2 * size : 3 * size].tanh_()
+    gates[:, 3 * size :].sigmoid_()
+    keep_in, keep, new, out = gates.split(size, dim=1)
+    after = torch.addcmul(keep * cell, keep_in, new)
+    return out * after.tanh(), after
+
+
+# --- the best of many words -------------------------------------------------------------------
+
+GROUP = 128  # neighbouring words that are represented by the largest
+
+
+def log_normalisers(logits: Float[Tensor, "rows words"]) -> Float[Tensor, " rows"]:
+    """``log Σ_w exp(x_w)`` of each row, a block of rows at a time."""
+    found = []
+    for some in logits.split(_rows(logits, logits.shape[1])):
+        most = some.amax(dim=1, keepdim=True)
+        found.append((some - most).exp_().sum(dim=1).log_().add_(most[:, 0]))
+    return torch.cat(found)
+
+
+def largest(
+    values: Float[Tensor, "rows words"], count: int
+) -> tuple[Float[Tensor, "rows count"], Int[Tensor, "rows count"]]:
+    """The ``count`` largest numbers of each row, largest first, and where they stand.
+
+    The row is cut into groups. A number among the ``count`` largest stands in one of the
+    ``count`` groups with the largest maxima, and the maxima are found much faster than a ranking.
+    """
+    words = values.shape[1]
+    groups = words // GROUP
+    if groups <= count:
+        return values.topk(count, dim=1)
+    whole = values[:, : groups * GROUP].unflatten(1, (groups, GROUP))
+    chosen = whole.amax(dim=2).topk(count, dim=1).indices
+    best = whole.gather(1, chosen.unsqueeze(2).expand(-1, -1, GROUP)).flatten(1)
+    rest = values[:, groups * GROUP :]
+    best, place = torch.cat([best, rest], dim=1).topk(count, dim=1)
+    group = chosen.gather(1, (place // GROUP).clamp(max=count - 1))
+    inside = place < count * GROUP
+    where = torch.where(
+        inside, group * GROUP + place % GROUP, place - count * GROUP + groups * GROUP
+    )
+    return best, where
 
 
 # --- cross-entropy ----------------------------------------------------------------------------

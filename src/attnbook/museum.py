@@ -225,17 +225,13 @@ class AttentionWith(Attention):
         super().__init__(score)
         self.softmax = softmax
 
-    def forward(
+    def weigh(
         self,
-        queries: Float[Tensor, "*batch target query_dim"],
-        keys: Float[Tensor, "*batch source key_dim"],
+        scores: Float[Tensor, "*batch target source"],
         values: Float[Tensor, "*batch source value_dim"],
         mask: Bool[Tensor, ...] | None = None,
-        prepared: Float[Tensor, "*batch source prepared_dim"] | None = None,
     ) -> Attended:
-        """Score, the other softmax, weighted sum."""
-        prepared = self.score.prepare(keys) if prepared is None else prepared
-        scores = self.score.compare(queries, prepared)
+        """The other softmax, weighted sum."""
         weights = self.softmax(scores, mask)
         return Attended(weights @ values, weights, scores)
 

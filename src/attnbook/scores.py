@@ -26,7 +26,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from attnbook.fast import recomputed_additive_scores
+from attnbook.fast import AdditiveSteps, recomputed_additive_scores
 
 __all__ = [
     "AdditiveScore",
@@ -47,6 +47,17 @@ class Score(nn.Module, ABC):
     ) -> Float[Tensor, "*batch source prepared_dim"]:
         """What can be computed from the keys alone; here nothing."""
         return keys
+
+    def steps(
+        self, prepared: Float[Tensor, "*batch source prepared_dim"], count: int
+    ) -> Float[Tensor, "*batch source prepared_dim"] | AdditiveSteps:
+        """Prepared keys for a caller who asks one query at a time, at most ``count`` of them.
+
+        Args:
+            prepared: what :meth:`prepare` gave.
+            count: queries to come.
+        """
+        return prepared
 
     @abstractmethod
     def compare(
@@ -184,6 +195,14 @@ class AdditiveScore(Score):
         _check_width("query_dim", queries, self.query.in_features)
         return recomputed_additive_scores(self.query(queries), prepared, self.v)
 
+    def steps(
+        self, prepared: Float[Tensor, "*batch source attention_dim"], count: int
+    ) -> Float[Tensor, "*batch source attention_dim"] | AdditiveSteps:
+        """The same scores, with gradients that the steps add up in one place."""
+        if not _worthwhile(prepared, count):
+            return prepared
+        return AdditiveSteps(self.query.weight, prepared, self.v, count)
+
 
 @final
 class ConcatScore(Score):
@@ -221,6 +240,20 @@ class ConcatScore(Score):
         _check_width("query_dim", queries, self.query_dim)
         projected = queries @ self.both.weight[:, : self.query_dim].T
         return recomputed_additive_scores(projected, prepared, self.v)
+
+    def steps(
+        self, prepared: Float[Tensor, "*batch source attention_dim"], count: int
+    ) -> Float[Tensor, "*batch source attention_dim"] | AdditiveSteps:
+        """The same scores, with gradients that the steps add up in one place."""
+        if not _worthwhile(prepared, count):
+            return prepared
+        return AdditiveSteps(self.both.weight[:, : self.query_dim], prepared, self.v, count)
+
+
+def _worthwhile(prepared: Tensor, count: int) -> bool:
+    """Whether noting gradients pays off: there are some, in full precision, of several steps."""
+    low = torch.is_autocast_enabled(prepared.device.type)
+    return torch.is_grad_enabled() and count > 1 and prepared.ndim == 3 and not low
 
 
 def _check_widths(queries: Tensor, keys: Tensor) -> None:
