@@ -239,7 +239,10 @@ words = Vocabulary(["a", "the", "two", "man", "dog", "cat"])
 
 
 class TableDecoder:
-    """Speaks like the package's decoders: `start`, a call for the next step, `logits`."""
+    """Speaks like the package's decoders: `prepare`, `start`, the next step, `logits`."""
+
+    def prepare(self, encoded):
+        return encoded  # nothing to compute beforehand
 
     def start(self, encoded):
         return (torch.full((1, len(encoded.states), 2), float(PAD)),)  # the words so far
