@@ -138,6 +138,8 @@ def _violations(page) -> list[str]:
 def test_search_finds_a_page(open_page) -> None:
     visit = open_page("search.html?q=attention")
     visit.page.wait_for_selector("#search-results li a")
+    # The search reads every page that it shows; leaving before would cut one of them off.
+    visit.page.wait_for_load_state("networkidle")
     first = visit.page.locator("#search-results li a").first
     first.click()
     visit.page.wait_for_load_state("load")

@@ -14,8 +14,7 @@ import json
 import statistics
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -90,8 +89,7 @@ def by_hand() -> dict[str, Any]:
 # --- trained models ---------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """Where a model's weights lie on sentences whose right links are known.
 
     Attributes:

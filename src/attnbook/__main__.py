@@ -707,7 +707,7 @@ def _benchmark(args: argparse.Namespace) -> None:
     else:
         for title, head, rows in benchmark.tables(result):
             print(f"{title}\n")
-            _print_table(head, rows)
+            print_table(head, rows)
             print()
         for name, reason in result["absent"].items():
             print(f"not here: {name} ({reason})")
