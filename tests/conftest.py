@@ -49,7 +49,7 @@ def as_user() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
-    """The folder with Multi30k that ``ATTNBOOK_DATA`` names; without it, a named skip."""
+    """The folder with Multi30k that ``ATTNBOOK_DATA`` names; without it a skip (an error in CI)."""
     value = os.environ.get("ATTNBOOK_DATA")
     if not value:
         pytest.skip("needs Multi30k: set ATTNBOOK_DATA to a folder that holds multi30k/train.de")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from attnbook import grammar
+from scripts import load_script
 
 BOOK = Path(__file__).resolve().parents[1] / "book"
 PAGE = (BOOK / "07_bahdanau.md").read_text(encoding="utf-8").replace("{-1}", "-1")
@@ -19,17 +18,7 @@ PAGE = (BOOK / "07_bahdanau.md").read_text(encoding="utf-8").replace("{-1}", "-1
 
 @pytest.fixture(scope="module")
 def measurements() -> ModuleType:
-    folder = BOOK / "results"
-    sys.path.insert(0, str(folder))
-    try:
-        spec = importlib.util.spec_from_file_location("x", folder / "bahdanau.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-    finally:
-        sys.path.remove(str(folder))
+    return load_script("book/results/bahdanau.py")
 
 
 def matrices() -> list[list[list[int]]]:

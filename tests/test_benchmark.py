@@ -1,6 +1,7 @@
 """The benchmark's machinery. No test asserts how fast anything is."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -262,16 +263,16 @@ def test_the_ceiling_is_operations_over_rate():
 # --- memory ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell the peak")
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from Linux's /proc")
 def test_memory_sees_what_is_there_only_for_a_while():
     peak = benchmark.grown(lambda: torch.zeros(64 * 2**20).sum())
     assert 0.9 * 256 * 2**20 < peak < 1.2 * 256 * 2**20
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell the peak")
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from Linux's /proc")
 def test_the_blocked_score_takes_at_most_half_of_the_tensor_of_all_pairs():
     """The tensor itself is what the plain form cannot do without."""
-    tensor = 4 * benchmark._size(benchmark.SCORE_SHAPE)
+    tensor = 4 * math.prod(benchmark.SCORE_SHAPE)
     plain = benchmark._in_new_process(benchmark.score_memory, False)
     fast = benchmark._in_new_process(benchmark.score_memory, True)
     assert plain > tensor

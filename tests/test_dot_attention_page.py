@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import inspect
 import json
 import math
 import re
-import sys
 import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -24,29 +22,16 @@ from attnbook.decoding import decode
 from attnbook.seq2seq import Config, Translator
 from attnbook.trace import DecodingTrace
 from attnbook.vocabulary import EOS, Vocabulary
+from scripts import load_script
 
 BOOK = Path(__file__).resolve().parents[1] / "book"
 PAGE = (BOOK / "05_dot_attention.md").read_text(encoding="utf-8")
 STEP = 3  # of the worked example: the fourth, which writes "student"
 
 
-def script(name: str) -> ModuleType:
-    folder = BOOK / "results"
-    sys.path.insert(0, str(folder))
-    try:
-        spec = importlib.util.spec_from_file_location(name, folder / f"{name}.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-    finally:
-        sys.path.remove(str(folder))
-
-
 @pytest.fixture(scope="module")
 def example() -> ModuleType:
-    return script("dot_attention_by_hand")
+    return load_script("book/results/dot_attention_by_hand.py")
 
 
 @pytest.fixture(scope="module")
@@ -261,7 +246,7 @@ def test_no_quoted_block_is_longer_than_a_screen(quoted: Any) -> None:
 
 @pytest.fixture(scope="module")
 def measurements() -> ModuleType:
-    return script("dot_attention")
+    return load_script("book/results/dot_attention.py")
 
 
 @pytest.fixture(params=[False, True], ids=["one direction", "both directions"])

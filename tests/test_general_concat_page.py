@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 import re
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -16,6 +14,7 @@ import torch
 from attnbook.scores import ConcatScore, GeneralScore
 from attnbook.seq2seq import Config, Translator
 from attnbook.vocabulary import Vocabulary
+from scripts import load_script
 
 BOOK = Path(__file__).resolve().parents[1] / "book"
 PAGE = (BOOK / "06_general_concat.md").read_text(encoding="utf-8")
@@ -23,17 +22,7 @@ PAGE = (BOOK / "06_general_concat.md").read_text(encoding="utf-8")
 
 @pytest.fixture(scope="module")
 def measurements() -> ModuleType:
-    folder = BOOK / "results"
-    sys.path.insert(0, str(folder))
-    try:
-        spec = importlib.util.spec_from_file_location("x", folder / "general_concat.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-    finally:
-        sys.path.remove(str(folder))
+    return load_script("book/results/general_concat.py")
 
 
 def rows(heading: str) -> list[list[float]]:

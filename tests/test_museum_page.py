@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import json
 import math
 import re
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,6 +15,7 @@ import torch
 
 from attnbook import museum
 from attnbook.museum import EXHIBITS
+from scripts import load_script
 
 BOOK = Path(__file__).resolve().parents[1] / "book"
 PAGE = (BOOK / "09_museum.md").read_text(encoding="utf-8")
@@ -36,17 +35,7 @@ ROWS = {
 
 @pytest.fixture(scope="module")
 def measurements() -> ModuleType:
-    folder = BOOK / "results"
-    sys.path.insert(0, str(folder))
-    try:
-        spec = importlib.util.spec_from_file_location("museum_results", folder / "museum.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-    finally:
-        sys.path.remove(str(folder))
+    return load_script("book/results/museum.py")
 
 
 def cells(heading: str, below: str = "") -> list[str]:

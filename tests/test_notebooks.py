@@ -6,31 +6,21 @@ What their cells print is compared by nbval, in the same run of pytest.
 from __future__ import annotations
 
 import ast
-import importlib.util
 import re
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import jupytext
 import nbformat
 import pytest
 
+from scripts import load_script
+
 ROOT = Path(__file__).resolve().parents[1]
 LABS = ROOT / "notebooks"
 SOURCES = sorted(LABS.rglob("*.py"))
 
-
-def _tool(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-notebooks = _tool("notebooks")
+notebooks = load_script("tools/notebooks.py")
 
 
 @pytest.fixture(params=SOURCES, ids=lambda p: p.stem)

@@ -5,6 +5,7 @@ Not a measurement itself; its name begins with an underscore so that `make resul
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import random
@@ -13,10 +14,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pooch
 import torch
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
+
+from attnbook import plots
 
 HERE = Path(__file__).parent
 FIGURES = HERE.parent / "figures"
@@ -51,6 +56,34 @@ class Cache:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(result)
         return json.loads(path.read_text())
+
+
+def run(
+    script: str,
+    doc: str | None,
+    measure: Callable[[Cache], dict[str, Any]],
+    draw: Callable[[dict[str, Any]], dict[str, Figure]],
+) -> None:
+    """What a measurement's command does: measure what is missing, write the numbers, draw.
+
+    Args:
+        script: name of the script, of its cache and of the JSON beside it.
+        doc: the script's docstring; its first line describes the command.
+        measure: all numbers, finished parts from the cache.
+        draw: the numbers as figures, by the names of their files.
+    """
+    parser = argparse.ArgumentParser(description=(doc or "").split("\n")[0])
+    parser.add_argument("--fresh", action="store_true", help="measure everything again")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    result = measure(Cache(script, arguments.fresh))
+    path = HERE / f"{script}.json"
+    path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(f"wrote {path.name}")
+    with plots.style():
+        for name, figure in draw(result).items():
+            plots.save(figure, FIGURES / f"{name}.svg")
+            plt.close(figure)
 
 
 def record(command: str, seeds: Sequence[int], **more: Any) -> dict[str, Any]:

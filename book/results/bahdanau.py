@@ -10,8 +10,6 @@ decoder reads the right translation. Measured parts are kept in the user's cache
 
 from __future__ import annotations
 
-import argparse
-import json
 import re
 import statistics
 from collections.abc import Sequence
@@ -20,11 +18,11 @@ from typing import Any
 import matplotlib.pyplot as plt
 import torch
 import train as models
-from _measure import FIGURES, HERE, Cache, record
+from _measure import Cache, record, run
 from general_concat import quality, test_pairs
 from matplotlib.figure import Figure
 
-from attnbook import grammar, plots
+from attnbook import grammar
 from attnbook.alignment import GoldAlignment, alignment_scores
 from attnbook.attention import masked_softmax
 from attnbook.corpora import SentencePair
@@ -168,21 +166,10 @@ def draw_looks(rows: dict[str, Any]) -> Figure:
     return figure
 
 
-def main() -> None:
-    """Measure what is missing, write the numbers, draw the figure."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--fresh", action="store_true", help="measure everything again")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    result = measure(Cache("bahdanau", arguments.fresh))
-    path = HERE / "bahdanau.json"
-    path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(f"wrote {path.name}")
-    with plots.style():
-        figure = draw_looks(result["rows"])
-        plots.save(figure, FIGURES / "bahdanau-looks.svg")
-        plt.close(figure)
+def draw(result: dict[str, Any]) -> dict[str, Figure]:
+    """All figures of the page."""
+    return {"bahdanau-looks": draw_looks(result["rows"])}
 
 
 if __name__ == "__main__":
-    main()
+    run("bahdanau", __doc__, measure, draw)

@@ -9,18 +9,17 @@ test sentences of the grammar, greedy search. Measured parts are kept in the use
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import train as models
-from _measure import FIGURES, HERE, Cache, record
+from _measure import Cache, record, run
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
@@ -209,13 +208,9 @@ def without_tanh(name: str) -> dict[str, float]:
         projected = queries @ score.both.weight[:, : score.query_dim].T
         return (projected.unsqueeze(-2) + prepared.unsqueeze(-3)) @ score.v
 
-    whole = score.compare
-    score.compare = flat  # type: ignore[method-assign]
-    try:
+    with patch.object(score, "compare", flat):
         written = translate(translator, [pair.source for pair in pairs])
         changes = [float(np.ptp(rows, axis=0).max()) for rows in forced_weights(translator, pairs)]
-    finally:
-        score.compare = whole  # type: ignore[method-assign]
     right = [pair.target for pair in pairs]
     return {
         "exact": exact_match(written, right),
@@ -275,21 +270,10 @@ def draw_rank(part: dict[str, Any]) -> Figure:
     return figure
 
 
-def main() -> None:
-    """Measure what is missing, write the numbers, draw the figures."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--fresh", action="store_true", help="measure everything again")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    result = measure(Cache("general_concat", arguments.fresh))
-    path = HERE / "general_concat.json"
-    path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(f"wrote {path.name}")
-    with plots.style():
-        figure = draw_rank(result["matrix"])
-        plots.save(figure, FIGURES / "general-concat-rank.svg")
-        plt.close(figure)
+def draw(result: dict[str, Any]) -> dict[str, Figure]:
+    """All figures of the page."""
+    return {"general-concat-rank": draw_rank(result["matrix"])}
 
 
 if __name__ == "__main__":
-    main()
+    run("general_concat", __doc__, measure, draw)

@@ -10,8 +10,6 @@ parts are kept in the user's cache.
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +19,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import train as models
-from _measure import FIGURES, HERE, Cache, record
+from _measure import Cache, record, run
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -419,24 +417,38 @@ def measure(cached: Cache) -> dict[str, Any]:
 # --- figures ----------------------------------------------------------------------------------
 
 
-def draw_losses(parts: dict[str, Any]) -> Figure:
-    """Validation losses of attention that compares and attention that does not."""
+def _draw_validation(
+    parts: dict[str, Any], labels: dict[str, tuple[str, str, int]], title: str
+) -> Figure:
+    """Validation losses over the epochs, each with its label (text, colour, height) at the end."""
     figure, ax = plt.subplots(figsize=(4.6, 3.2))
-    names = {
-        "right": ("compares", plots.KEY),
-        "ignores-source": ("never compares", plots.QUERY),
-    }
-    for name, (label, colour) in names.items():
+    for name, (label, colour, height) in labels.items():
         values = parts[name]["validation"]
-        epochs = range(1, len(values) + 1)
-        ax.plot(epochs, values, "o-", color=colour, markersize=4)
-        ax.annotate(
-            label, (len(values), values[-1]), xytext=(8, 0), textcoords="offset points", va="center"
-        )
+        end = (len(values), values[-1])
+        ax.plot(range(1, len(values) + 1), values, "o-", color=colour, markersize=4)
+        ax.annotate(label, end, xytext=(8, height), textcoords="offset points", va="center")
     ax.set(xlabel="epoch", ylabel="validation loss (nats per word)", ylim=0, xlim=(0.5, 15))
     ax.set_xticks(range(2, EPOCHS + 1, 2))
-    ax.set_title("The loss falls either way")
+    ax.set_title(title)
     return figure
+
+
+def draw_losses(parts: dict[str, Any]) -> Figure:
+    """Validation losses of attention that compares and attention that does not."""
+    labels = {
+        "right": ("compares", plots.KEY, 0),
+        "ignores-source": ("never compares", plots.QUERY, 0),
+    }
+    return _draw_validation(parts, labels, "The loss falls either way")
+
+
+def draw_leak(parts: dict[str, Any]) -> Figure:
+    """Validation losses of the language model with and without the leak."""
+    labels = {
+        "right": ("sees the past", plots.KEY, 6),
+        "leaky": ("sees the future", plots.QUERY, 6),
+    }
+    return _draw_validation(parts, labels, "The better curve is the bug")
 
 
 def _map(ax: Axes, part: dict[str, Any], title: str) -> None:
@@ -484,44 +496,15 @@ def draw_wrong_figure() -> Figure:
     return figure
 
 
-def draw_leak(parts: dict[str, Any]) -> Figure:
-    """Validation losses of the language model with and without the leak."""
-    figure, ax = plt.subplots(figsize=(4.6, 3.2))
-    for name, label, colour in (
-        ("right", "sees the past", plots.KEY),
-        ("leaky", "sees the future", plots.QUERY),
-    ):
-        values = parts[name]["validation"]
-        ax.plot(range(1, len(values) + 1), values, "o-", color=colour, markersize=4)
-        ax.annotate(
-            label, (len(values), values[-1]), xytext=(8, 6), textcoords="offset points", va="center"
-        )
-    ax.set(xlabel="epoch", ylabel="validation loss (nats per word)", ylim=0, xlim=(0.5, 15))
-    ax.set_xticks(range(2, EPOCHS + 1, 2))
-    ax.set_title("The better curve is the bug")
-    return figure
-
-
-def main() -> None:
-    """Measure what is missing, write the numbers, draw the figures."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--fresh", action="store_true", help="measure everything again")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    result = measure(Cache("museum", arguments.fresh))
-    path = HERE / "museum.json"
-    path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(f"wrote {path.name}")
-    with plots.style():
-        for name, figure in (
-            ("losses", draw_losses(result["trained"])),
-            ("positions", draw_positions(result["trained"])),
-            ("wrong-figure", draw_wrong_figure()),
-            ("leak", draw_leak(result["language_model"])),
-        ):
-            plots.save(figure, FIGURES / f"museum-{name}.svg")
-            plt.close(figure)
+def draw(result: dict[str, Any]) -> dict[str, Figure]:
+    """All figures of the page."""
+    return {
+        "museum-losses": draw_losses(result["trained"]),
+        "museum-positions": draw_positions(result["trained"]),
+        "museum-wrong-figure": draw_wrong_figure(),
+        "museum-leak": draw_leak(result["language_model"]),
+    }
 
 
 if __name__ == "__main__":
-    main()
+    run("museum", __doc__, measure, draw)

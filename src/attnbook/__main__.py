@@ -391,11 +391,7 @@ def _add_evaluate(commands: Parsers) -> None:
     )
     _add_model(parser, many=True)
     _add_data(parser)
-    which = parser.add_argument_group("which sentences")
-    which.add_argument(
-        "--split", choices=tuple(SPLITS), default="test", help="of multi30k and the grammar"
-    )
-    which.add_argument("--limit", type=int, metavar="N", help="only the first so many pairs")
+    _add_which(parser)
     _add_search(parser, beam_size=5)
     parser.add_argument(
         "--resamples",
@@ -411,8 +407,7 @@ def _add_evaluate(commands: Parsers) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    if args.limit is not None and args.limit < 1:
-        raise ValueError(f"--limit must be at least 1, got {args.limit}")
+    _check_limit(args)
     if args.resamples < 2:
         raise ValueError(f"--resamples must be at least 2, got {args.resamples}")
     device = pick_device(args.device)
@@ -519,11 +514,7 @@ def _add_align(commands: Parsers) -> None:
         "file of links, one line for each pair",
     )
     _add_data(parser)
-    which = parser.add_argument_group("which sentences")
-    which.add_argument(
-        "--split", choices=tuple(SPLITS), default="test", help="of multi30k and the grammar"
-    )
-    which.add_argument("--limit", type=int, metavar="N", help="only the first so many pairs")
+    _add_which(parser)
     links = parser.add_argument_group("links")
     links.add_argument(
         "--gold",
@@ -545,8 +536,7 @@ def _add_align(commands: Parsers) -> None:
 
 
 def _align(args: argparse.Namespace) -> None:
-    if args.limit is not None and args.limit < 1:
-        raise ValueError(f"--limit must be at least 1, got {args.limit}")
+    _check_limit(args)
     (pairs,) = _pairs(args, args.split)
     lengths = [(len(pair.source), len(pair.target)) for pair in pairs]
     gold = _gold(args, pairs, lengths)
@@ -724,6 +714,19 @@ def _add_model(parser: argparse.ArgumentParser, *, many: bool) -> None:
         parser.add_argument("models", metavar="MODEL", nargs="+", help=meaning)
     else:
         parser.add_argument("model", metavar="MODEL", help=meaning)
+
+
+def _add_which(parser: argparse.ArgumentParser) -> None:
+    which = parser.add_argument_group("which sentences")
+    which.add_argument(
+        "--split", choices=tuple(SPLITS), default="test", help="of multi30k and the grammar"
+    )
+    which.add_argument("--limit", type=int, metavar="N", help="only the first so many pairs")
+
+
+def _check_limit(args: argparse.Namespace) -> None:
+    if args.limit is not None and args.limit < 1:
+        raise ValueError(f"--limit must be at least 1, got {args.limit}")
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:

@@ -13,6 +13,7 @@ process of its own.
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import random
@@ -915,7 +916,7 @@ class Benchmark:
         for name in tqdm(self.plan.models, desc="memory", disable=not self.progress):
             peak = _in_new_process(model_memory, self.plan, name)
             memory[name] = {"peak_mb": None if peak is None else peak / 2**20}
-        tensor = 4 * _size(SCORE_SHAPE) / 2**20
+        tensor = 4 * math.prod(SCORE_SHAPE) / 2**20
         entry: dict[str, Any] = {"shape": list(SCORE_SHAPE), "tensor_mb": tensor}
         for kind, fast in (("plain", False), ("fast", True)):
             peak = _in_new_process(score_memory, fast)
@@ -1119,13 +1120,6 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "unknown"
-
-
-def _size(shape: Sequence[int]) -> int:
-    count = 1
-    for one in shape:
-        count *= one
-    return count
 
 
 def load_peers(
@@ -1393,5 +1387,9 @@ def figure(result: Mapping[str, Any], regime: str = "bucketed") -> Figure:
     axes.set_yticks(list(places), names)
     axes.invert_yaxis()
     axes.set_xlabel("target tokens per second of CPU time")
-    axes.set_title("Training on one core, and the ceiling")
+    shares = [speed / ceiling for speed, ceiling in zip(speeds, ceilings, strict=True) if ceiling]
+    title = "Training on one core"
+    if shares:
+        title += f" reaches {100 * min(shares):.0f} to {100 * max(shares):.0f} %\nof the ceiling"
+    axes.set_title(title)
     return drawn

@@ -161,7 +161,7 @@ class NGramModel(ABC):
             raise ValueError("this model has no counts yet; call fit(sentences) first")
         return self._estimate(word, context)
 
-    def _complete(self) -> None:  # noqa: B027 (most smoothings need nothing)
+    def _complete(self) -> None:  # noqa: B027 (a hook, which most smoothings leave empty)
         """Whatever else a smoothing needs besides the counts of the highest order."""
 
     @abstractmethod

@@ -31,7 +31,7 @@ class Candidate:
     probability: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DecodingTrace:
     """One sentence, decoded step by step.
 
@@ -264,8 +264,6 @@ class DecodingTrace:
         if not isinstance(other, DecodingTrace):
             return NotImplemented
         return self.to_dict() == other.to_dict()
-
-    __hash__ = None  # type: ignore[assignment]  # arrays cannot be hashed
 
 
 def _array(name: str, values: Sequence[Any]) -> Array:
