@@ -424,9 +424,10 @@ def draw_lengths(result: dict[str, Any]) -> Figure:
     last = [result["rows"][name]["by_length"][-1] for name in ROWS]
     ax.annotate("fixed context", (last[0]["words"], last[0]["bleu"]), xytext=(-2, -16),
                 textcoords="offset points", ha="right")  # fmt: skip
-    top = max(b["by_length"][1]["bleu"] for b in result["rows"].values())
-    ax.annotate("seven rows with attention", (result["rows"]["dot"]["by_length"][2]["words"], top),
-                xytext=(0, 10), textcoords="offset points", ha="center")  # fmt: skip
+    third = [result["rows"][name]["by_length"][2] for name in ATTENDING]
+    lowest = min(bucket["from"] for bucket in third)
+    ax.annotate("seven rows with attention", (third[0]["words"], lowest), xytext=(0, -8),
+                textcoords="offset points", ha="center", va="top")  # fmt: skip
     ax.set(xlabel="source words", ylabel="BLEU, beam 5")
     ax.set_title("With attention the score holds\nup to seventeen words")
     return figure
