@@ -447,7 +447,7 @@ def draw_alignment(result: dict[str, Any]) -> Figure:
             label=NAMES[name],
         )  # fmt: skip
     ax.set(
-        xlabel="alignment error rate (0: the largest weights lie on linked words)",
+        xlabel="alignment error rate",
         ylabel="translated without an error (%)",
     )
     ax.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
