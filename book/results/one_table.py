@@ -391,7 +391,7 @@ def show(result: dict[str, Any]) -> None:
 
 def draw_rows(result: dict[str, Any]) -> Figure:
     """BLEU with its interval, a line for each row, every seed as a tick."""
-    figure, ax = plt.subplots(figsize=(5.2, 3.4))
+    figure, ax = plt.subplots(figsize=(4.4, 3.2))
     for place, name in enumerate(ROWS):
         row = result["rows"][name]
         for beam_size, filled in ((1, "none"), (5, "full")):
@@ -403,14 +403,14 @@ def draw_rows(result: dict[str, Any]) -> Figure:
                 ax.plot(score["seeds"], [y] * len(score["seeds"]), "|", color="black", markersize=6)
     ax.set_yticks(range(len(ROWS)), [NAMES[name] for name in ROWS])
     ax.invert_yaxis()
-    ax.set_xlabel("BLEU on test 2016 (95 % interval over sentences)")
+    ax.set_xlabel("BLEU on test 2016, 95 % intervals")
     ax.set_title("That one attends matters; how one\nscores hardly does")
     return figure
 
 
 def draw_lengths(result: dict[str, Any]) -> Figure:
     """BLEU by source length: the row without attention against all rows that have it."""
-    figure, ax = plt.subplots(figsize=(5.2, 3.4))
+    figure, ax = plt.subplots(figsize=(4.4, 3.2))
     for name in ROWS:
         buckets = result["rows"][name]["by_length"]
         x, y = [b["words"] for b in buckets], [b["bleu"] for b in buckets]
@@ -428,14 +428,14 @@ def draw_lengths(result: dict[str, Any]) -> Figure:
     lowest = min(bucket["from"] for bucket in third)
     ax.annotate("seven rows with attention", (third[0]["words"], lowest), xytext=(0, -8),
                 textcoords="offset points", ha="center", va="top")  # fmt: skip
-    ax.set(xlabel="source words", ylabel="BLEU, beam 5")
+    ax.set(xlabel="source words", ylabel="BLEU, beam 5", xticks=range(8, 21, 4))
     ax.set_title("With attention the score holds\nup to seventeen words")
     return figure
 
 
 def draw_alignment(result: dict[str, Any]) -> Figure:
     """Every attending model of the grammar: sentences without an error against AER."""
-    figure, ax = plt.subplots(figsize=(5.2, 3.6))
+    figure, ax = plt.subplots(figsize=(3.4, 3.4))
     marks = {"dot": "o", "general": "s", "concat": "^", "additive": "D"}
     for name in ATTENDING:
         row = result["grammar"][name]
