@@ -39,7 +39,10 @@ DECODERS = [
     {"decoder": "luong", "cell": "gru", "input_feeding": True, "layers": 2},
     {"decoder": "bahdanau", "cell": "gru", "score": "additive", "bidirectional": True},
     {"decoder": "bahdanau", "cell": "lstm", "score": "general", "layers": 2},
-]
+    {"decoder": "transformer", "embedding_dim": 14, "heads": 7, "layers": 2},
+    {"decoder": "transformer", "embedding_dim": 14, "heads": 2, "norm": "post",
+     "positions": "learned", "feedforward_dim": 9},
+]  # fmt: skip
 
 
 def name(settings):

@@ -8,7 +8,8 @@ equation 7), for a query ``s``, keys ``h_1 … h_n`` and values ``v_1 … v_n``:
     context  c   = Σ_i α_i v_i
 
 In a recurrent translator the query is the decoder's state, and the encoder's states are both
-the keys and the values.
+the keys and the values. :func:`attend` is the same with the scaled dot product and nothing to
+learn: a dictionary that gives back a mixture of its values.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from attnbook.masks import check_mask
-from attnbook.scores import Score
+from attnbook.scores import Score, scaled_dot_scores
 
-__all__ = ["Attended", "Attention", "masked_softmax"]
+__all__ = ["Attended", "Attention", "attend", "masked_softmax"]
 
 
 def masked_softmax(
@@ -59,6 +60,39 @@ class Attended(NamedTuple):
     context: Float[Tensor, "*batch target value_dim"]
     weights: Float[Tensor, "*batch target source"]
     scores: Float[Tensor, "*batch target source"]
+
+
+def attend(
+    queries: Float[Tensor, "*batch target query_dim"],
+    keys: Float[Tensor, "*batch source key_dim"],
+    values: Float[Tensor, "*batch source value_dim"],
+    mask: Bool[Tensor, ...] | None = None,
+) -> Attended:
+    """``softmax(Q Kᵀ / √d) V``, a soft dictionary (Vaswani et al. 2017, equation 1).
+
+    A dictionary gives the value whose key equals the query. This one gives every value, each as
+    much as its key resembles the query, so that there is no ``KeyError`` and the answer can be
+    differentiated.
+
+    Args:
+        queries: what is looked up.
+        keys: what is compared with it; as wide as a query.
+        values: what is given back, one for each key.
+        mask: bool, True = may be attended to; see :func:`masked_softmax`.
+
+    Raises:
+        TypeError: the mask is not bool.
+        ValueError: queries and keys differ in width, or the mask does not fit.
+    """
+    return _weigh(scaled_dot_scores(queries, keys), values, mask)
+
+
+def _weigh(scores: Tensor, values: Tensor, mask: Tensor | None, temperature: float = 1.0) -> Attended:
+    """What follows the score: softmax and weighted sum."""
+    weights = masked_softmax(scores if temperature == 1 else scores / temperature, mask)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf)
+    return Attended(weights @ values, weights, scores)
 
 
 class Attention(nn.Module):
@@ -107,8 +141,4 @@ class Attention(nn.Module):
         mask: Bool[Tensor, ...] | None = None,
     ) -> Attended:
         """What follows the score: softmax and weighted sum."""
-        weights = masked_softmax(scores / self.temperature, mask)
-        context = weights @ values
-        if mask is not None:
-            scores = scores.masked_fill(~mask, -torch.inf)
-        return Attended(context, weights, scores)
+        return _weigh(scores, values, mask, self.temperature)

@@ -17,6 +17,7 @@ with the state that the last call returned.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeGuard, final
 
 import torch
@@ -26,6 +27,7 @@ from torch import Tensor, nn
 from attnbook.attention import Attended, Attention
 from attnbook.encoder import Encoded, State, check_ids, recurrent_layer
 from attnbook.fast import AdditiveSteps, LinearSteps, LSTMSteps, lstm_step
+from attnbook.self_attention import MultiHeadAttention
 from attnbook.vocabulary import PAD
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "Decoded",
     "Decoder",
     "LuongDecoder",
+    "RecurrentDecoder",
     "Steps",
     "SutskeverDecoder",
 ]
@@ -46,7 +49,7 @@ class Decoded(NamedTuple):
         readouts: ``(batch, target, readout_dim)``, what the logits are computed from.
         states: ``(batch, target, hidden)``, the decoder's top state ``s_t`` at each step.
         attended: contexts, weights and scores of each step; None without attention.
-        state: the recurrent state after the last word, to go on from.
+        state: what the next word is read with, to go on from.
         queries: what each step asked with, ``s_t`` or ``s_{t-1}``; None without attention.
     """
 
@@ -58,10 +61,97 @@ class Decoded(NamedTuple):
 
 
 class Decoder(nn.Module, ABC):
-    """What every decoder has: embedded words, a recurrent layer, an output layer.
+    """What every decoder has: embedded words, and an output layer.
 
     The next word's distribution is ``softmax(W o_t + b)`` over the readout ``o_t``; each decoder
     says how its readout comes about.
+
+    Args:
+        vocabulary_size: how many target words there are.
+        embedding_dim: width of a word's vector, and of the readout.
+        dropout: probability of dropping a number of an embedding or a readout.
+        tied: use the embeddings as the rows of ``W`` (Press & Wolf 2017).
+        readout_dim: width of the readout; by default that of a word's vector, which tying needs.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        embedding_dim: int,
+        *,
+        dropout: float = 0.0,
+        tied: bool = True,
+        readout_dim: int | None = None,
+    ) -> None:
+        super().__init__()
+        readout_dim = readout_dim or embedding_dim
+        if tied and readout_dim != embedding_dim:
+            raise ValueError(
+                f"tied output weights need readout_dim = embedding_dim = {embedding_dim}, got "
+                f"{readout_dim}; set tied to False"
+            )
+        self.embedding = nn.Embedding(vocabulary_size, embedding_dim, padding_idx=PAD)
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(readout_dim, vocabulary_size)
+        if tied:
+            self.output.weight = self.embedding.weight
+
+    @property
+    @abstractmethod
+    def attentions(self) -> Sequence[Attention | MultiHeadAttention]:
+        """The modules that look at the source, in the order of their layers; none without."""
+
+    @abstractmethod
+    def start(self, encoded: Encoded) -> State:
+        """What the first word is read with, each part ``(layers, batch, …)``."""
+
+    @abstractmethod
+    def forward(
+        self,
+        previous: Int[Tensor, "batch target"],
+        encoded: Encoded,
+        state: State | None = None,
+    ) -> Decoded:
+        """Read ``y_0 … y_{t-1}`` (``y_0`` is ``<sos>``) and compute what predicts the next words.
+
+        Args:
+            previous: ids of the words before each predicted one.
+            encoded: what the encoder left.
+            state: where the last call ended; None starts a sentence.
+
+        Raises:
+            ValueError: an id outside the vocabulary, or unequal numbers of sentences.
+        """
+
+    def recorded(self, previous: Int[Tensor, "batch target"], encoded: Encoded) -> Decoded:
+        """As :meth:`forward` from the start, and whatever a trace records."""
+        decoded: Decoded = self(previous, encoded)
+        return decoded
+
+    @abstractmethod
+    def prepare(self, encoded: Encoded) -> Encoded:
+        """Compute what depends on the source alone, for a caller who asks word by word."""
+
+    def logits(self, readouts: Float[Tensor, "... readout_dim"]) -> Float[Tensor, "... words"]:
+        """Unnormalised log-probabilities of the next word, ``W o + b``."""
+        logits: Tensor = self.output(readouts)
+        return logits
+
+    def _look_up(
+        self, previous: Int[Tensor, "batch target"], encoded: Encoded
+    ) -> Float[Tensor, "batch target embedding_dim"]:
+        check_ids(previous, self.embedding.num_embeddings, "target")
+        if len(previous) != len(encoded.states) * encoded.rows:
+            raise ValueError(
+                f"the target has {len(previous)} sentences and the source "
+                f"{len(encoded.states)} for {encoded.rows} each"
+            )
+        vectors: Tensor = self.embedding(previous)
+        return vectors
+
+
+class RecurrentDecoder(Decoder):
+    """A decoder whose state goes from word to word through a recurrent layer.
 
     Args:
         vocabulary_size: how many target words there are.
@@ -93,16 +183,10 @@ class Decoder(nn.Module, ABC):
         extra_input: int = 0,
         readout_dim: int | None = None,
     ) -> None:
-        super().__init__()
-        readout_dim = readout_dim or embedding_dim
-        if tied and readout_dim != embedding_dim:
-            raise ValueError(
-                f"tied output weights need readout_dim = embedding_dim = {embedding_dim}, got "
-                f"{readout_dim}; set tied to False"
-            )
+        super().__init__(
+            vocabulary_size, embedding_dim, dropout=dropout, tied=tied, readout_dim=readout_dim
+        )
         self.attention = None
-        self.embedding = nn.Embedding(vocabulary_size, embedding_dim, padding_idx=PAD)
-        self.dropout = nn.Dropout(dropout)
         self.recurrent = recurrent_layer(
             cell,
             embedding_dim + extra_input,
@@ -110,31 +194,11 @@ class Decoder(nn.Module, ABC):
             num_layers=layers,
             dropout=dropout if layers > 1 else 0.0,
         )
-        self.output = nn.Linear(readout_dim, vocabulary_size)
-        if tied:
-            self.output.weight = self.embedding.weight
 
-    @abstractmethod
-    def start(self, encoded: Encoded) -> State:
-        """The recurrent state before the first word, each part ``(layers, batch, hidden)``."""
-
-    @abstractmethod
-    def forward(
-        self,
-        previous: Int[Tensor, "batch target"],
-        encoded: Encoded,
-        state: State | None = None,
-    ) -> Decoded:
-        """Read ``y_0 … y_{t-1}`` (``y_0`` is ``<sos>``) and compute what predicts the next words.
-
-        Args:
-            previous: ids of the words before each predicted one.
-            encoded: what the encoder left.
-            state: where the last call ended; None starts a sentence.
-
-        Raises:
-            ValueError: an id outside the vocabulary, or unequal numbers of sentences.
-        """
+    @property
+    def attentions(self) -> Sequence[Attention]:
+        """The one attention, if there is one."""
+        return () if self.attention is None else (self.attention,)
 
     def prepare(self, encoded: Encoded) -> Encoded:
         """Compute what depends on the source alone, for a caller who asks word by word."""
@@ -142,21 +206,10 @@ class Decoder(nn.Module, ABC):
             return encoded
         return encoded._replace(prepared=self.attention.score.prepare(encoded.states))
 
-    def logits(self, readouts: Float[Tensor, "... readout_dim"]) -> Float[Tensor, "... words"]:
-        """Unnormalised log-probabilities of the next word, ``W o + b``."""
-        logits: Tensor = self.output(readouts)
-        return logits
-
     def _embed(
         self, previous: Int[Tensor, "batch target"], encoded: Encoded
     ) -> Float[Tensor, "batch target embedding_dim"]:
-        check_ids(previous, self.embedding.num_embeddings, "target")
-        if len(previous) != len(encoded.states) * encoded.rows:
-            raise ValueError(
-                f"the target has {len(previous)} sentences and the source "
-                f"{len(encoded.states)} for {encoded.rows} each"
-            )
-        embedded: Tensor = self.dropout(self.embedding(previous))
+        embedded: Tensor = self.dropout(self._look_up(previous, encoded))
         return embedded
 
     def _recur(
@@ -252,7 +305,7 @@ class Steps:
 
 
 @final
-class SutskeverDecoder(Decoder):
+class SutskeverDecoder(RecurrentDecoder):
     """The encoder's last state is handed over, and that is all (Sutskever et al. 2014).
 
     ``s_0 = h_n``, ``s_t = f(y_{t-1}, s_{t-1})`` and ``p(y_t | …) = softmax(W P s_t)``: their
@@ -282,7 +335,7 @@ class SutskeverDecoder(Decoder):
 
 
 @final
-class ChoDecoder(Decoder):
+class ChoDecoder(RecurrentDecoder):
     """One summary vector is read at every step (Cho et al. 2014, section 2.2 and appendix A).
 
     ``c = tanh(V h_n)``, ``s_0 = tanh(V' c)``, ``s_t = f([y_{t-1}; c], s_{t-1})``; the readout
@@ -334,7 +387,7 @@ class ChoDecoder(Decoder):
 
 
 @final
-class BahdanauDecoder(Decoder):
+class BahdanauDecoder(RecurrentDecoder):
     """Look at the source, then update the state (Bahdanau et al. 2015, section 3.1).
 
     The query is the state before the update, and the context goes into it::
@@ -404,7 +457,7 @@ class BahdanauDecoder(Decoder):
 
 
 @final
-class LuongDecoder(Decoder):
+class LuongDecoder(RecurrentDecoder):
     """Update the state, look at the source, then speak (Luong et al. 2015, section 3).
 
     ``s_t = f(y_{t-1}, s_{t-1})`` is the query; the context ``c_t`` is the weighted sum of the

@@ -24,7 +24,9 @@ from attnbook.corpora import SentencePair
 from attnbook.encoder import Encoded, State
 from attnbook.fast import largest, log_normalisers
 from attnbook.seq2seq import Translator
-from attnbook.trace import Candidate, DecodingTrace
+from attnbook.self_attention import MultiHead
+from attnbook.trace import AttentionMaps, Candidate, DecodingTrace
+from attnbook.transformer import TransformerDecoder, TransformerEncoder
 from attnbook.vocabulary import EOS, PAD, SOS
 
 __all__ = [
@@ -318,22 +320,27 @@ def decode(
             else:
                 written = list(search(translator, encoded, beam_size, length_penalty)[0].ids)
             previous = torch.tensor([[SOS, *written[:-1]]], device=translator.device)
-            decoded = translator.decoder(previous, encoded)
+            decoded = translator.decoder.recorded(previous, encoded)
+            looks = _looks(translator, source, previous, encoded)
             logits = translator.decoder.logits(decoded.readouts[0]).double()
     finally:
         translator.train(training)
     log_probs = torch.log_softmax(logits, dim=-1)
     read = list(tokens[:words])
     attended = decoded.attended
+    source_tokens = (*(read[::-1] if backwards else read), "<eos>")
+    target_tokens = tuple(translator.target_vocabulary.decode(written))
     return DecodingTrace(
         model=translator.name,
-        source_tokens=(*(read[::-1] if backwards else read), "<eos>"),
-        target_tokens=tuple(translator.target_vocabulary.decode(written)),
+        source_tokens=source_tokens,
+        target_tokens=target_tokens,
         log_probs=_array(log_probs[range(len(written)), written]),
         candidates=_candidates(translator, log_probs, candidates),
         encoder_states=_array(encoded.states[0]),
         decoder_states=_array(decoded.states[0]),
-        scores=None if attended is None else _array(attended.scores[0]),
+        scores=None
+        if attended is None or attended.scores is None
+        else _array(attended.scores[0]),
         weights=None if attended is None else _array(attended.weights[0]),
         contexts=None if attended is None else _array(attended.context[0]),
         queries=None
@@ -342,6 +349,39 @@ def decode(
         gold_links=None
         if gold_links is None
         else frozenset((place(i), j) for i, j in gold_links if i < words),
+        maps=_maps(looks, source_tokens, target_tokens),
+    )
+
+
+def _looks(
+    translator: Translator, source: Tensor, previous: Tensor, encoded: Encoded
+) -> dict[str, list[MultiHead]]:
+    """What the heads of a Transformer saw, layer by layer; nothing of any other model."""
+    encoder, decoder = translator.encoder, translator.decoder
+    if not isinstance(encoder, TransformerEncoder) or not isinstance(decoder, TransformerDecoder):
+        return {}
+    within: list[MultiHead] = []
+    across: list[tuple[MultiHead, MultiHead]] = []
+    encoder(source, torch.tensor([source.shape[1]]), looks=within)
+    decoder(previous, encoded, looks=across)
+    written, looked = zip(*across, strict=True)
+    return {"source": list(looked), "written": list(written), "encoder": within}
+
+
+def _maps(
+    looks: dict[str, list[MultiHead]], source: tuple[str, ...], target: tuple[str, ...]
+) -> tuple[AttentionMaps, ...]:
+    # A step has read the words before the one it writes.
+    words = {
+        "source": (target, source),
+        "written": (target, ("<sos>", *target[:-1])),
+        "encoder": (source, source),
+    }
+    return tuple(
+        AttentionMaps(
+            kind, *words[kind], np.stack([_array(one.weights[0]) for one in layers])
+        )
+        for kind, layers in looks.items()
     )
 
 
@@ -390,7 +430,9 @@ def forced_weights(
                 numbers, order = order[-size:], order[:-size]
                 batch = collate([examples[number] for number in numbers])
                 with torch.inference_mode():
-                    attended = translator(batch.to(translator.device)).attended
+                    batch = batch.to(translator.device)
+                    encoded = translator.encode(batch.source, batch.source_lengths)
+                    attended = translator.decoder.recorded(batch.target_in, encoded).attended
                 for row, number in enumerate(numbers):
                     words = tuple(map(len, examples[number]))
                     found = _array(attended.weights[row, : words[1], : words[0] + 1])
@@ -449,18 +491,18 @@ def _select_state(state: State, rows: Int[Tensor, " rows"]) -> State:
 
 @contextmanager
 def _temperature(translator: Translator, temperature: float) -> Iterator[None]:
-    """The attention's temperature, set for a while."""
+    """The temperature of the attention to the source, in every layer, set for a while."""
     if temperature <= 0:
         raise ValueError(f"temperature must be above 0, got {temperature}")
-    attention = translator.decoder.attention
-    if attention is None:
-        yield
-        return
-    before, attention.temperature = attention.temperature, temperature
+    attentions = translator.decoder.attentions
+    before = [attention.temperature for attention in attentions]
     try:
+        for attention in attentions:
+            attention.temperature = temperature
         yield
     finally:
-        attention.temperature = before
+        for attention, kept in zip(attentions, before, strict=True):
+            attention.temperature = kept
 
 
 def _candidates(

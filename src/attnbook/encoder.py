@@ -13,7 +13,16 @@ from attnbook.fast import read_unpacked
 from attnbook.masks import padding_mask
 from attnbook.vocabulary import PAD
 
-__all__ = ["CELLS", "Encoded", "Encoder", "State", "check_ids", "read_packed", "recurrent_layer"]
+__all__ = [
+    "CELLS",
+    "Encoded",
+    "Encoder",
+    "State",
+    "check_ids",
+    "check_sentences",
+    "read_packed",
+    "recurrent_layer",
+]
 
 # A recurrent state: (h,) of an RNN or a GRU, (h, c) of an LSTM, each (layers, batch, hidden).
 State = tuple[Tensor, ...]
@@ -108,12 +117,7 @@ class Encoder(nn.Module):
             ValueError: an id outside the vocabulary, an empty sentence, or as many lengths as
                 there are not sentences.
         """
-        check_ids(source, self.embedding.num_embeddings, "source")
-        if len(lengths) != len(source):
-            raise ValueError(f"got {len(source)} sentences and {len(lengths)} lengths")
-        if int(lengths.min()) < 1:
-            raise ValueError("a source sentence is empty; it needs at least one token")
-        mask = padding_mask(lengths, source.shape[1]).to(source.device)
+        mask = check_sentences(source, lengths, self.embedding.num_embeddings)
         embedded = self.dropout(self.embedding(source))
         states, final = _read(self.recurrent, embedded, lengths)
         return Encoded(states, tuple(self._join_directions(part) for part in final), mask)
@@ -160,6 +164,18 @@ def read_packed(
     states, final = layer(packed)
     states, _ = pad_packed_sequence(states, batch_first=True, total_length=inputs.shape[1])
     return states, final if isinstance(final, tuple) else (final,)
+
+
+def check_sentences(
+    source: Int[Tensor, "batch source"], lengths: Int[Tensor, " batch"], vocabulary_size: int
+) -> Bool[Tensor, "batch source"]:
+    """Refuse sentences that cannot be read; True where there is a word, False on padding."""
+    check_ids(source, vocabulary_size, "source")
+    if len(lengths) != len(source):
+        raise ValueError(f"got {len(source)} sentences and {len(lengths)} lengths")
+    if int(lengths.min()) < 1:
+        raise ValueError("a source sentence is empty; it needs at least one token")
+    return padding_mask(lengths, source.shape[1]).to(source.device)
 
 
 def check_ids(ids: Int[Tensor, ...], vocabulary_size: int, name: str) -> None:

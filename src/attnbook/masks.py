@@ -33,18 +33,24 @@ def padding_mask(lengths: Int[Tensor, " batch"], size: int) -> Bool[Tensor, "bat
     return torch.arange(size, device=lengths.device) < lengths.unsqueeze(1)
 
 
-def causal_mask(size: int) -> Bool[Tensor, "size size"]:
+def causal_mask(size: int, before: int = 0) -> Bool[Tensor, "size source"]:
     """True where position t, a row, may look at position i, a column: at i ≤ t.
 
     What a position sees is then what stood before it, and itself (Vaswani et al. 2017, section
     3.2.3).
 
+    Args:
+        size: positions that look, the last ones of the sequence.
+        before: positions that stand before them and are seen by all; ``source`` is their sum.
+
     Raises:
-        ValueError: ``size`` is below 1.
+        ValueError: ``size`` is below 1, or ``before`` below 0.
     """
     if size < 1:
         raise ValueError(f"a causal mask needs at least one position, got size {size}")
-    return torch.ones(size, size, dtype=torch.bool).tril()
+    if before < 0:
+        raise ValueError(f"there cannot be fewer than 0 positions before, got {before}")
+    return torch.ones(size, before + size, dtype=torch.bool).tril(before)
 
 
 def check_mask(mask: Tensor, scores: Tensor) -> None:

@@ -36,6 +36,7 @@ __all__ = [
     "ScaledDotScore",
     "Score",
     "additive_scores",
+    "scaled_dot_scores",
 ]
 
 
@@ -93,6 +94,15 @@ class DotScore(Score):
         return queries @ prepared.transpose(-2, -1)
 
 
+def scaled_dot_scores(
+    queries: Float[Tensor, "*batch target query_dim"],
+    keys: Float[Tensor, "*batch source key_dim"],
+) -> Float[Tensor, "*batch target source"]:
+    """``qᵀ k / √d`` for every pair of a query q and a key k (Vaswani et al. 2017, equation 1)."""
+    _check_widths(queries, keys)
+    return queries @ keys.transpose(-2, -1) / sqrt(keys.shape[-1])
+
+
 @final
 class ScaledDotScore(Score):
     """``score(s, h) = sᵀ h / √d``, d the width of the keys (Vaswani et al. 2017, equation 1).
@@ -107,8 +117,7 @@ class ScaledDotScore(Score):
         prepared: Float[Tensor, "*batch source prepared_dim"],
     ) -> Float[Tensor, "*batch target source"]:
         """The dot product of every query with every key, over the root of their width."""
-        _check_widths(queries, prepared)
-        return queries @ prepared.transpose(-2, -1) / sqrt(prepared.shape[-1])
+        return scaled_dot_scores(queries, prepared)
 
 
 @final

@@ -22,7 +22,7 @@ import ipywidgets
 import numpy as np
 import traitlets
 
-from attnbook.trace import DecodingTrace
+from attnbook.trace import KINDS, DecodingTrace
 
 __all__ = [
     "Explorer",
@@ -223,8 +223,9 @@ class Scrubber(_Stored, anywidget.AnyWidget):
         without: the same source sentence, decoded without attention; adds a switch.
         step: the step shown first, counted from 0.
 
-    The attributes ``step``, ``attention_on`` (the switch), ``trace``, ``without`` and ``message``
-    (a line in the card, for instance about an unknown word) can be read and set. The figure
+    The attributes ``step``, ``attention_on`` (the switch), ``trace``, ``without``, ``kind``,
+    ``layer``, ``head`` (of a model with several) and ``message`` (a line in the card, for instance
+    about an unknown word) can be read and set. The figure
     follows, and they follow the reader's hand.
 
     Raises:
@@ -239,6 +240,11 @@ class Scrubber(_Stored, anywidget.AnyWidget):
     step = traitlets.Int(0).tag(sync=True)
     attention_on = traitlets.Bool(True).tag(sync=True)
     message = traitlets.Unicode("").tag(sync=True)
+    # Of a model with several heads: which attention, which layer (None is the top one), which head
+    # (-1 is the mean of all).
+    kind = traitlets.Enum(KINDS, "source").tag(sync=True)
+    layer = traitlets.Int(None, allow_none=True, min=0).tag(sync=True)
+    head = traitlets.Int(-1, min=-1).tag(sync=True)
 
     def __init__(
         self, trace: DecodingTrace, without: DecodingTrace | None = None, step: int = 0

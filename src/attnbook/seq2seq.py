@@ -33,11 +33,12 @@ from attnbook.scores import (
     ScaledDotScore,
     Score,
 )
+from attnbook.transformer import NORMS, POSITIONS, TransformerDecoder, TransformerEncoder
 from attnbook.vocabulary import Vocabulary
 
 __all__ = ["DECODERS", "SCORES", "Config", "Loss", "Translator"]
 
-DECODERS = ("sutskever", "cho", "bahdanau", "luong")
+DECODERS = ("sutskever", "cho", "bahdanau", "luong", "transformer")
 SCORES = ("dot", "scaled-dot", "general", "concat", "additive")
 
 
@@ -46,16 +47,17 @@ class Config:
     """Everything that decides the shape of a translator.
 
     Attributes:
-        decoder: ``"sutskever"``, ``"cho"``, ``"bahdanau"`` or ``"luong"``.
-        score: what the last two compare with: ``"dot"``, ``"scaled-dot"``, ``"general"``,
+        decoder: ``"sutskever"``, ``"cho"``, ``"bahdanau"``, ``"luong"`` or ``"transformer"``. The
+            last one comes with an encoder of its own, and has no ``score`` and no ``cell``.
+        score: what Bahdanau's and Luong's compare with: ``"dot"``, ``"scaled-dot"``, ``"general"``,
             ``"concat"`` or ``"additive"``.
         attention_dim: width of the hidden layer of the last two scores; None is ``hidden_dim``.
         input_feeding: Luong's decoder reads what it spoke from last (Luong et al. 2015,
             section 3.3).
         cell: ``"rnn"``, ``"gru"`` or ``"lstm"``, in encoder and decoder.
-        embedding_dim: width of a word's vector.
+        embedding_dim: width of a word's vector; in a Transformer that of a state.
         hidden_dim: width of a state.
-        layers: how many recurrent layers are stacked, in encoder and decoder.
+        layers: how many are stacked, in encoder and decoder.
         bidirectional: the encoder reads in both directions.
         dropout: probability of dropping a number.
         tied: the target embeddings are also the output matrix.
@@ -64,6 +66,10 @@ class Config:
         embedding_std: word vectors start as normal random numbers of this standard deviation;
             None draws them as all other weights, uniformly between -0.1 and 0.1. A model of less
             than 100 units learns to attend much sooner from 1.
+        heads: of every attention of a Transformer.
+        feedforward_dim: width of its networks' hidden layers; None is four times ``hidden_dim``.
+        norm: where its sums are normalised, ``"pre"`` or ``"post"``.
+        positions: how its words know their places, ``"sinusoidal"`` or ``"learned"``.
 
     Raises:
         ValueError: a value is not possible; the message names the field.
@@ -83,6 +89,10 @@ class Config:
     reverse_source: bool = False
     longest: int | None = None
     embedding_std: float | None = None
+    heads: int = 4
+    feedforward_dim: int | None = None
+    norm: str = "pre"
+    positions: str = "sinusoidal"
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built, by name."""
@@ -90,12 +100,14 @@ class Config:
             ("decoder", DECODERS),
             ("score", SCORES),
             ("cell", tuple(CELLS)),
+            ("norm", NORMS),
+            ("positions", POSITIONS),
         ):
             if getattr(self, name) not in known:
                 raise ValueError(
                     f"{name} must be one of {', '.join(known)}; got {getattr(self, name)!r}"
                 )
-        for name in ("embedding_dim", "hidden_dim", "layers"):
+        for name in ("embedding_dim", "hidden_dim", "layers", "heads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 0 <= self.dropout < 1:
@@ -108,8 +120,27 @@ class Config:
             raise ValueError(
                 f"input_feeding belongs to the luong decoder; set it to False for {self.decoder}"
             )
+        if self.feedforward_dim is not None and self.feedforward_dim < 1:
+            raise ValueError(
+                f"feedforward_dim must be at least 1 or None, got {self.feedforward_dim}"
+            )
+        if self.decoder == "transformer":
+            self._check_transformer()
         if self.embedding_std is not None and self.embedding_std <= 0:
             raise ValueError(f"embedding_std must be above 0 or None, got {self.embedding_std}")
+
+    def _check_transformer(self) -> None:
+        if self.embedding_dim != self.hidden_dim:
+            raise ValueError(
+                "a Transformer's states are as wide as its word vectors; embedding_dim is "
+                f"{self.embedding_dim} and hidden_dim {self.hidden_dim}"
+            )
+        if self.hidden_dim % self.heads:
+            raise ValueError(
+                f"heads must divide hidden_dim, got {self.heads} for {self.hidden_dim}"
+            )
+        if self.positions == "sinusoidal" and self.hidden_dim % 2:
+            raise ValueError(f"sines and cosines need an even hidden_dim, got {self.hidden_dim}")
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Config:
@@ -164,7 +195,7 @@ class Translator(nn.Module):
         name: of the model, for traces and tables.
     """
 
-    encoder: Encoder
+    encoder: Encoder | TransformerEncoder
     decoder: Decoder
 
     def __init__(
@@ -179,8 +210,16 @@ class Translator(nn.Module):
         self.source_vocabulary = source_vocabulary
         self.target_vocabulary = target_vocabulary
         self.name = name
+        if config.decoder == "transformer":
+            self._build_transformer()
+        else:
+            self._build_recurrent()
+
+    def _build_recurrent(self) -> None:
+        """Encoder and decoder of chapters 3 to 8, with weights between -0.1 and 0.1."""
+        config = self.config
         self.encoder = Encoder(
-            len(source_vocabulary),
+            len(self.source_vocabulary),
             config.embedding_dim,
             config.hidden_dim,
             cell=config.cell,
@@ -188,7 +227,7 @@ class Translator(nn.Module):
             bidirectional=config.bidirectional,
             dropout=config.dropout,
         )
-        sizes = (len(target_vocabulary), config.embedding_dim, config.hidden_dim)
+        sizes = (len(self.target_vocabulary), config.embedding_dim, config.hidden_dim)
         options: dict[str, Any] = {
             "cell": config.cell,
             "layers": config.layers,
@@ -215,6 +254,28 @@ class Translator(nn.Module):
             for embedding in (self.encoder.embedding, self.decoder.embedding):
                 nn.init.normal_(embedding.weight, std=config.embedding_std)
 
+    def _build_transformer(self) -> None:
+        """Both stacks; matrices by Glorot & Bengio (2010), word vectors of length about 1."""
+        config = self.config
+        options: dict[str, Any] = {
+            "heads": config.heads,
+            "layers": config.layers,
+            "feedforward_dim": config.feedforward_dim or 4 * config.hidden_dim,
+            "dropout": config.dropout,
+            "norm": config.norm,
+            "positions": config.positions,
+        }
+        width = config.hidden_dim
+        self.encoder = TransformerEncoder(len(self.source_vocabulary), width, **options)
+        self.decoder = TransformerDecoder(
+            len(self.target_vocabulary), width, tied=config.tied, **options
+        )
+        for parameter in self.parameters():
+            if parameter.ndim > 1:
+                nn.init.xavier_uniform_(parameter)
+        for embedding in (self.encoder.embedding, self.decoder.embedding):
+            nn.init.normal_(embedding.weight, std=config.embedding_std or width**-0.5)
+
     @property
     def device(self) -> torch.device:
         """Where the parameters lie."""
@@ -223,7 +284,7 @@ class Translator(nn.Module):
     @property
     def attends(self) -> bool:
         """Whether the decoder looks at the source at every step."""
-        return self.decoder.attention is not None
+        return bool(self.decoder.attentions)
 
     def count_parameters(self) -> int:
         """How many numbers training adjusts; shared ones count once."""

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SCHEMA", "Candidate", "DecodingTrace"]
+__all__ = ["SCHEMA", "AttentionMaps", "Candidate", "DecodingTrace"]
 
 SCHEMA = 1
+KINDS = ("source", "written", "encoder")
 
 Array = NDArray[np.float64]
 
@@ -29,6 +30,66 @@ class Candidate:
 
     token: str
     probability: float
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionMaps:
+    """What the heads of all layers saw in one kind of attention.
+
+    Attributes:
+        kind: ``"source"`` (the decoder looks at the source), ``"written"`` (it looks back at what
+            it has written) or ``"encoder"`` (the source looks at itself).
+        rows: the words that ask.
+        columns: the words that are asked.
+        weights: ``(layers, heads, rows, columns)``; each row sums to 1, or to 0.
+
+    Raises:
+        ValueError: a field does not fit the others; the message names it.
+    """
+
+    kind: str
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    weights: Array
+
+    def __post_init__(self) -> None:
+        """Refuse what does not fit."""
+        if self.kind not in KINDS:
+            raise ValueError(f"kind must be one of {', '.join(KINDS)}; got {self.kind!r}")
+        shape = (len(self.rows), len(self.columns))
+        weights = self.weights
+        if not isinstance(weights, np.ndarray) or weights.ndim != 4 or weights.shape[2:] != shape:
+            raise ValueError(
+                f"maps: {self.kind} weights must be (layers, heads, {shape[0]}, {shape[1]}), got "
+                f"{getattr(weights, 'shape', type(weights).__name__)}"
+            )
+        if not weights.size:
+            raise ValueError(f"maps: {self.kind} has no layer, no head or no word")
+        _check_sums(f"maps: {self.kind}", weights)
+
+    def __eq__(self, other: object) -> bool:
+        """Equal in every field, weights compared one by one."""
+        if not isinstance(other, AttentionMaps):
+            return NotImplemented
+        return self.to_dict() == other.to_dict()
+
+    def to_dict(self, decimals: int | None = None) -> dict[str, Any]:
+        """As plain lists, ready for JSON."""
+        weights = self.weights if decimals is None else self.weights.round(decimals)
+        return {
+            "kind": self.kind,
+            "rows": list(self.rows),
+            "columns": list(self.columns),
+            "weights": weights.tolist(),
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> AttentionMaps:
+        """Read back what :meth:`to_dict` wrote."""
+        return cls(
+            data["kind"], tuple(data["rows"]), tuple(data["columns"]),
+            _array("maps", data["weights"]),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,13 +111,16 @@ class DecodingTrace:
             state of the same step: Bahdanau's decoder asks with ``s_{t-1}``. None where
             ``decoder_states`` are the queries (Luong's), and without attention.
         scores: ``(target, source)``, before the softmax; ``-inf`` where a word was masked.
-            None for a decoder without attention.
+            None for a decoder without attention, and for one with several heads.
         weights: ``(target, source)``, after the softmax; each row sums to 1, or to 0 where
-            every word was masked. None for a decoder without attention.
+            every word was masked. Of several heads the mean, in the top layer. None for a decoder
+            without attention.
         contexts: ``(target, value_dim)``, the weighted sums of encoder states. None for a
             decoder without attention.
         gold_links: pairs ``(source position, target position)`` of words that translate each
             other, where known; otherwise None.
+        maps: what each head of each layer saw, of every kind of attention; empty where there is
+            one head.
 
     Raises:
         ValueError: a field does not fit the others; the message names it.
@@ -74,6 +138,7 @@ class DecodingTrace:
     contexts: Array | None = None
     gold_links: frozenset[tuple[int, int]] | None = None
     queries: Array | None = None
+    maps: tuple[AttentionMaps, ...] = ()
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
@@ -88,9 +153,10 @@ class DecodingTrace:
             raise ValueError("source_tokens: a trace needs at least one source token")
         if target == 0:
             raise ValueError("target_tokens: a trace needs at least one target token")
-        attends = [name for name in ("scores", "weights", "contexts") if self._has(name)]
-        if attends and len(attends) != 3:
-            missing = sorted({"scores", "weights", "contexts"} - set(attends))
+        needed = ["weights", "contexts"] if self.maps else ["scores", "weights", "contexts"]
+        attends = [name for name in needed if self._has(name)]
+        if attends and len(attends) != len(needed):
+            missing = sorted(set(needed) - set(attends))
             raise ValueError(
                 f"{', '.join(missing)}: missing, although {', '.join(attends)} is given"
             )
@@ -99,10 +165,20 @@ class DecodingTrace:
         self._check("encoder_states", (source, None))
         self._check("decoder_states", (target, None))
         if attends:
-            self._check("scores", (target, source))
+            if self.scores is not None:
+                self._check("scores", (target, source))
             self._check("weights", (target, source))
             self._check("contexts", (target, None))
-            self._check_weights()
+            assert self.weights is not None
+            _check_sums("weights", self.weights)
+        for one in self.maps:
+            asked = target if one.kind in ("source", "written") else source
+            known = target if one.kind == "written" else source
+            if (len(one.rows), len(one.columns)) != (asked, known):
+                raise ValueError(
+                    f"maps: {one.kind} has {len(one.rows)} rows and {len(one.columns)} columns, "
+                    f"and there are {source} source and {target} target tokens"
+                )
         if self.queries is not None:
             if not attends:
                 raise ValueError("queries: a decoder without attention asks nothing")
@@ -135,16 +211,6 @@ class DecodingTrace:
             raise ValueError(f"{name}: holds NaN or an infinity")
         if name == "scores" and np.any(np.isnan(array) | (array == np.inf)):
             raise ValueError("scores: holds NaN or +inf; only -inf, for a masked word, is allowed")
-
-    def _check_weights(self) -> None:
-        assert self.weights is not None
-        sums = self.weights.sum(axis=1)
-        wrong = ~(np.isclose(sums, 1.0, atol=1e-3) | np.isclose(sums, 0.0, atol=1e-6))
-        if np.any(self.weights < 0) or np.any(wrong):
-            raise ValueError(
-                "weights: each row must be non-negative and sum to 1 (or to 0 where every source "
-                f"word is masked); got row sums {np.round(sums, 3).tolist()}"
-            )
 
     def _check_candidates(self, target: int) -> None:
         if len(self.candidates) != target:
@@ -205,6 +271,7 @@ class DecodingTrace:
             "weights": rows(self.weights),
             "contexts": rows(self.contexts),
             **({} if self.queries is None else {"queries": rows(self.queries)}),
+            **({"maps": [one.to_dict(decimals) for one in self.maps]} if self.maps else {}),
             "gold_links": None if self.gold_links is None else sorted(map(list, self.gold_links)),
         }
 
@@ -218,7 +285,7 @@ class DecodingTrace:
         names = {field.name for field in fields(cls)}
         if unknown := sorted(set(data) - names):
             raise ValueError(f"{', '.join(unknown)}: not a field of a trace")
-        if missing := sorted(names - {"queries"} - set(data)):
+        if missing := sorted(names - {"queries", "maps"} - set(data)):
             raise ValueError(f"{', '.join(missing)}: missing from the trace")
 
         def array(name: str) -> Array | None:
@@ -242,6 +309,7 @@ class DecodingTrace:
             weights=array("weights"),
             contexts=array("contexts"),
             queries=array("queries"),
+            maps=tuple(AttentionMaps.from_dict(one) for one in data.get("maps", ())),
             gold_links=_links(data["gold_links"]),
         )
 
@@ -264,6 +332,17 @@ class DecodingTrace:
         if not isinstance(other, DecodingTrace):
             return NotImplemented
         return self.to_dict() == other.to_dict()
+
+
+def _check_sums(name: str, weights: Array) -> None:
+    """Refuse rows that are no distribution: a sum of 1, or of 0 where everything is masked."""
+    sums = weights.sum(axis=-1)
+    right = np.isclose(sums, 1.0, atol=1e-3) | np.isclose(sums, 0.0, atol=1e-6)
+    if np.any(weights < 0) or not np.all(right):
+        raise ValueError(
+            f"{name}: each row must be non-negative and sum to 1 (or to 0 where every word is "
+            f"masked); got row sums {np.round(sums, 3).tolist()}"
+        )
 
 
 def _array(name: str, values: Sequence[Any]) -> Array:

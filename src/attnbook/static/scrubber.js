@@ -3,7 +3,7 @@
 // It draws a trace (the JSON of attnbook.trace.DecodingTrace), and optionally a second trace of
 // the same source sentence by a decoder without attention. It needs no library and no network.
 //
-//   mount(element, {trace, without, step, attentionOn, message, onChange})
+//   mount(element, {trace, without, step, attentionOn, kind, layer, head, message, onChange})
 //       -> {update(changes), destroy()}
 //   mountAll(root)     every .attn-figure in a page, with its JSON inside
 //   default {render}   the same figure as an anywidget
@@ -19,6 +19,8 @@ const PATCH = { width: 44, height: 64 }; // pixels
 const RIBBON = { height: 58, thickest: 22 }; // pixels
 const MATRIX = { narrowest: 14, numbers: 36, widest: 56 }; // pixels, width of a cell
 const PLAY_EVERY = 1400; // milliseconds
+const ALL_HEADS = -1; // their mean
+const KINDS = { source: "to the source", written: "to what is written", encoder: "within the source" };
 
 // ---------------------------------------------------------------------------------- numbers
 
@@ -182,6 +184,7 @@ function patch(values, scale) {
 export function mount(element, options) {
   const state = {
     trace: null, without: null, step: 0, attentionOn: true, message: "",
+    kind: "source", layer: null, head: ALL_HEADS,
     label: "Decoding, step by step", onChange: () => {},
     ...Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)),
   };
@@ -191,16 +194,41 @@ export function mount(element, options) {
   let view = null; // what depends on the trace being shown
   let timer = null;
 
-  const shown = () => (state.attentionOn || !state.without ? state.trace : state.without);
+  const chosen = () => (state.attentionOn || !state.without ? state.trace : state.without);
+  const shown = () => (chosen().maps ? seenBy(chosen(), state) : chosen());
   const lastStep = () => shown().target_tokens.length - 1;
+  const tell = () => {
+    const { step, attentionOn, kind, layer, head } = state;
+    state.onChange({ step, attentionOn, kind, layer, head });
+  };
 
   function go(step) {
     state.step = Math.max(0, Math.min(lastStep(), step));
     drawStep();
-    state.onChange({ step: state.step, attentionOn: state.attentionOn });
+    tell();
+  }
+
+  /** The selects offer what the trace has; a choice that it lacks falls back to the top layer. */
+  function drawHeads() {
+    const { maps } = chosen();
+    parts.heads.hidden = !maps;
+    if (!maps) return;
+    if (!maps.some(({ kind }) => kind === state.kind)) state.kind = maps[0].kind;
+    const { weights } = maps.find(({ kind }) => kind === state.kind);
+    if (state.layer === null || state.layer >= weights.length) state.layer = weights.length - 1;
+    if (state.head >= weights[0].length) state.head = ALL_HEADS;
+    const fill = (select, entries, value) => {
+      select.replaceChildren(...entries.map(([key, text]) => h("option", { value: key }, text)));
+      select.value = value;
+    };
+    const count = (list) => list.map((_, i) => [i, String(i + 1)]);
+    fill(parts.kind, maps.map(({ kind }) => [kind, KINDS[kind]]), state.kind);
+    fill(parts.layer, count(weights), state.layer);
+    fill(parts.head, [[ALL_HEADS, "mean of all"], ...count(weights[0])], state.head);
   }
 
   function drawTrace() {
+    drawHeads();
     parts.card.classList.toggle("attn-has-switch", Boolean(state.without));
     parts.switch.hidden = !state.without;
     parts.radios[state.attentionOn ? 0 : 1].checked = true;
@@ -260,8 +288,16 @@ export function mount(element, options) {
     stop();
     state.attentionOn = i === 0;
     drawTrace();
-    state.onChange({ step: state.step, attentionOn: state.attentionOn });
+    tell();
   }));
+  for (const name of ["kind", "layer", "head"]) {
+    listen(parts[name], "change", () => {
+      stop();
+      state[name] = name === "kind" ? parts.kind.value : Number(parts[name].value);
+      drawTrace();
+      tell();
+    });
+  }
 
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
   const respectMotion = () => {
@@ -301,7 +337,7 @@ export function mount(element, options) {
     update(changes) {
       Object.assign(state, changes);
       if ("message" in changes) drawMessage();
-      if ("trace" in changes || "without" in changes || "attentionOn" in changes) {
+      if (["trace", "without", "attentionOn", "kind", "layer", "head"].some((name) => name in changes)) {
         stop();
         drawTrace();
       } else if ("step" in changes) {
@@ -319,9 +355,33 @@ export function mount(element, options) {
   };
 }
 
+/** The trace as one head, or the mean of a layer's heads, sees it. */
+function seenBy(trace, { kind, layer, head }) {
+  const { rows, columns, weights } = trace.maps.find((map) => map.kind === kind);
+  const heads = weights[layer];
+  const mean = () => heads[0].map((row, t) =>
+    row.map((_, i) => heads.reduce((sum, one) => sum + one[t][i], 0) / heads.length));
+  const within = kind === "encoder"; // nothing is being written
+  return {
+    model: trace.model,
+    source_tokens: columns,
+    target_tokens: rows,
+    weights: head === ALL_HEADS ? mean() : heads[head],
+    log_probs: within ? null : trace.log_probs,
+    candidates: within ? null : trace.candidates,
+    gold_links: kind === "source" ? trace.gold_links : null,
+    words: kind === "source" ? "source words" : kind === "written" ? "words read" : "source words",
+  };
+}
+
 /** The sentence that a screen reader hears after each step, and everybody can read. */
 function sentence(trace, step) {
   const word = trace.target_tokens[step];
+  if (!trace.log_probs) {
+    const most = heaviest(trace.weights[step]);
+    return `Word ${step + 1} of ${trace.target_tokens.length}: “${word}” looks most at `
+      + `“${trace.source_tokens[most]}” (${two(trace.weights[step][most])}).`;
+  }
   const probability = two(Math.exp(trace.log_probs[step]));
   const start = `Step ${step + 1} of ${trace.target_tokens.length}: writes “${word}” (${probability})`;
   if (!trace.weights) return `${start}; this decoder has no weights.`;
@@ -354,14 +414,21 @@ function frame(id, label) {
     status: h("p", { class: "attn-status", role: "status", "aria-live": "polite" }),
     message: h("p", { class: "attn-message", role: "alert", hidden: true }),
     stage: h("div", { class: "attn-stage" }),
+    kind: h("select", { "data-lm-suppress-shortcuts": "true" }),
+    layer: h("select", { "data-lm-suppress-shortcuts": "true" }),
+    head: h("select", { "data-lm-suppress-shortcuts": "true" }),
     details: h("details", { class: "attn-details" }),
   };
   const [withIt, withoutIt] = [radio("With attention", true), radio("Without", false)];
   parts.radios = [withIt.input, withoutIt.input];
   parts.switch = h("fieldset", { class: "attn-switch" },
     h("legend", { class: "attn-unseen" }, "Decoder"), withIt.label, withoutIt.label);
+  const labelled = (text, select) => h("label", {}, h("span", {}, text), select);
+  parts.heads = h("div", { class: "attn-heads", role: "group", "aria-label": "Which attention", hidden: true },
+    labelled("Attention", parts.kind), labelled("Layer", parts.layer), labelled("Head", parts.head));
   parts.card = h("div", { class: "attn-scrubber", role: "group", "aria-label": label },
     h("div", { class: "attn-top" }, parts.model, parts.switch),
+    parts.heads,
     h("div", { class: "attn-controls" },
       parts.previous, parts.next, parts.play, parts.slider, parts.count),
     parts.message, parts.status, parts.stage, parts.details);
@@ -370,16 +437,17 @@ function frame(id, label) {
 
 /** Everything that belongs to one trace; draw(step) shows one of its steps. */
 function stage(trace, parts, id) {
-  const scale = largestMagnitude(
-    trace.encoder_states, trace.decoder_states, trace.queries);
+  const scale = trace.encoder_states
+    ? largestMagnitude(trace.encoder_states, trace.decoder_states, trace.queries)
+    : null; // of one head there are weights alone
   const gold = new Set((trace.gold_links ?? []).map(([source, target]) => `${source},${target}`));
   const isGold = (source, target) => gold.has(`${source},${target}`);
 
   const written = writtenWords(trace);
-  const flow = trace.weights
-    ? attentionFlow(trace, scale, isGold)
-    : fixedFlow(trace, scale);
-  const result = resultPanel(trace, scale);
+  let flow;
+  if (scale === null) flow = headFlow(trace, isGold);
+  else flow = trace.weights ? attentionFlow(trace, scale, isGold) : fixedFlow(trace, scale);
+  const result = scale === null ? headPanel(trace) : resultPanel(trace, scale);
   const matrix = trace.weights ? weightMatrix(trace, isGold) : null;
   const tables = stepTables(trace, isGold, id);
 
@@ -411,8 +479,9 @@ function stage(trace, parts, id) {
 /** The translation so far; later words keep their place but are not shown. */
 function writtenWords(trace) {
   const words = trace.target_tokens.map((word) => h("span", { class: "attn-written-word" }, word));
-  const box = scroller("Written so far; scrolls", "attn-written-box",
-    h("p", { class: "attn-written" }, h("span", { class: "attn-label" }, "Written"), ...words));
+  const label = trace.log_probs ? "Written" : "Read";
+  const box = scroller(`${label} so far; scrolls`, "attn-written-box",
+    h("p", { class: "attn-written" }, h("span", { class: "attn-label" }, label), ...words));
   let current = words[0];
   return {
     element: box.element,
@@ -420,7 +489,7 @@ function writtenWords(trace) {
       current = words[step];
       words.forEach((word, t) => {
         word.classList.toggle("attn-current", t === step);
-        word.classList.toggle("attn-future", t > step);
+        word.classList.toggle("attn-future", Boolean(trace.log_probs) && t > step);
       });
     },
     bringIntoView: () => bringDown(box.element, current, words[0]),
@@ -510,30 +579,12 @@ function attentionFlow(trace, scale, isGold) {
     ribbons);
   const box = scroller("Source words; scrolls sideways", "attn-flow", picture);
 
-  function drawRibbons() {
-    const target = box.element.scrollLeft + query.firstChild.getBoundingClientRect().width / 2;
-    const starts = columns.map(({ value }) => value.offsetLeft + value.offsetWidth / 2);
-    const { height } = RIBBON;
-    ribbons.setAttribute("width", picture.offsetWidth);
-    columns.forEach(({ ribbon }, i) => {
-      ribbon.setAttribute("d",
-        `M${starts[i]} 0C${starts[i]} ${height * 0.72} ${target} ${height * 0.3} ${target} ${height}`);
-    });
-  }
+  const drawRibbons = () => bendRibbons(box, picture, ribbons, query.firstChild,
+    columns.map(({ ribbon, value }) => [ribbon, value]));
 
   let drawn = 0;
-  function showHeaviest() {
-    const most = heaviest(trace.weights[drawn]);
-    if (most < 0) return;
-    const { element } = box;
-    const cell = columns[most].weight;
-    const gutter = query.offsetWidth;
-    const visible = cell.offsetLeft >= element.scrollLeft + gutter
-      && cell.offsetLeft + cell.offsetWidth <= element.scrollLeft + element.clientWidth;
-    if (!visible) {
-      element.scrollLeft = cell.offsetLeft - gutter - (element.clientWidth - gutter) / 2;
-    }
-  }
+  const showHeaviest = () =>
+    bringAcross(box.element, query, columns[heaviest(trace.weights[drawn])]?.weight);
 
   box.element.addEventListener("scroll", drawRibbons);
   return {
@@ -572,6 +623,121 @@ function attentionFlow(trace, scale, isGold) {
   };
 }
 
+/** Ribbons from the words to where they are added up, below the first column. */
+function bendRibbons(box, picture, ribbons, end, pairs) {
+  const target = box.element.scrollLeft + end.getBoundingClientRect().width / 2;
+  const starts = pairs.map(([, cell]) => cell.offsetLeft + cell.offsetWidth / 2);
+  const { height } = RIBBON;
+  ribbons.setAttribute("width", picture.offsetWidth);
+  pairs.forEach(([ribbon], i) => {
+    ribbon.setAttribute("d",
+      `M${starts[i]} 0C${starts[i]} ${height * 0.72} ${target} ${height * 0.3} ${target} ${height}`);
+  });
+}
+
+/** Scroll a box sideways until a cell is in view beside the gutter. */
+function bringAcross(box, gutter, cell) {
+  if (!cell) return;
+  const visible = cell.offsetLeft >= box.scrollLeft + gutter.offsetWidth
+    && cell.offsetLeft + cell.offsetWidth <= box.scrollLeft + box.clientWidth;
+  if (!visible) {
+    box.scrollLeft = cell.offsetLeft - gutter.offsetWidth - (box.clientWidth - gutter.offsetWidth) / 2;
+  }
+}
+
+/** One of several heads: the words that are asked, and how much each of them counts. */
+function headFlow(trace, isGold) {
+  const { source_tokens: words } = trace;
+  const columns = words.map((word) => ({
+    word: sourceWord(word),
+    weight: h("span", { class: "attn-weight" }),
+    ribbon: svg("path", { class: "attn-ribbon", fill: "none" }),
+  }));
+  const gutter = h("div", { class: "attn-gutter" }, h("span", {}, "weight"));
+  const ribbons = svg("svg", { class: "attn-ribbons", height: RIBBON.height },
+    ...columns.map((column) => column.ribbon));
+  const picture = h("div", { class: "attn-grid", role: "img", style: `--words:${words.length}` },
+    h("div", { class: "attn-row attn-row-words" },
+      h("div", { class: "attn-gutter" }, "asked"), ...columns.map(({ word }) => word)),
+    h("div", { class: "attn-row attn-row-weights" }, gutter, ...columns.map(({ weight }) => weight)),
+    ribbons);
+  const box = scroller("Words that are asked; scrolls sideways", "attn-flow", picture);
+  const drawRibbons = () => bendRibbons(box, picture, ribbons, gutter.firstChild,
+    columns.map(({ ribbon, weight }) => [ribbon, weight]));
+  let drawn = 0;
+  box.element.addEventListener("scroll", drawRibbons);
+  return {
+    element: box.element,
+    draw(step) {
+      drawn = step;
+      columns.forEach((column, i) => {
+        const weight = trace.weights[step][i];
+        column.weight.textContent = two(weight);
+        column.weight.classList.toggle("attn-gold", isGold(i, step));
+        paint(column.weight, shade("weight", weight));
+        column.ribbon.style.strokeWidth = `${weight * RIBBON.thickest}px`;
+      });
+      picture.setAttribute("aria-label",
+        `Step ${step + 1}, drawn: the weights of ${words.length} ${trace.words}. `
+        + "The table below holds the numbers.");
+    },
+    bringIntoView: () =>
+      bringAcross(box.element, gutter, columns[heaviest(trace.weights[drawn])]?.weight),
+    fit() {
+      box.fit();
+      drawRibbons();
+    },
+    destroy() {
+      box.element.removeEventListener("scroll", drawRibbons);
+    },
+  };
+}
+
+/** Who asks; and the words that the model, all layers and heads together, makes probable. */
+function headPanel(trace) {
+  const asks = h("div", { class: "attn-gutter attn-asking" });
+  const { bars, drawBars } = candidateBars(trace);
+  const line = trace.log_probs
+    ? caption(1, "All layers together choose the next word")
+    : caption(1, "The word that asks is read in the light of all of them");
+  return {
+    element: h("div", { class: "attn-result" },
+      asks, h("div", { class: "attn-candidates" }, line, bars)),
+    draw(step) {
+      asks.replaceChildren(h("span", { class: "attn-word" }, trace.target_tokens[step]));
+      drawBars(step);
+    },
+  };
+}
+
+/** The most probable next words as bars; nothing where nothing is written. */
+function candidateBars(trace) {
+  const rows = Array.from({ length: trace.candidates ? CANDIDATES : 0 }, () => ({
+    row: h("div", { class: "attn-candidate" }),
+    word: h("span", { class: "attn-candidate-word" }),
+    bar: h("i", {}),
+    number: h("span", { class: "attn-candidate-number" }),
+  }));
+  rows.forEach(({ row, word, bar, number }) =>
+    row.append(word, h("span", { class: "attn-track" }, bar), number));
+  const bars = h("div", {
+    role: "img", "aria-label": "The most probable next words; the table below holds the numbers.",
+    hidden: !rows.length,
+  }, ...rows.map(({ row }) => row));
+  return {
+    bars,
+    drawBars(step) {
+      rows.forEach(({ row, word, bar, number }, i) => {
+        const [token, probability] = trace.candidates[step][i] ?? ["", null];
+        row.classList.toggle("attn-chosen", token === trace.target_tokens[step]);
+        word.textContent = token;
+        bar.style.width = `${(probability ?? 0) * 100}%`;
+        number.textContent = probability === null ? "" : two(probability);
+      });
+    },
+  };
+}
+
 /** A decoder without attention: the source words were read once, and no step looks back. */
 function fixedFlow(trace, scale) {
   const { source_tokens: words, encoder_states: states } = trace;
@@ -596,14 +762,7 @@ function resultPanel(trace, scale) {
   const context = h("div", {
     class: `attn-gutter ${trace.contexts ? "attn-context-cell" : "attn-query-cell"}`,
   });
-  const rows = Array.from({ length: CANDIDATES }, () => ({
-    row: h("div", { class: "attn-candidate" }),
-    word: h("span", { class: "attn-candidate-word" }),
-    bar: h("i", {}),
-    number: h("span", { class: "attn-candidate-number" }),
-  }));
-  rows.forEach(({ row, word, bar, number }) =>
-    row.append(word, h("span", { class: "attn-track" }, bar), number));
+  const { bars, drawBars } = candidateBars(trace);
   let line;
   if (!trace.weights) {
     line = caption(1, "The ", role("query", "decoder state"), " chooses the next word");
@@ -615,22 +774,13 @@ function resultPanel(trace, scale) {
     line = caption(5, "The sum, the ", role("context", "context"),
       ", and the query choose the next word");
   }
-  const bars = h("div", {
-    role: "img", "aria-label": "The most probable next words; the table below holds the numbers.",
-  }, ...rows.map(({ row }) => row));
   const element = h("div", { class: "attn-result" },
     context, h("div", { class: "attn-candidates" }, line, bars));
   return {
     element,
     draw(step) {
       context.replaceChildren(vector((trace.contexts ?? trace.decoder_states)[step], scale));
-      rows.forEach(({ row, word, bar, number }, i) => {
-        const [token, probability] = trace.candidates[step][i] ?? ["", null];
-        row.classList.toggle("attn-chosen", token === trace.target_tokens[step]);
-        word.textContent = token;
-        bar.style.width = `${(probability ?? 0) * 100}%`;
-        number.textContent = probability === null ? "" : two(probability);
-      });
+      drawBars(step);
     },
   };
 }
@@ -663,7 +813,7 @@ function weightMatrix(trace, isGold) {
     draw(step) {
       rows.forEach((row, t) => {
         row.classList.toggle("attn-current", t === step);
-        row.classList.toggle("attn-future", t > step);
+        row.classList.toggle("attn-future", Boolean(trace.log_probs) && t > step);
       });
       grid.setAttribute("aria-label",
         `Heat map of the weights of steps 1 to ${step + 1}. The tables hold the numbers.`);
@@ -696,7 +846,7 @@ function legend(trace, scale, hasGold) {
     items.push(h("span", {}, "weight 0", h("span", { class: "attn-swatches" },
       ...swatches(steps.map((x) => shade("weight", x)))), "1"));
   }
-  items.push(h("span", {}, `entry ${two(-scale)}`, h("span", { class: "attn-swatches" },
+  if (scale !== null) items.push(h("span", {}, `entry ${two(-scale)}`, h("span", { class: "attn-swatches" },
     ...swatches([-1, -0.5, 0, 0.5, 1].map((x) => signed(x, 1)))), two(scale)));
   if (hasGold) {
     items.push(h("span", {}, h("i", { class: "attn-gold attn-sample" }), "gold link"));
@@ -716,21 +866,25 @@ function stepTables(trace, isGold, id) {
     return { body, table: h("table", { class: `attn-table attn-table-${name}` }, heading, head(...names), body) };
   };
 
-  const words = makeTable("next", "Next words", "word", "probability", "written");
+  const words = trace.candidates
+    ? makeTable("next", "Next words", "word", "probability", "written")
+    : null;
+  const asked = trace.words ?? "source words";
   const sources = trace.weights
-    ? makeTable("source", "Source words", "source word", "score", "weight",
-      ...(trace.gold_links ? ["gold link"] : []))
+    ? makeTable("source", asked[0].toUpperCase() + asked.slice(1), trace.words ? "word" : "source word",
+      ...(trace.scores ? ["score"] : []), "weight", ...(trace.gold_links ? ["gold link"] : []))
     : null;
   return {
-    element: h("div", { class: "attn-tables" }, ...(sources ? [sources.table] : []), words.table),
+    element: h("div", { class: "attn-tables" }, ...[sources, words].filter(Boolean).map(({ table }) => table)),
     draw(step) {
       const target = trace.target_tokens[step];
-      words.body.replaceChildren(...trace.candidates[step].slice(0, CANDIDATES)
+      words?.body.replaceChildren(...trace.candidates[step].slice(0, CANDIDATES)
         .map(([token, probability]) =>
           rowOf(token, two(probability), token === target ? "yes" : "")));
       sources?.body.replaceChildren(...trace.source_tokens.map((word, i) => {
-        const score = trace.scores[step][i];
-        return rowOf(word, score === null ? "−∞ (masked)" : two(score),
+        const score = trace.scores?.[step][i];
+        return rowOf(word,
+          ...(trace.scores ? [score === null ? "−∞ (masked)" : two(score)] : []),
           two(trace.weights[step][i]),
           ...(trace.gold_links ? [isGold(i, step) ? "yes" : ""] : []));
       }));
@@ -761,15 +915,17 @@ function render({ model, el }) {
     without: model.get("without"),
     step: model.get("step"),
     attentionOn: model.get("attention_on"),
+    kind: model.get("kind"),
+    layer: model.get("layer"),
+    head: model.get("head"),
     message: model.get("message"),
-    onChange({ step, attentionOn }) {
-      model.set("step", step);
-      model.set("attention_on", attentionOn);
+    onChange({ step, attentionOn, kind, layer, head }) {
+      model.set({ step, attention_on: attentionOn, kind, layer, head });
       model.save_changes();
     },
   });
   const names = {
-    trace: "trace", without: "without", step: "step",
+    trace: "trace", without: "without", step: "step", kind: "kind", layer: "layer", head: "head",
     attention_on: "attentionOn", message: "message",
   };
   const handlers = Object.entries(names).map(([trait, option]) => {

@@ -1,0 +1,525 @@
+"""BERT: the Transformer's encoder, read from both sides, trained to fill in what was hidden.
+
+Devlin et al. (2019). A text is cut into pieces of words (WordPiece), ``[CLS]`` is set before it
+and ``[SEP]`` behind each of its one or two parts. Every position sees every other, so a model that
+had to predict the next piece could look it up; it has to predict pieces that were hidden instead.
+
+:class:`Bert` is the encoder, :class:`Pretraining` has the two heads it is trained with, and
+:class:`Classifier` the one that it is fine-tuned with. :func:`load` reads published weights.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from jaxtyping import Bool, Float, Int
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
+from tokenizers.decoders import WordPiece as WordPieceDecoder
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
+from tokenizers.processors import TemplateProcessing
+from tokenizers.trainers import WordPieceTrainer
+from torch import Tensor, nn
+from torch.nn import functional
+
+from attnbook.encoder import check_ids
+from attnbook.masks import padding_mask
+from attnbook.self_attention import LearnedPositions, MultiHead
+from attnbook.transformer import EncoderLayer
+
+__all__ = [
+    "HIDDEN",
+    "SPECIALS",
+    "Bert",
+    "BertConfig",
+    "Classifier",
+    "Hidden",
+    "Pretraining",
+    "Read",
+    "Texts",
+    "hide",
+    "load",
+    "read_texts",
+    "train_wordpiece",
+]
+
+SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+# A target that asks for nothing; what torch's cross-entropy leaves out by default.
+HIDDEN = -100
+
+
+# --- pieces of words --------------------------------------------------------------------------
+
+
+def train_wordpiece(texts: Iterable[str], size: int, *, lowercase: bool = True) -> Tokenizer:
+    """Learn a vocabulary of pieces from texts (Schuster & Nakajima 2012, by ``tokenizers``).
+
+    Frequent words become pieces of their own, rare ones are cut: *umbrellas* may be read as
+    *umbrella ##s*. A piece that goes on a word begins with ``##``.
+
+    Args:
+        texts: to learn from.
+        size: pieces at most, the five special ones included.
+        lowercase: also drop accents, as BERT's uncased models do.
+
+    Raises:
+        ValueError: no room for the special pieces.
+    """
+    if size <= len(SPECIALS):
+        raise ValueError(f"size must be above {len(SPECIALS)}, the special pieces; got {size}")
+    tokenizer = _tokenizer(WordPiece(unk_token="[UNK]"), lowercase)
+    trainer = WordPieceTrainer(
+        vocab_size=size, special_tokens=list(SPECIALS), show_progress=False
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return _framed(tokenizer)
+
+
+def _tokenizer(model: WordPiece, lowercase: bool) -> Tokenizer:
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = BertNormalizer(lowercase=lowercase)
+    tokenizer.pre_tokenizer = BertPreTokenizer()
+    tokenizer.decoder = WordPieceDecoder()
+    return tokenizer
+
+
+def _framed(tokenizer: Tokenizer) -> Tokenizer:
+    """``[CLS] one [SEP]`` and ``[CLS] one [SEP] other [SEP]``, the second part of type 1."""
+    tokenizer.post_processor = TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[(one, tokenizer.token_to_id(one)) for one in ("[CLS]", "[SEP]")],
+    )
+    return tokenizer
+
+
+class Texts(NamedTuple):
+    """A batch of texts as ids.
+
+    Attributes:
+        ids: pieces, padded at the right.
+        types: 0 in the first part of a text, 1 in the second.
+        mask: True at real pieces.
+        special: True at ``[CLS]`` and ``[SEP]``, and on padding.
+    """
+
+    ids: Int[Tensor, "batch length"]
+    types: Int[Tensor, "batch length"]
+    mask: Bool[Tensor, "batch length"]
+    special: Bool[Tensor, "batch length"]
+
+    def to(self, device: torch.device | str) -> Texts:
+        """The same on another device."""
+        return Texts(*(tensor.to(device) for tensor in self))
+
+
+def read_texts(
+    tokenizer: Tokenizer, texts: Sequence[str | tuple[str, str]], longest: int | None = None
+) -> Texts:
+    """Texts, or pairs of texts, as one padded batch.
+
+    Args:
+        tokenizer: from :func:`train_wordpiece` or :func:`load`.
+        texts: at least one.
+        longest: cut every text to so many pieces, the special ones included.
+
+    Raises:
+        ValueError: no text.
+    """
+    if not texts:
+        raise ValueError("there is no text; give at least one")
+    if longest is None:
+        tokenizer.no_truncation()
+    else:
+        tokenizer.enable_truncation(longest)
+    found = tokenizer.encode_batch(list(texts))
+    lengths = torch.tensor([len(one.ids) for one in found])
+    size = int(lengths.max())
+
+    def padded(rows: Iterable[list[int]], value: int) -> Tensor:
+        return torch.tensor([row + [value] * (size - len(row)) for row in rows])
+
+    return Texts(
+        padded((one.ids for one in found), tokenizer.token_to_id("[PAD]")),
+        padded((one.type_ids for one in found), 0),
+        padding_mask(lengths, size),
+        padded((one.special_tokens_mask for one in found), 1).bool(),
+    )
+
+
+class Hidden(NamedTuple):
+    """A text with some pieces hidden, and what they were.
+
+    Attributes:
+        ids: what the model reads.
+        targets: the right piece where it is asked for, :data:`HIDDEN` elsewhere.
+    """
+
+    ids: Int[Tensor, "batch length"]
+    targets: Int[Tensor, "batch length"]
+
+
+def hide(
+    texts: Texts, tokenizer: Tokenizer, *, share: float = 0.15, generator: torch.Generator
+) -> Hidden:
+    """Hide pieces for a model to find (Devlin et al. 2019, section 3.1, task 1).
+
+    Of the pieces that are no special ones each is chosen with probability ``share``. A chosen piece
+    is replaced by ``[MASK]`` in 80 % of the cases, by a random piece in 10 %, and left as it is in
+    10 %: at use there is no ``[MASK]``, and so the model can never be sure that a piece that it
+    sees is right. In every text at least one piece is chosen, if it has any.
+
+    Raises:
+        ValueError: a share that is no probability above 0.
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"share must lie in (0, 1], got {share}")
+    ids, free = texts.ids, ~texts.special
+
+    def chance() -> Tensor:
+        drawn = torch.rand(ids.shape, generator=generator, device=generator.device)
+        return drawn.to(ids.device)
+
+    drawn = chance().masked_fill(~free, 2.0)
+    smallest = drawn == drawn.amin(dim=1, keepdim=True)
+    chosen = ((drawn < share) | smallest) & free
+    targets = ids.masked_fill(~chosen, HIDDEN)
+    how = chance()
+    words = torch.randint(
+        len(SPECIALS), tokenizer.get_vocab_size(), ids.shape,
+        generator=generator, device=generator.device,
+    ).to(ids.device)  # fmt: skip
+    read = torch.where(chosen & (how < 0.8), tokenizer.token_to_id("[MASK]"), ids)
+    read = torch.where(chosen & (how >= 0.9), words, read)
+    return Hidden(read, targets)
+
+
+# --- the model --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class BertConfig:
+    """Everything that decides the shape of a BERT; the default is the paper's base model.
+
+    Attributes:
+        vocabulary_size: pieces.
+        model_dim: width of a state.
+        heads: of each layer.
+        layers: how many are stacked.
+        feedforward_dim: width of the networks' hidden layers.
+        longest: positions.
+        types: parts that a text may have.
+        dropout: of weights, of hidden layers and of what is added.
+        epsilon: of the norms.
+    """
+
+    vocabulary_size: int = 30_522
+    model_dim: int = 768
+    heads: int = 12
+    layers: int = 12
+    feedforward_dim: int = 3072
+    longest: int = 512
+    types: int = 2
+    dropout: float = 0.1
+    epsilon: float = 1e-12
+
+
+class Read(NamedTuple):
+    """What BERT makes of a batch of texts.
+
+    Attributes:
+        states: of the top layer.
+        pooled: ``tanh(W s + b)`` of the state at ``[CLS]``.
+        below: the word vectors, then the states after each layer, the top one included.
+        looks: what the heads of each layer saw; empty where it was not asked for.
+    """
+
+    states: Float[Tensor, "batch length model_dim"]
+    pooled: Float[Tensor, "batch model_dim"]
+    below: tuple[Float[Tensor, "batch length model_dim"], ...]
+    looks: tuple[MultiHead, ...]
+
+
+class Bert(nn.Module):
+    """The encoder of the Transformer, normalised after each sum (Devlin et al. 2019, section 3).
+
+    A piece's vector is the sum of three learned ones: of the piece, of its position and of the
+    part of the text it stands in.
+    """
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.words = nn.Embedding(config.vocabulary_size, config.model_dim, padding_idx=0)
+        self.places = LearnedPositions(config.longest, config.model_dim)
+        self.types = nn.Embedding(config.types, config.model_dim)
+        self.norm = nn.LayerNorm(config.model_dim, eps=config.epsilon)
+        self.dropout = nn.Dropout(config.dropout)
+        self.layers = nn.ModuleList(
+            EncoderLayer(
+                config.model_dim,
+                config.heads,
+                config.feedforward_dim,
+                dropout=config.dropout,
+                norm="post",
+                activation="gelu",
+                epsilon=config.epsilon,
+            )
+            for _ in range(config.layers)
+        )
+        self.pool = nn.Linear(config.model_dim, config.model_dim)
+        self.apply(_initialise)
+
+    def forward(
+        self,
+        ids: Int[Tensor, "batch length"],
+        types: Int[Tensor, "batch length"] | None = None,
+        mask: Bool[Tensor, "batch length"] | None = None,
+        *,
+        with_weights: bool = False,
+    ) -> Read:
+        """Read texts.
+
+        Args:
+            ids: pieces.
+            types: parts; None is 0 everywhere.
+            mask: True at real pieces; None has no padding.
+            with_weights: also give what the heads saw.
+
+        Raises:
+            ValueError: an id outside the vocabulary, or a text that is too long.
+        """
+        check_ids(ids, self.config.vocabulary_size, "ids")
+        if ids.shape[1] > self.config.longest:
+            raise ValueError(
+                f"a text of {ids.shape[1]} pieces; this model reads {self.config.longest}: cut it, "
+                "for instance with read_texts(…, longest=…)"
+            )
+        types = torch.zeros_like(ids) if types is None else types
+        vectors = self.words(ids) + self.places(ids.shape[1]) + self.types(types)
+        states = self.dropout(self.norm(vectors))
+        seen = None if mask is None else mask.unsqueeze(1)
+        below, looks = [states], []
+        for layer in self.layers:
+            states = layer(states, seen, looks if with_weights else None)
+            below.append(states)
+        pooled = torch.tanh(self.pool(states[:, 0]))
+        return Read(states, pooled, tuple(below), tuple(looks))
+
+
+class Pretraining(nn.Module):
+    """BERT with the two heads of its training (Devlin et al. 2019, section 3.1).
+
+    The *masked-language-model* head says which piece was hidden: a layer and a norm, then the
+    word vectors as output matrix. The *next-sentence* head says from the state at ``[CLS]``
+    whether the second part follows the first in the text (class 0) or not (class 1).
+    """
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.bert = Bert(config)
+        self.transform = nn.Linear(config.model_dim, config.model_dim)
+        self.norm = nn.LayerNorm(config.model_dim, eps=config.epsilon)
+        self.bias = nn.Parameter(torch.zeros(config.vocabulary_size))
+        self.follows = nn.Linear(config.model_dim, 2)
+        for layer in (self.transform, self.follows):
+            _initialise(layer)
+
+    def piece_logits(
+        self, states: Float[Tensor, "... model_dim"]
+    ) -> Float[Tensor, "... words"]:
+        """Which piece stands at each state."""
+        hidden = self.norm(functional.gelu(self.transform(states)))
+        return functional.linear(hidden, self.bert.words.weight, self.bias)
+
+    def next_logits(self, pooled: Float[Tensor, "batch model_dim"]) -> Float[Tensor, "batch 2"]:
+        """Whether the second part follows the first."""
+        logits: Tensor = self.follows(pooled)
+        return logits
+
+    def loss(
+        self, texts: Texts, hidden: Hidden, follows: Int[Tensor, " batch"] | None = None
+    ) -> Float[Tensor, ""]:
+        """The sum of both cross-entropies, each a mean, in nats; logits where they are needed.
+
+        Args:
+            texts: as they were.
+            hidden: what the model reads of them, and what is asked for.
+            follows: 0 where the second part follows the first, else 1; None asks for pieces only.
+        """
+        read: Read = self.bert(hidden.ids, texts.types, texts.mask)
+        asked = hidden.targets != HIDDEN
+        loss = functional.cross_entropy(
+            self.piece_logits(read.states[asked]), hidden.targets[asked]
+        )
+        if follows is None:
+            return loss
+        return loss + functional.cross_entropy(self.next_logits(read.pooled), follows)
+
+
+class Classifier(nn.Module):
+    """A trained BERT and one new layer above the state at ``[CLS]`` (section 4.1).
+
+    Args:
+        bert: pre-trained; fine-tuning changes it.
+        classes: how many.
+    """
+
+    def __init__(self, bert: Bert, classes: int) -> None:
+        super().__init__()
+        if classes < 2:
+            raise ValueError(f"classes must be at least 2, got {classes}")
+        self.bert = bert
+        self.dropout = nn.Dropout(bert.config.dropout)
+        self.output = nn.Linear(bert.config.model_dim, classes)
+        _initialise(self.output)
+
+    def forward(self, texts: Texts) -> Float[Tensor, "batch classes"]:
+        """Unnormalised log-probabilities of the classes."""
+        read: Read = self.bert(texts.ids, texts.types, texts.mask)
+        logits: Tensor = self.output(self.dropout(read.pooled))
+        return logits
+
+
+def _initialise(module: nn.Module) -> None:
+    """Normal numbers of standard deviation 0.02, as in the paper's code."""
+    if isinstance(module, nn.Linear | nn.Embedding):
+        nn.init.normal_(module.weight, std=0.02)
+    if isinstance(module, nn.Linear):
+        nn.init.zeros_(module.bias)
+    if isinstance(module, nn.Embedding) and module.padding_idx is not None:
+        nn.init.zeros_(module.weight[module.padding_idx])
+
+
+# --- published weights ------------------------------------------------------------------------
+
+FILES = ("config.json", "vocab.txt", "tokenizer_config.json", "model.safetensors")
+
+
+def load(folder_or_name: str | Path, *, revision: str | None = None) -> tuple[Pretraining, Tokenizer]:
+    """A published BERT, ready to read (dropout off), and its tokenizer.
+
+    Args:
+        folder_or_name: a folder with ``config.json``, ``vocab.txt`` and ``model.safetensors`` (or
+            ``pytorch_model.bin``) as Hugging Face keeps them, or the name of a model on their hub,
+            for instance ``"google-bert/bert-base-uncased"``.
+        revision: of a model on the hub; a branch, a tag or a commit.
+
+    Raises:
+        FileNotFoundError: the folder lacks a file.
+        ValueError: not a BERT, or weights that do not fit its settings.
+        ConnectionError: the hub could not be reached and the model has not been downloaded before.
+    """
+    folder = _folder(folder_or_name, revision)
+    settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = _config(settings, folder)
+    model = Pretraining(config)
+    weights = {_short(name): tensor for name, tensor in _weights(folder).items()}
+    try:
+        model.load_state_dict(_translated(weights, config.layers))
+    except (KeyError, RuntimeError) as error:
+        raise ValueError(f"{folder}: its weights do not fit its settings: {error}") from error
+    options = folder / "tokenizer_config.json"
+    kept = json.loads(options.read_text(encoding="utf-8")) if options.exists() else {}
+    pieces = WordPiece.from_file(str(folder / "vocab.txt"), unk_token="[UNK]")
+    tokenizer = _tokenizer(pieces, kept.get("do_lower_case", True))
+    tokenizer.add_special_tokens(list(SPECIALS))
+    return model.eval(), _framed(tokenizer)
+
+
+def _folder(folder_or_name: str | Path, revision: str | None) -> Path:
+    folder = Path(folder_or_name)
+    if not folder.is_dir():
+        try:
+            folder = Path(
+                snapshot_download(
+                    str(folder_or_name),
+                    revision=revision,
+                    allow_patterns=[*FILES, "pytorch_model.bin"],
+                )
+            )
+        except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+            raise ConnectionError(
+                f"{folder_or_name}: no such folder, and it could not be downloaded ({error})"
+            ) from error
+    for name in ("config.json", "vocab.txt"):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder} has no {name}; a BERT is kept with {', '.join(FILES)}")
+    return folder
+
+
+def _config(settings: dict[str, Any], folder: Path) -> BertConfig:
+    if settings.get("model_type", "bert") != "bert":
+        raise ValueError(f"{folder} holds a {settings['model_type']}, and only BERT can be read")
+    if settings.get("hidden_act", "gelu") != "gelu":
+        raise ValueError(f"{folder}: hidden_act is {settings['hidden_act']}, and only gelu is known")
+    return BertConfig(
+        vocabulary_size=settings["vocab_size"],
+        model_dim=settings["hidden_size"],
+        heads=settings["num_attention_heads"],
+        layers=settings["num_hidden_layers"],
+        feedforward_dim=settings["intermediate_size"],
+        longest=settings["max_position_embeddings"],
+        types=settings["type_vocab_size"],
+        dropout=settings.get("hidden_dropout_prob", 0.1),
+        epsilon=settings.get("layer_norm_eps", 1e-12),
+    )
+
+
+def _weights(folder: Path) -> dict[str, Tensor]:
+    if (folder / "model.safetensors").is_file():
+        return load_file(folder / "model.safetensors")
+    if (folder / "pytorch_model.bin").is_file():
+        found: dict[str, Tensor] = torch.load(
+            folder / "pytorch_model.bin", map_location="cpu", weights_only=True
+        )
+        return found
+    raise FileNotFoundError(f"{folder} has neither model.safetensors nor pytorch_model.bin")
+
+
+def _short(name: str) -> str:
+    """Names as they are now; the first checkpoints had TensorFlow's for the norms."""
+    name = name.removeprefix("bert.")
+    return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace(
+        "LayerNorm.beta", "LayerNorm.bias"
+    )
+
+
+def _translated(theirs: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
+    """Hugging Face's names to ours; queries, keys and values to one matrix."""
+    ours: dict[str, Tensor] = {}
+
+    def copy(mine: str, name: str, *parts: str) -> None:
+        for part in parts or ("weight", "bias"):
+            ours[f"{mine}.{part}"] = theirs[f"{name}.{part}"]
+
+    copy("bert.words", "embeddings.word_embeddings", "weight")
+    copy("bert.places.vectors", "embeddings.position_embeddings", "weight")
+    copy("bert.types", "embeddings.token_type_embeddings", "weight")
+    copy("bert.norm", "embeddings.LayerNorm")
+    copy("bert.pool", "pooler.dense")
+    for number in range(layers):
+        mine, name = f"bert.layers.{number}", f"encoder.layer.{number}"
+        for part in ("weight", "bias"):
+            ours[f"{mine}.attention.project_in.{part}"] = torch.cat(
+                [theirs[f"{name}.attention.self.{kind}.{part}"] for kind in ("query", "key", "value")]
+            )
+        copy(f"{mine}.attention.project_out", f"{name}.attention.output.dense")
+        copy(f"{mine}.around_attention.norm", f"{name}.attention.output.LayerNorm")
+        copy(f"{mine}.feedforward.widen", f"{name}.intermediate.dense")
+        copy(f"{mine}.feedforward.narrow", f"{name}.output.dense")
+        copy(f"{mine}.around_feedforward.norm", f"{name}.output.LayerNorm")
+    copy("transform", "cls.predictions.transform.dense")
+    copy("norm", "cls.predictions.transform.LayerNorm")
+    ours["bias"] = theirs["cls.predictions.bias"]
+    copy("follows", "cls.seq_relationship")
+    return ours

@@ -1,0 +1,199 @@
+"""The Transformer's parts, held against torch's own layers, and its decoder's kept keys."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from attnbook.batches import collate
+from attnbook.masks import causal_mask, padding_mask
+from attnbook.self_attention import MultiHeadAttention
+from attnbook.transformer import (
+    DecoderLayer,
+    EncoderLayer,
+    FeedForward,
+    Places,
+    Sublayer,
+    TransformerDecoder,
+    TransformerEncoder,
+)
+from attnbook.vocabulary import SOS
+from small_models import EXAMPLES, encode, small
+
+BATCH, TARGET, SOURCE, HEADS, WIDTH, HIDDEN = 2, 5, 7, 3, 6, 11
+SIZES = {"heads": HEADS, "layers": 2, "feedforward_dim": HIDDEN}
+
+
+def copy_attention(ours: MultiHeadAttention, theirs: nn.MultiheadAttention) -> None:
+    theirs.in_proj_weight.data.copy_(ours.project_in.weight)
+    theirs.in_proj_bias.data.copy_(ours.project_in.bias)
+    theirs.out_proj.load_state_dict(ours.project_out.state_dict())
+
+
+def copy_rest(ours: nn.Module, theirs: nn.Module, norms: list[Sublayer]) -> None:
+    theirs.linear1.load_state_dict(ours.feedforward.widen.state_dict())
+    theirs.linear2.load_state_dict(ours.feedforward.narrow.state_dict())
+    for number, around in enumerate(norms, start=1):
+        getattr(theirs, f"norm{number}").load_state_dict(around.norm.state_dict())
+
+
+def shaken(module: nn.Module) -> nn.Module:
+    """Norms with weights that can be told apart."""
+    torch.manual_seed(0)
+    for parameter in module.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    return module.eval()
+
+
+def same_gradients(ours: Tensor, theirs: Tensor, inputs: list[Tensor]) -> None:
+    gradient = torch.randn_like(ours)
+    for mine, right in zip(
+        torch.autograd.grad(ours, inputs, gradient),
+        torch.autograd.grad(theirs, inputs, gradient),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, right, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_an_encoder_layer_is_torchs(norm: str) -> None:
+    """Forward and backward, with padding."""
+    ours = shaken(EncoderLayer(WIDTH, HEADS, HIDDEN, dropout=0.1, norm=norm))
+    theirs = nn.TransformerEncoderLayer(
+        WIDTH, HEADS, HIDDEN, batch_first=True, norm_first=norm == "pre"
+    ).eval()
+    copy_attention(ours.attention, theirs.self_attn)
+    copy_rest(ours, theirs, [ours.around_attention, ours.around_feedforward])
+    x = torch.randn(BATCH, SOURCE, WIDTH, requires_grad=True)
+    seen = padding_mask(torch.tensor([SOURCE, 4]), SOURCE)
+    mine, right = ours(x, seen.unsqueeze(1)), theirs(x, src_key_padding_mask=~seen)
+    torch.testing.assert_close(mine[seen], right[seen])
+    same_gradients(mine[seen], right[seen], [x])
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_a_decoder_layer_is_torchs(norm: str) -> None:
+    """Forward and backward, with a causal mask and a padded source."""
+    ours = shaken(DecoderLayer(WIDTH, HEADS, HIDDEN, dropout=0.1, norm=norm))
+    theirs = nn.TransformerDecoderLayer(
+        WIDTH, HEADS, HIDDEN, batch_first=True, norm_first=norm == "pre"
+    ).eval()
+    copy_attention(ours.self_attention, theirs.self_attn)
+    copy_attention(ours.cross_attention, theirs.multihead_attn)
+    copy_rest(ours, theirs, [ours.around_self, ours.around_cross, ours.around_feedforward])
+    y = torch.randn(BATCH, TARGET, WIDTH, requires_grad=True)
+    x = torch.randn(BATCH, SOURCE, WIDTH, requires_grad=True)
+    seen = padding_mask(torch.tensor([SOURCE, 4]), SOURCE)
+    mine, _ = ours(y, ours.cross_attention.project(x), seen.unsqueeze(1))
+    right = theirs(
+        y, x, tgt_mask=~causal_mask(TARGET), memory_key_padding_mask=~seen, tgt_is_causal=True
+    )
+    torch.testing.assert_close(mine, right)
+    same_gradients(mine, right, [x, y])
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_the_stacks_are_torchs(norm: str) -> None:
+    """Several layers, and the last norm where there is one."""
+    encoder = shaken(TransformerEncoder(13, WIDTH, norm=norm, **SIZES))
+    layer = nn.TransformerEncoderLayer(
+        WIDTH, HEADS, HIDDEN, batch_first=True, norm_first=norm == "pre"
+    )
+    last = nn.LayerNorm(WIDTH) if norm == "pre" else None
+    theirs = nn.TransformerEncoder(layer, 2, last, enable_nested_tensor=False).eval()
+    for ours, other in zip(encoder.layers, theirs.layers, strict=True):
+        copy_attention(ours.attention, other.self_attn)
+        copy_rest(ours, other, [ours.around_attention, ours.around_feedforward])
+    if last is not None:
+        last.load_state_dict(encoder.norm.state_dict())
+    ids, lengths = torch.randint(4, 13, (BATCH, SOURCE)), torch.tensor([SOURCE, 4])
+    words = encoder.places(encoder.embedding(ids) * WIDTH**0.5)
+    seen = padding_mask(lengths, SOURCE)
+    encoded = encoder(ids, lengths)
+    torch.testing.assert_close(
+        encoded.states[seen], theirs(words, src_key_padding_mask=~seen)[seen]
+    )
+    assert encoded.final == ()
+    assert torch.equal(encoded.mask, seen)
+
+
+def test_the_network_by_hand() -> None:
+    """Two numbers in, two hidden ones, of which the second is below 0 and becomes 0."""
+    network = FeedForward(2, 2)
+    network.widen.weight.data = torch.tensor([[1.0, 2.0], [-1.0, 0.0]])
+    network.widen.bias.data = torch.tensor([0.5, 0.0])
+    network.narrow.weight.data = torch.tensor([[2.0, 3.0], [1.0, 1.0]])
+    network.narrow.bias.data = torch.tensor([0.0, -1.0])
+    assert network(torch.tensor([1.0, 1.0])).tolist() == [7.0, 2.5]
+
+
+def test_where_the_norm_stands() -> None:
+    """With a function that gives nothing, ``pre`` leaves a state alone and ``post`` norms it."""
+    x = torch.tensor([[[1.0, 3.0]]])
+    for norm, expected in (("pre", [1.0, 3.0]), ("post", [-1.0, 1.0])):
+        found = Sublayer(2, norm, 0.0)(x, torch.zeros_like)
+        torch.testing.assert_close(found[0, 0], torch.tensor(expected), atol=1e-4, rtol=0)
+
+
+@pytest.mark.usefixtures("as_user")
+def test_unknown_kinds_are_refused() -> None:
+    with pytest.raises(ValueError, match="norm must be one of pre, post; got 'middle'"):
+        Sublayer(4, "middle", 0.0)
+    with pytest.raises(ValueError, match="positions must be one of sinusoidal, learned"):
+        Places("none", 4, 10)
+
+
+def test_the_last_words_are_all_that_is_computed_again() -> None:
+    """Word by word with kept keys gives what all words at once give, and the layers' weights too."""
+    translator = small(decoder="transformer", embedding_dim=14, heads=7, layers=2)
+    encoded = encode(translator, [[4, 9, 6], [5]])
+    words = torch.tensor([[SOS, 5, 9, 7], [SOS, 8, 8, 4]])
+    decoder = translator.decoder
+    assert isinstance(decoder, TransformerDecoder)
+    whole = decoder(words, encoded).readouts
+    for source in (encoded, decoder.prepare(encoded)):
+        state, found = decoder.start(source), []
+        for t in range(4):
+            step = decoder(words[:, t : t + 1], source, state)
+            state = step.state
+            found.append(step.readouts)
+        torch.testing.assert_close(torch.cat(found, dim=1), whole)
+        assert state[0].shape == (2, 2, 7, 4, 2)
+        assert state[0].shape == state[1].shape
+
+
+def test_beginnings_of_one_sentence_share_its_keys() -> None:
+    """Three rows for each of two sentences are what the sentences copied three times give."""
+    translator = small(decoder="transformer", embedding_dim=14, heads=2, layers=2)
+    encoded = encode(translator, [[4, 9, 6], [5]])
+    decoder = translator.decoder
+    words = torch.randint(4, 13, (6, 3))
+    shared = decoder(words, decoder.prepare(encoded)._replace(rows=3)).readouts
+    copied = encode(translator, [[4, 9, 6]] * 3 + [[5]] * 3)
+    torch.testing.assert_close(shared, decoder(words, copied).readouts)
+
+
+def test_what_is_recorded_is_the_top_layers_mean() -> None:
+    translator = small(decoder="transformer", embedding_dim=14, heads=7, layers=2)
+    batch = collate(EXAMPLES)
+    encoded = translator.encode(batch.source, batch.source_lengths)
+    recorded = translator.decoder.recorded(batch.target_in, encoded)
+    torch.testing.assert_close(recorded.readouts, translator(batch).readouts)
+    attended = recorded.attended
+    assert attended is not None
+    assert attended.scores is None
+    assert attended.weights.shape == (3, 7, 6)
+    torch.testing.assert_close(attended.weights.sum(-1), torch.ones(3, 7).double())
+    assert (attended.weights[:, :, :] * ~encoded.mask.unsqueeze(1) == 0).all()
+
+
+def test_no_future_reaches_a_prediction() -> None:
+    translator = small(decoder="transformer", embedding_dim=14, heads=7, layers=2)
+    encoded = encode(translator, [[4, 9, 6]])
+    words = torch.tensor([[SOS, 5, 9, 7, 4]])
+    other = words.clone()
+    other[0, 3] = 8
+    before, after = (translator.decoder(one, encoded).readouts for one in (words, other))
+    assert torch.equal(before[0, :3], after[0, :3])
+    assert not torch.equal(before[0, 3:], after[0, 3:])
