@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from attnbook.trace import Candidate, DecodingTrace
+from attnbook.trace import AttentionMaps, Candidate, DecodingTrace
 
 OTHERS = ("the", "one", "of", "wine")
 
@@ -48,4 +50,32 @@ def example(
         weights=weights if attends else None,
         contexts=weights @ states if attends else None,
         gold_links=links,
+    )
+
+
+def example_with_heads(layers: int = 2, heads: int = 3, seed: int = 0) -> DecodingTrace:
+    """The same sentence by a model with several heads: maps of every kind, and no scores."""
+    plain = example(links=frozenset({(0, 0), (3, 4)}), model="example-transformer", seed=seed)
+    source, target = plain.source_tokens, plain.target_tokens
+    random = np.random.default_rng(seed + 1)
+
+    def rows(asking: int, asked: int, causal: bool = False) -> np.ndarray:
+        scores = random.normal(size=(layers, heads, asking, asked))
+        if causal:
+            scores[:, :, *np.triu_indices(asking, 1)] = -np.inf
+        exponentials = np.exp(2 * scores)
+        return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+    across = rows(len(target), len(source))
+    return replace(
+        plain,
+        scores=None,
+        weights=across[-1].mean(axis=0),
+        maps=(
+            AttentionMaps("source", target, source, across),
+            AttentionMaps(
+                "written", target, ("<sos>", *target[:-1]), rows(len(target), len(target), True)
+            ),
+            AttentionMaps("encoder", source, source, rows(len(source), len(source))),
+        ),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from playwright.sync_api import expect
 from attnbook import scrubber
 from attnbook.scrubber import figure_html
 from attnbook.trace import DecodingTrace
-from example_traces import example
+from example_traces import example, example_with_heads
 
 ROOT = Path(__file__).resolve().parents[1]
 SITE = ROOT / "_build" / "html"
@@ -31,6 +32,7 @@ fixed = example(target="i would like beer <eos>", attends=False, model="example-
 small = example(source="je suis étudiant <eos>", target="i am a student <eos>", width=4)
 masked = example(masked=(1, 3))
 blind = example(masked=(0, 1, 2, 3, 4))
+heads = example_with_heads()
 long = example(source=LONG, target=LONG.replace("wort", "word"), width=256)
 
 
@@ -328,10 +330,51 @@ def test_the_query_that_is_shown_is_the_one_that_asked(show):
     assert "new state" not in cards.nth(0).text_content()
 
 
+def test_every_head_of_every_layer(show):
+    """Whatever the selects say, step by step, is what stands in the trace."""
+    page = show(figure_html(heads))
+    selects = {name: page.get_by_label(name, exact=True) for name in ("Attention", "Layer", "Head")}
+    slider, data = page.locator("input[type=range]"), as_json(heads)
+    assert selects["Layer"].input_value() == "1"  # the top one
+    assert selects["Head"].input_value() == "-1"
+    for one in data["maps"]:
+        selects["Attention"].select_option(one["kind"])
+        for layer, head in itertools.product(range(2), [-1, 0, 1, 2]):
+            selects["Layer"].select_option(str(layer))
+            selects["Head"].select_option(str(head))
+            found = np.array(one["weights"][layer])
+            weights = found.mean(axis=0) if head < 0 else found[head]
+            slider.focus()
+            page.keyboard.press("Home")
+            for step, word in enumerate(one["rows"]):
+                if step:
+                    page.keyboard.press("ArrowRight")
+                shown = page.locator(".attn-scrubber").evaluate(READ)
+                assert [float(number) for number in shown["weights"]] == pytest.approx(
+                    weights[step], abs=0.0051
+                )
+                most = one["columns"][int(weights[step].argmax())]
+                assert f"looks most at “{most}”" in shown["status"]
+                assert f"“{word}”" in shown["status"]
+                assert [row[0] for row in shown["sourceTable"]] == one["columns"]
+                rows = len(one["rows"]) if one["kind"] == "encoder" else step + 1
+                assert len(shown["matrix"]) == rows
+            page.keyboard.press("ArrowRight")
+            assert slider.input_value() == str(len(one["rows"]) - 1)
+
+
+def test_one_head_has_no_selects(show):
+    page = show(figure_html(plain))
+    assert not page.locator(".attn-heads").is_visible()
+
+
 @pytest.mark.parametrize("width", [360, 800])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(show, width, scheme):
-    parts = [figure_html(t, w) for t, w in [(plain, fixed), (small, None), (long, None)]]
+    parts = [
+        figure_html(t, w)
+        for t, w in [(plain, fixed), (small, None), (long, None), (heads, None)]
+    ]
     page = show(*parts, width=width, color_scheme=scheme)
     for details in page.locator("summary").all():
         details.click()

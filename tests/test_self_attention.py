@@ -109,7 +109,7 @@ def test_a_sharp_query_reads_one_value() -> None:
 
 
 def test_splitting_keeps_a_words_numbers_together() -> None:
-    vectors = torch.arange(2 * 3 * 6).view(2, 3, 6)
+    vectors = torch.arange(36.0).view(2, 3, 6)
     pieces = split_heads(vectors, 2)
     assert pieces.shape == (2, 2, 3, 3)
     assert pieces[0, 1, 0].tolist() == [3, 4, 5]  # the second half of the first word

@@ -155,8 +155,8 @@ def test_impossible_settings(values, message):
 
 
 def test_unknown_settings():
-    with pytest.raises(ValueError, match="heads, width: not a setting"):
-        Config.from_dict({"width": 3, "heads": 2, "layers": 1})
+    with pytest.raises(ValueError, match="stacks, width: not a setting"):
+        Config.from_dict({"width": 3, "stacks": 2, "layers": 1})
 
 
 # --- sentences ------------------------------------------------------------------------------------

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attnbook.trace import SCHEMA, Candidate, DecodingTrace
-from example_traces import example
+from attnbook.trace import SCHEMA, AttentionMaps, Candidate, DecodingTrace
+from example_traces import example, example_with_heads
 
 SOURCE, TARGET, WIDTH = 5, 8, 11
 
@@ -255,3 +255,48 @@ def test_reading_back_gives_the_same_trace(source, target, attends, seed, expone
         one, other = getattr(trace, field.name), getattr(back, field.name)
         assert type(one) is type(other)
         np.testing.assert_array_equal(one, other)
+
+
+# --- several heads ----------------------------------------------------------------------------
+
+
+def test_maps_travel_with_the_trace():
+    trace = example_with_heads()
+    again = DecodingTrace.from_json(trace.to_json())
+    assert again == trace
+    assert [one.kind for one in again.maps] == ["source", "written", "encoder"]
+    assert again.maps[1].columns[0] == "<sos>"
+    assert again.attends
+    rounded = DecodingTrace.from_json(trace.to_json(decimals=4))
+    np.testing.assert_allclose(rounded.maps[2].weights, trace.maps[2].weights, atol=5e-5)
+    assert rounded != trace
+    assert trace.maps[0] != "a map"
+
+
+def test_a_trace_without_maps_is_written_as_before():
+    assert "maps" not in example().to_dict()
+
+
+WRONG_MAPS = {
+    "kind": (lambda m: {"kind": "sideways"}, "kind must be one of source, written, encoder"),
+    "shape": (lambda m: {"weights": m.weights[0]}, r"maps: source weights must be \(layers, heads"),
+    "words": (lambda m: {"rows": m.rows[1:]}, "maps: source weights must be"),
+    "sums": (lambda m: {"weights": 2 * m.weights}, "maps: source: each row must be non-negative"),
+    "none": (lambda m: {"weights": m.weights[:, :0]}, "maps: source has no layer, no head"),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), WRONG_MAPS.values(), ids=list(WRONG_MAPS))
+def test_a_map_refuses_what_does_not_fit(change, message):
+    right = example_with_heads().maps[0]
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(right, **change(right))
+
+
+def test_maps_must_be_of_the_sentence():
+    trace = example_with_heads()
+    other = AttentionMaps("encoder", ("a",), ("a",), np.ones((1, 1, 1, 1)))
+    with pytest.raises(ValueError, match="maps: encoder has 1 rows and 1 columns, and there are 5"):
+        dataclasses.replace(trace, maps=(other,))
+    with pytest.raises(ValueError, match="scores: missing"):
+        dataclasses.replace(trace, maps=())

@@ -169,8 +169,9 @@ def test_beginnings_of_one_sentence_share_its_keys() -> None:
     encoded = encode(translator, [[4, 9, 6], [5]])
     decoder = translator.decoder
     words = torch.randint(4, 13, (6, 3))
-    shared = decoder(words, decoder.prepare(encoded)._replace(rows=3)).readouts
     copied = encode(translator, [[4, 9, 6]] * 3 + [[5]] * 3)
+    together = decoder.prepare(encoded)._replace(rows=3)
+    shared = decoder(words, together, decoder.start(copied)).readouts
     torch.testing.assert_close(shared, decoder(words, copied).readouts)
 
 

@@ -48,6 +48,7 @@ __all__ = [
     "Texts",
     "hide",
     "load",
+    "load_encoder",
     "read_texts",
     "train_wordpiece",
 ]
@@ -405,8 +406,10 @@ def _initialise(module: nn.Module) -> None:
 FILES = ("config.json", "vocab.txt", "tokenizer_config.json", "model.safetensors")
 
 
-def load(folder_or_name: str | Path, *, revision: str | None = None) -> tuple[Pretraining, Tokenizer]:
-    """A published BERT, ready to read (dropout off), and its tokenizer.
+def load(
+    folder_or_name: str | Path, *, revision: str | None = None
+) -> tuple[Pretraining, Tokenizer]:
+    """A published BERT with its two heads, ready to read (dropout off), and its tokenizer.
 
     Args:
         folder_or_name: a folder with ``config.json``, ``vocab.txt`` and ``model.safetensors`` (or
@@ -416,24 +419,44 @@ def load(folder_or_name: str | Path, *, revision: str | None = None) -> tuple[Pr
 
     Raises:
         FileNotFoundError: the folder lacks a file.
-        ValueError: not a BERT, or weights that do not fit its settings.
+        ValueError: not a BERT, weights that do not fit its settings, or a model that was kept
+            without its heads (:func:`load_encoder` reads it).
         ConnectionError: the hub could not be reached and the model has not been downloaded before.
     """
     folder = _folder(folder_or_name, revision)
-    settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    config = _config(settings, folder)
+    config, weights = _config(folder), _weights(folder)
+    if "cls.predictions.bias" not in weights or "cls.seq_relationship.weight" not in weights:
+        raise ValueError(f"{folder} holds a BERT without its heads; load_encoder reads it")
     model = Pretraining(config)
-    weights = {_short(name): tensor for name, tensor in _weights(folder).items()}
+    _fill(model, _encoder_weights(weights, config, "bert.") | _head_weights(weights), folder)
+    return model.eval(), _read_tokenizer(folder)
+
+
+def load_encoder(
+    folder_or_name: str | Path, *, revision: str | None = None
+) -> tuple[Bert, Tokenizer]:
+    """As :func:`load`, without the heads; also of models that were kept without them."""
+    folder = _folder(folder_or_name, revision)
+    config, weights = _config(folder), _weights(folder)
+    model = Bert(config)
+    _fill(model, _encoder_weights(weights, config, ""), folder)
+    return model.eval(), _read_tokenizer(folder)
+
+
+def _fill(model: nn.Module, weights: dict[str, Tensor], folder: Path) -> None:
     try:
-        model.load_state_dict(_translated(weights, config.layers))
-    except (KeyError, RuntimeError) as error:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
         raise ValueError(f"{folder}: its weights do not fit its settings: {error}") from error
+
+
+def _read_tokenizer(folder: Path) -> Tokenizer:
     options = folder / "tokenizer_config.json"
     kept = json.loads(options.read_text(encoding="utf-8")) if options.exists() else {}
     pieces = WordPiece.from_file(str(folder / "vocab.txt"), unk_token="[UNK]")
     tokenizer = _tokenizer(pieces, kept.get("do_lower_case", True))
     tokenizer.add_special_tokens(list(SPECIALS))
-    return model.eval(), _framed(tokenizer)
+    return _framed(tokenizer)
 
 
 def _folder(folder_or_name: str | Path, revision: str | None) -> Path:
@@ -457,69 +480,95 @@ def _folder(folder_or_name: str | Path, revision: str | None) -> Path:
     return folder
 
 
-def _config(settings: dict[str, Any], folder: Path) -> BertConfig:
-    if settings.get("model_type", "bert") != "bert":
-        raise ValueError(f"{folder} holds a {settings['model_type']}, and only BERT can be read")
-    if settings.get("hidden_act", "gelu") != "gelu":
-        raise ValueError(f"{folder}: hidden_act is {settings['hidden_act']}, and only gelu is known")
-    return BertConfig(
-        vocabulary_size=settings["vocab_size"],
-        model_dim=settings["hidden_size"],
-        heads=settings["num_attention_heads"],
-        layers=settings["num_hidden_layers"],
-        feedforward_dim=settings["intermediate_size"],
-        longest=settings["max_position_embeddings"],
-        types=settings["type_vocab_size"],
-        dropout=settings.get("hidden_dropout_prob", 0.1),
-        epsilon=settings.get("layer_norm_eps", 1e-12),
-    )
+def _config(folder: Path) -> BertConfig:
+    settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if (kind := settings.get("model_type", "bert")) != "bert":
+        raise ValueError(f"{folder} holds a {kind}, and only BERT can be read")
+    if (activation := settings.get("hidden_act", "gelu")) != "gelu":
+        raise ValueError(f"{folder}: hidden_act is {activation}, and only gelu is known")
+    try:
+        return BertConfig(
+            vocabulary_size=settings["vocab_size"],
+            model_dim=settings["hidden_size"],
+            heads=settings["num_attention_heads"],
+            layers=settings["num_hidden_layers"],
+            feedforward_dim=settings["intermediate_size"],
+            longest=settings["max_position_embeddings"],
+            types=settings["type_vocab_size"],
+            dropout=settings.get("hidden_dropout_prob", 0.1),
+            epsilon=settings.get("layer_norm_eps", 1e-12),
+        )
+    except KeyError as error:
+        raise ValueError(f"{folder}: config.json does not say {error.args[0]}") from error
 
 
 def _weights(folder: Path) -> dict[str, Tensor]:
+    """All tensors by the names of today; the first checkpoints had TensorFlow's for the norms."""
     if (folder / "model.safetensors").is_file():
-        return load_file(folder / "model.safetensors")
-    if (folder / "pytorch_model.bin").is_file():
-        found: dict[str, Tensor] = torch.load(
-            folder / "pytorch_model.bin", map_location="cpu", weights_only=True
-        )
-        return found
-    raise FileNotFoundError(f"{folder} has neither model.safetensors nor pytorch_model.bin")
+        found = load_file(folder / "model.safetensors")
+    elif (folder / "pytorch_model.bin").is_file():
+        found = torch.load(folder / "pytorch_model.bin", map_location="cpu", weights_only=True)
+    else:
+        raise FileNotFoundError(f"{folder} has neither model.safetensors nor pytorch_model.bin")
+    return {_today(name): tensor for name, tensor in found.items()}
 
 
-def _short(name: str) -> str:
-    """Names as they are now; the first checkpoints had TensorFlow's for the norms."""
-    name = name.removeprefix("bert.")
-    return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace(
-        "LayerNorm.beta", "LayerNorm.bias"
-    )
+def _today(name: str) -> str:
+    name = name.removeprefix("bert.").replace("LayerNorm.gamma", "LayerNorm.weight")
+    return name.replace("LayerNorm.beta", "LayerNorm.bias")
 
 
-def _translated(theirs: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
-    """Hugging Face's names to ours; queries, keys and values to one matrix."""
-    ours: dict[str, Tensor] = {}
+# Hugging Face's names and ours, of everything but the layers' queries, keys and values.
+ENCODER = {
+    "embeddings.word_embeddings.weight": "words.weight",
+    "embeddings.position_embeddings.weight": "places.vectors.weight",
+    "embeddings.token_type_embeddings.weight": "types.weight",
+    "embeddings.LayerNorm": "norm",
+    "pooler.dense": "pool",
+}
+LAYER = {
+    "attention.output.dense": "attention.project_out",
+    "attention.output.LayerNorm": "around_attention.norm",
+    "intermediate.dense": "feedforward.widen",
+    "output.dense": "feedforward.narrow",
+    "output.LayerNorm": "around_feedforward.norm",
+}
+HEADS = {
+    "cls.predictions.transform.dense": "transform",
+    "cls.predictions.transform.LayerNorm": "norm",
+    "cls.predictions.bias": "bias",
+    "cls.seq_relationship": "follows",
+}
 
-    def copy(mine: str, name: str, *parts: str) -> None:
-        for part in parts or ("weight", "bias"):
-            ours[f"{mine}.{part}"] = theirs[f"{name}.{part}"]
 
-    copy("bert.words", "embeddings.word_embeddings", "weight")
-    copy("bert.places.vectors", "embeddings.position_embeddings", "weight")
-    copy("bert.types", "embeddings.token_type_embeddings", "weight")
-    copy("bert.norm", "embeddings.LayerNorm")
-    copy("bert.pool", "pooler.dense")
-    for number in range(layers):
-        mine, name = f"bert.layers.{number}", f"encoder.layer.{number}"
+def _encoder_weights(
+    theirs: dict[str, Tensor], config: BertConfig, prefix: str
+) -> dict[str, Tensor]:
+    ours = _renamed(theirs, ENCODER, "", prefix)
+    for number in range(config.layers):
+        name, mine = f"encoder.layer.{number}.", f"{prefix}layers.{number}."
+        ours |= _renamed(theirs, LAYER, name, mine)
         for part in ("weight", "bias"):
-            ours[f"{mine}.attention.project_in.{part}"] = torch.cat(
-                [theirs[f"{name}.attention.self.{kind}.{part}"] for kind in ("query", "key", "value")]
-            )
-        copy(f"{mine}.attention.project_out", f"{name}.attention.output.dense")
-        copy(f"{mine}.around_attention.norm", f"{name}.attention.output.LayerNorm")
-        copy(f"{mine}.feedforward.widen", f"{name}.intermediate.dense")
-        copy(f"{mine}.feedforward.narrow", f"{name}.output.dense")
-        copy(f"{mine}.around_feedforward.norm", f"{name}.output.LayerNorm")
-    copy("transform", "cls.predictions.transform.dense")
-    copy("norm", "cls.predictions.transform.LayerNorm")
-    ours["bias"] = theirs["cls.predictions.bias"]
-    copy("follows", "cls.seq_relationship")
+            three = [
+                theirs[f"{name}attention.self.{kind}.{part}"] for kind in ("query", "key", "value")
+                if f"{name}attention.self.{kind}.{part}" in theirs
+            ]  # fmt: skip
+            if three:
+                ours[f"{mine}attention.project_in.{part}"] = torch.cat(three)
     return ours
+
+
+def _head_weights(theirs: dict[str, Tensor]) -> dict[str, Tensor]:
+    return _renamed(theirs, HEADS, "", "")
+
+
+def _renamed(
+    theirs: dict[str, Tensor], names: dict[str, str], before: str, prefix: str
+) -> dict[str, Tensor]:
+    """What there is of the named tensors; what is missing is missed when the model is filled."""
+    return {
+        prefix + mine + part: theirs[before + name + part]
+        for name, mine in names.items()
+        for part in ("", ".weight", ".bias")
+        if before + name + part in theirs
+    }

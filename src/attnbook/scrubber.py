@@ -268,9 +268,15 @@ class Scrubber(_Stored, anywidget.AnyWidget):
         self.trace = trace
         self.without = without
 
+    def _rows(self) -> int:
+        """Steps in view; where the source looks at itself, its words."""
+        trace = self.shown
+        inside = trace.maps and self.kind == "encoder"
+        return len(trace.source_tokens if inside else trace.target_tokens)
+
     @traitlets.validate("step")
     def _valid_step(self, proposal: Any) -> int:
-        step, last = int(proposal["value"]), len(self.shown.target_tokens) - 1
+        step, last = int(proposal["value"]), self._rows() - 1
         if not 0 <= step <= last:
             raise ValueError(f"step: this figure has steps 0 to {last}, got {step}")
         return step
@@ -285,9 +291,9 @@ class Scrubber(_Stored, anywidget.AnyWidget):
         _checked_pair(self.trace, proposal["value"])
         return cast("DecodingTrace | None", proposal["value"])
 
-    @traitlets.observe("trace", "without", "attention_on")
+    @traitlets.observe("trace", "without", "attention_on", "kind")
     def _keep_step_inside(self, _change: Any) -> None:
-        self.step = min(self.step, len(self.shown.target_tokens) - 1)
+        self.step = min(self.step, self._rows() - 1)
 
     def __repr__(self) -> str:
         """The sentence and the step: the same text for the same figure."""

@@ -153,14 +153,14 @@ class EncoderLayer(nn.Module):
     def forward(
         self,
         states: Float[Tensor, "batch source model_dim"],
-        mask: Bool[Tensor, "batch 1 source"],
+        mask: Bool[Tensor, "batch 1 source"] | None = None,
         looks: list[MultiHead] | None = None,
     ) -> Float[Tensor, "batch source model_dim"]:
         """The states one layer higher.
 
         Args:
             states: of the layer below.
-            mask: True at real words.
+            mask: True at real words; None where there is no padding.
             looks: if given, what the heads saw is appended.
         """
 
@@ -201,8 +201,8 @@ class DecoderLayer(nn.Module):
         self,
         states: Float[Tensor, "batch target model_dim"],
         source: Projected,
-        mask: Bool[Tensor, "batch 1 source"],
-        past: Projected,
+        mask: Bool[Tensor, "sentences 1 source"],
+        past: Projected | None = None,
         rows: int = 1,
         looks: list[tuple[MultiHead, MultiHead]] | None = None,
     ) -> tuple[Float[Tensor, "batch target model_dim"], Projected]:
@@ -212,7 +212,7 @@ class DecoderLayer(nn.Module):
             states: of the layer below.
             source: the encoder's states as ``cross_attention`` projects them.
             mask: True at real source words.
-            past: keys and values of the words before these.
+            past: keys and values of the words before these, if there are any.
             rows: how many of ``batch`` belong to each source sentence. They ask it together, as if
                 they were words of one.
             looks: if given, what the heads of both attentions saw is appended.
