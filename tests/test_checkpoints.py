@@ -133,7 +133,7 @@ def test_a_file_of_another_version(path):
     [
         {"config": None},
         {"config": "{"},
-        {"config": json.dumps({"heads": 3})},
+        {"config": json.dumps({"stacks": 3})},
         {"config": json.dumps({"decoder": "unheard-of"})},
         {"source_vocabulary": None},
         {"target_vocabulary": json.dumps(["a", "a"])},

@@ -266,7 +266,9 @@ def test_the_trace_is_that_of_the_search(settings, beam_size):
     assert list(trace.target_tokens) == translator.target_vocabulary.decode(found.ids)
     assert trace.log_probs.sum() == pytest.approx(found.log_prob, rel=1e-4)
     assert trace.model == "small"
-    assert trace.attends is translator.attends is (settings["decoder"] in ("bahdanau", "luong"))
+    assert trace.attends is translator.attends is (
+        settings["decoder"] in ("bahdanau", "luong", "transformer")
+    )
 
 
 def test_bahdanaus_decoder_asks_with_the_state_before_the_step():
@@ -430,3 +432,45 @@ def test_forced_weights_refuse_what_has_none():
         forced_weights(small(decoder="cho"), PAIRS)
     with pytest.raises(ValueError, match="pair 0: the model reads 2 source words, this one has 3"):
         forced_weights(small(longest=2), PAIRS)
+
+
+# --- several heads --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hidden", [(), (1,)])
+def test_a_transformers_trace_has_the_maps_of_all_heads(hidden):
+    """Their rows sum to 1, nobody sees the future or a hidden word, and the top mean is given."""
+    translator = small(decoder="transformer", embedding_dim=14, heads=7, layers=2)
+    trace = decode(translator, WORDS, hidden=hidden)
+    source, target = trace.source_tokens, trace.target_tokens
+    maps = {one.kind: one for one in trace.maps}
+    assert list(maps) == ["source", "written", "encoder"]
+    for kind, one in maps.items():
+        asked = source if kind == "encoder" else target
+        assert one.rows == asked
+        assert one.weights.shape == (2, 7, len(asked), len(one.columns))
+        np.testing.assert_allclose(one.weights.sum(axis=-1), 1)
+    assert maps["source"].columns == maps["encoder"].columns == source
+    assert maps["written"].columns == ("<sos>", *target[:-1])
+    assert not np.triu(maps["written"].weights, 1).any()
+    assert not maps["source"].weights[..., list(hidden)].any()
+    np.testing.assert_allclose(trace.weights, maps["source"].weights[-1].mean(axis=0))
+    assert trace.scores is None
+    assert all(not trace.maps for trace in [decode(small(), WORDS)])
+
+
+def test_temperature_reaches_every_layer_of_a_transformer():
+    translator = small(decoder="transformer", embedding_dim=14, heads=7, layers=2)
+    sharp, flat = (
+        decode(translator, WORDS, target=["i"], temperature=t).maps[0].weights for t in (0.1, 100.0)
+    )
+    assert (flat[0].max(axis=-1) < sharp[0].max(axis=-1)).all()
+    np.testing.assert_allclose(flat, 1 / 4, atol=0.02)
+    assert {one.temperature for one in translator.decoder.attentions} == {1.0}
+
+
+def test_the_weights_of_a_transformer_are_the_top_layers_mean():
+    translator = small(decoder="transformer", embedding_dim=14, heads=7, layers=2)
+    (found,) = forced_weights(translator, PAIRS[:1])
+    trace = decode(translator, PAIRS[0].source, target=PAIRS[0].target)
+    np.testing.assert_allclose(found, trace.weights[:-1])

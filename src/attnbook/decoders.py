@@ -68,30 +68,28 @@ class Decoder(nn.Module, ABC):
 
     Args:
         vocabulary_size: how many target words there are.
-        embedding_dim: width of a word's vector, and of the readout.
+        embedding_dim: width of a word's vector.
         dropout: probability of dropping a number of an embedding or a readout.
-        tied: use the embeddings as the rows of ``W`` (Press & Wolf 2017).
-        readout_dim: width of the readout; by default that of a word's vector, which tying needs.
     """
 
+    output: nn.Linear
+
     def __init__(
-        self,
-        vocabulary_size: int,
-        embedding_dim: int,
-        *,
-        dropout: float = 0.0,
-        tied: bool = True,
-        readout_dim: int | None = None,
+        self, vocabulary_size: int, embedding_dim: int, *, dropout: float = 0.0
     ) -> None:
         super().__init__()
+        self.embedding = nn.Embedding(vocabulary_size, embedding_dim, padding_idx=PAD)
+        self.dropout = nn.Dropout(dropout)
+
+    def _add_output(self, *, tied: bool, readout_dim: int | None = None) -> None:
+        """The output layer, after whatever a decoder has in between: seeds draw in this order."""
+        vocabulary_size, embedding_dim = self.embedding.weight.shape
         readout_dim = readout_dim or embedding_dim
         if tied and readout_dim != embedding_dim:
             raise ValueError(
                 f"tied output weights need readout_dim = embedding_dim = {embedding_dim}, got "
                 f"{readout_dim}; set tied to False"
             )
-        self.embedding = nn.Embedding(vocabulary_size, embedding_dim, padding_idx=PAD)
-        self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(readout_dim, vocabulary_size)
         if tied:
             self.output.weight = self.embedding.weight
@@ -183,9 +181,7 @@ class RecurrentDecoder(Decoder):
         extra_input: int = 0,
         readout_dim: int | None = None,
     ) -> None:
-        super().__init__(
-            vocabulary_size, embedding_dim, dropout=dropout, tied=tied, readout_dim=readout_dim
-        )
+        super().__init__(vocabulary_size, embedding_dim, dropout=dropout)
         self.attention = None
         self.recurrent = recurrent_layer(
             cell,
@@ -194,6 +190,7 @@ class RecurrentDecoder(Decoder):
             num_layers=layers,
             dropout=dropout if layers > 1 else 0.0,
         )
+        self._add_output(tied=tied, readout_dim=readout_dim)
 
     @property
     def attentions(self) -> Sequence[Attention]:

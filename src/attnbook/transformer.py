@@ -364,7 +364,7 @@ class TransformerDecoder(Decoder):
         longest: int = 512,
         tied: bool = True,
     ) -> None:
-        super().__init__(vocabulary_size, model_dim, dropout=dropout, tied=tied)
+        super().__init__(vocabulary_size, model_dim, dropout=dropout)
         self.places = Places(positions, model_dim, longest)
         self.layers = nn.ModuleList(
             DecoderLayer(model_dim, heads, feedforward_dim, dropout=dropout, norm=norm)
@@ -372,6 +372,7 @@ class TransformerDecoder(Decoder):
         )
         self.norm = nn.LayerNorm(model_dim) if norm == "pre" else nn.Identity()
         self.heads = heads
+        self._add_output(tied=tied)
 
     @property
     def attentions(self) -> list[MultiHeadAttention]:
