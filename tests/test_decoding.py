@@ -266,8 +266,10 @@ def test_the_trace_is_that_of_the_search(settings, beam_size):
     assert list(trace.target_tokens) == translator.target_vocabulary.decode(found.ids)
     assert trace.log_probs.sum() == pytest.approx(found.log_prob, rel=1e-4)
     assert trace.model == "small"
-    assert trace.attends is translator.attends is (
-        settings["decoder"] in ("bahdanau", "luong", "transformer")
+    assert (
+        trace.attends
+        is translator.attends
+        is (settings["decoder"] in ("bahdanau", "luong", "transformer"))
     )
 
 

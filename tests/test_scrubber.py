@@ -19,7 +19,7 @@ from attnbook.scrubber import Explorer, Scrubber, explore, fallback_table, figur
 from attnbook.seq2seq import Config, Translator
 from attnbook.trace import DecodingTrace
 from attnbook.vocabulary import Vocabulary
-from example_traces import example
+from example_traces import example, example_with_heads
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -76,6 +76,16 @@ def test_the_switch_keeps_the_step_inside():
     assert figure.step == 4
     figure.attention_on = True
     assert figure.step == 4
+
+
+def test_the_source_has_as_many_steps_as_words():
+    widget = Scrubber(example_with_heads(), step=7)
+    widget.kind = "encoder"
+    assert widget.step == 4
+    with pytest.raises(ValueError, match="steps 0 to 4, got 5"):
+        widget.step = 5
+    widget.kind = "written"
+    widget.step = 7
 
 
 def test_another_trace_keeps_the_step_inside():

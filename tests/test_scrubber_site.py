@@ -338,10 +338,10 @@ def test_every_head_of_every_layer(show):
     assert selects["Layer"].input_value() == "1"  # the top one
     assert selects["Head"].input_value() == "-1"
     for one in data["maps"]:
-        selects["Attention"].select_option(one["kind"])
+        selects["Attention"].select_option(value=one["kind"])
         for layer, head in itertools.product(range(2), [-1, 0, 1, 2]):
-            selects["Layer"].select_option(str(layer))
-            selects["Head"].select_option(str(head))
+            selects["Layer"].select_option(index=layer)
+            selects["Head"].select_option(index=head + 1)
             found = np.array(one["weights"][layer])
             weights = found.mean(axis=0) if head < 0 else found[head]
             slider.focus()
@@ -372,8 +372,7 @@ def test_one_head_has_no_selects(show):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(show, width, scheme):
     parts = [
-        figure_html(t, w)
-        for t, w in [(plain, fixed), (small, None), (long, None), (heads, None)]
+        figure_html(t, w) for t, w in [(plain, fixed), (small, None), (long, None), (heads, None)]
     ]
     page = show(*parts, width=width, color_scheme=scheme)
     for details in page.locator("summary").all():
@@ -628,6 +627,9 @@ def widget(show) -> Any:
         "step": 1,
         "attention_on": True,
         "message": "",
+        "kind": "source",
+        "layer": None,
+        "head": -1,
     }
     page.evaluate(HOST, [code, state])
     page.wrong = []
@@ -654,6 +656,19 @@ def test_python_moves_the_figure(widget):
     assert widget.evaluate("saved") == []  # nothing comes back that Python itself has said
 
 
+def test_heads_travel_both_ways(widget):
+    widget.evaluate("trace => model.python('trace', trace)", as_json(heads))
+    widget.get_by_label("Head", exact=True).select_option(index=3)
+    widget.get_by_label("Layer", exact=True).select_option(index=0)
+    widget.get_by_label("Attention", exact=True).select_option(value="written")
+    chosen = [widget.evaluate(f"model.get('{name}')") for name in ("kind", "layer", "head")]
+    assert chosen == ["written", 0, 2]
+    widget.evaluate("model.python('layer', 1)")
+    widget.evaluate("model.python('head', 0)")
+    weights = widget.locator(".attn-scrubber").evaluate(READ)["weights"]
+    assert [float(w) for w in weights] == pytest.approx(heads.maps[1].weights[1, 0, 1], abs=0.0051)
+
+
 def test_a_message_stands_in_the_card(widget):
     alert = widget.get_by_role("alert")
     assert not alert.is_visible()
@@ -664,7 +679,7 @@ def test_a_message_stands_in_the_card(widget):
 
 
 def test_a_closed_view_leaves_nothing_behind(widget):
-    assert widget.evaluate("model.listening()") == 5
+    assert widget.evaluate("model.listening()") == 8
     widget.evaluate("leave()")
     assert widget.evaluate("model.listening()") == 0
     assert not widget.locator(".attn-scrubber").count()

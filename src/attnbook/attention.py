@@ -87,7 +87,9 @@ def attend(
     return _weigh(scaled_dot_scores(queries, keys), values, mask)
 
 
-def _weigh(scores: Tensor, values: Tensor, mask: Tensor | None, temperature: float = 1.0) -> Attended:
+def _weigh(
+    scores: Tensor, values: Tensor, mask: Tensor | None, temperature: float = 1.0
+) -> Attended:
     """What follows the score: softmax and weighted sum."""
     weights = masked_softmax(scores if temperature == 1 else scores / temperature, mask)
     if mask is not None:

@@ -39,9 +39,9 @@ from attnbook import __version__, grammar
 from attnbook.attention import Attention
 from attnbook.batches import Batch, bucketed_batches, collate, random_batches
 from attnbook.corpora import SentencePair, multi30k
-from attnbook.decoders import Decoded, Steps
+from attnbook.decoders import Decoded, RecurrentDecoder, Steps
 from attnbook.decoding import beam_search, greedy_search
-from attnbook.encoder import read_packed
+from attnbook.encoder import Encoder, read_packed
 from attnbook.fast import (
     BLOCK,
     LSTMSteps,
@@ -1159,11 +1159,13 @@ def levers(bench: Benchmark) -> dict[str, tuple[Work, Work]]:
         encoded = dot.encode(batch.source, batch.source_lengths)
         words = additive.decoder.embedding(batch.target_in)
     keys = encoded.states.clone().requires_grad_()
+    assert isinstance(dot.encoder, Encoder)
     layer = dot.encoder.recurrent
 
     def read(how: Callable[..., Any]) -> Work:
         return _timed(lambda: how(layer, embedded, batch.source_lengths)[0].sum(), layer)
 
+    assert isinstance(additive.decoder, RecurrentDecoder)
     assert additive.decoder.attention is not None
     score = additive.decoder.attention.score
     query = torch.randn(sentences, 1, bench.plan.hidden_dim, device=bench.device)

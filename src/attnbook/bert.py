@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from huggingface_hub import snapshot_download
@@ -78,9 +78,7 @@ def train_wordpiece(texts: Iterable[str], size: int, *, lowercase: bool = True) 
     if size <= len(SPECIALS):
         raise ValueError(f"size must be above {len(SPECIALS)}, the special pieces; got {size}")
     tokenizer = _tokenizer(WordPiece(unk_token="[UNK]"), lowercase)
-    trainer = WordPieceTrainer(
-        vocab_size=size, special_tokens=list(SPECIALS), show_progress=False
-    )
+    trainer = WordPieceTrainer(vocab_size=size, special_tokens=list(SPECIALS), show_progress=False)
     tokenizer.train_from_iterator(texts, trainer)
     return _framed(tokenizer)
 
@@ -98,9 +96,16 @@ def _framed(tokenizer: Tokenizer) -> Tokenizer:
     tokenizer.post_processor = TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[(one, tokenizer.token_to_id(one)) for one in ("[CLS]", "[SEP]")],
+        special_tokens=[(one, _number(tokenizer, one)) for one in ("[CLS]", "[SEP]")],
     )
     return tokenizer
+
+
+def _number(tokenizer: Tokenizer, piece: str) -> int:
+    number: int | None = tokenizer.token_to_id(piece)
+    if number is None:
+        raise ValueError(f"this tokenizer has no {piece}, and BERT needs one")
+    return number
 
 
 class Texts(NamedTuple):
@@ -150,7 +155,7 @@ def read_texts(
         return torch.tensor([row + [value] * (size - len(row)) for row in rows])
 
     return Texts(
-        padded((one.ids for one in found), tokenizer.token_to_id("[PAD]")),
+        padded((one.ids for one in found), _number(tokenizer, "[PAD]")),
         padded((one.type_ids for one in found), 0),
         padding_mask(lengths, size),
         padded((one.special_tokens_mask for one in found), 1).bool(),
@@ -199,7 +204,7 @@ def hide(
         len(SPECIALS), tokenizer.get_vocab_size(), ids.shape,
         generator=generator, device=generator.device,
     ).to(ids.device)  # fmt: skip
-    read = torch.where(chosen & (how < 0.8), tokenizer.token_to_id("[MASK]"), ids)
+    read = torch.where(chosen & (how < 0.8), _number(tokenizer, "[MASK]"), ids)
     read = torch.where(chosen & (how >= 0.9), words, read)
     return Hidden(read, targets)
 
@@ -309,7 +314,8 @@ class Bert(nn.Module):
         vectors = self.words(ids) + self.places(ids.shape[1]) + self.types(types)
         states = self.dropout(self.norm(vectors))
         seen = None if mask is None else mask.unsqueeze(1)
-        below, looks = [states], []
+        below = [states]
+        looks: list[MultiHead] = []
         for layer in self.layers:
             states = layer(states, seen, looks if with_weights else None)
             below.append(states)
@@ -335,9 +341,7 @@ class Pretraining(nn.Module):
         for layer in (self.transform, self.follows):
             _initialise(layer)
 
-    def piece_logits(
-        self, states: Float[Tensor, "... model_dim"]
-    ) -> Float[Tensor, "... words"]:
+    def piece_logits(self, states: Float[Tensor, "... model_dim"]) -> Float[Tensor, "... words"]:
         """Which piece stands at each state."""
         hidden = self.norm(functional.gelu(self.transform(states)))
         return functional.linear(hidden, self.bert.words.weight, self.bias)
@@ -476,7 +480,9 @@ def _folder(folder_or_name: str | Path, revision: str | None) -> Path:
             ) from error
     for name in ("config.json", "vocab.txt"):
         if not (folder / name).is_file():
-            raise FileNotFoundError(f"{folder} has no {name}; a BERT is kept with {', '.join(FILES)}")
+            raise FileNotFoundError(
+                f"{folder} has no {name}; a BERT is kept with {', '.join(FILES)}"
+            )
     return folder
 
 

@@ -74,9 +74,7 @@ class Decoder(nn.Module, ABC):
 
     output: nn.Linear
 
-    def __init__(
-        self, vocabulary_size: int, embedding_dim: int, *, dropout: float = 0.0
-    ) -> None:
+    def __init__(self, vocabulary_size: int, embedding_dim: int, *, dropout: float = 0.0) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary_size, embedding_dim, padding_idx=PAD)
         self.dropout = nn.Dropout(dropout)

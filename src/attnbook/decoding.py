@@ -23,8 +23,8 @@ from attnbook.batches import collate, pad
 from attnbook.corpora import SentencePair
 from attnbook.encoder import Encoded, State
 from attnbook.fast import largest, log_normalisers
-from attnbook.seq2seq import Translator
 from attnbook.self_attention import MultiHead
+from attnbook.seq2seq import Translator
 from attnbook.trace import AttentionMaps, Candidate, DecodingTrace
 from attnbook.transformer import TransformerDecoder, TransformerEncoder
 from attnbook.vocabulary import EOS, PAD, SOS
@@ -338,9 +338,7 @@ def decode(
         candidates=_candidates(translator, log_probs, candidates),
         encoder_states=_array(encoded.states[0]),
         decoder_states=_array(decoded.states[0]),
-        scores=None
-        if attended is None or attended.scores is None
-        else _array(attended.scores[0]),
+        scores=None if attended is None or looks else _array(attended.scores[0]),
         weights=None if attended is None else _array(attended.weights[0]),
         contexts=None if attended is None else _array(attended.context[0]),
         queries=None
@@ -379,7 +377,9 @@ def _maps(
     }
     return tuple(
         AttentionMaps(
-            kind, *words[kind], np.stack([_array(one.weights[0]) for one in layers])
+            kind,
+            *words[kind],
+            np.stack([_array(one.weights[0]) for one in layers if one.weights is not None]),
         )
         for kind, layers in looks.items()
     )
@@ -433,6 +433,7 @@ def forced_weights(
                     batch = batch.to(translator.device)
                     encoded = translator.encode(batch.source, batch.source_lengths)
                     attended = translator.decoder.recorded(batch.target_in, encoded).attended
+                assert attended is not None
                 for row, number in enumerate(numbers):
                     words = tuple(map(len, examples[number]))
                     found = _array(attended.weights[row, : words[1], : words[0] + 1])

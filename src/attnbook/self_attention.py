@@ -54,7 +54,8 @@ def split_heads(
     width = vectors.shape[-1]
     if heads < 1 or width % heads:
         raise ValueError(f"{width} numbers cannot be cut into {heads} heads of equal width")
-    return vectors.unflatten(-1, (heads, width // heads)).transpose(-3, -2)
+    pieces: Tensor = vectors.unflatten(-1, (heads, width // heads))
+    return pieces.transpose(-3, -2)
 
 
 def merge_heads(
@@ -72,6 +73,8 @@ class Projected(NamedTuple):
 
     def then(self, later: Projected) -> Projected:
         """These positions and those that come after them."""
+        if self.keys.shape[-2] == 0:  # nothing to copy
+            return later
         return Projected(
             torch.cat([self.keys, later.keys], dim=-2),
             torch.cat([self.values, later.values], dim=-2),
@@ -252,9 +255,7 @@ class MultiHeadAttention(nn.Module):
 # --- where a word stands ----------------------------------------------------------------------
 
 
-def sinusoidal_positions(
-    length: int, width: int, start: int = 0
-) -> Float[Tensor, "length width"]:
+def sinusoidal_positions(length: int, width: int, start: int = 0) -> Float[Tensor, "length width"]:
     """Sines and cosines of falling frequency (Vaswani et al. 2017, section 3.5).
 
     ``PE(t, 2k) = sin(t / 10000^{2k/width})`` and ``PE(t, 2k+1) = cos(t / 10000^{2k/width})``.

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import sqrt
-from typing import final
+from typing import cast, final
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -96,9 +96,7 @@ class Sublayer(nn.Module):
         epsilon: what the norm adds to a variance.
     """
 
-    def __init__(
-        self, model_dim: int, norm: str, dropout: float, *, epsilon: float = 1e-5
-    ) -> None:
+    def __init__(self, model_dim: int, norm: str, dropout: float, *, epsilon: float = 1e-5) -> None:
         super().__init__()
         if norm not in NORMS:
             raise ValueError(f"norm must be one of {', '.join(NORMS)}; got {norm!r}")
@@ -113,7 +111,8 @@ class Sublayer(nn.Module):
     ) -> Float[Tensor, "batch length model_dim"]:
         """``x + f(norm(x))`` or ``norm(x + f(x))``."""
         if self.before:
-            return states + self.dropout(function(self.norm(states)))
+            added: Tensor = self.dropout(function(self.norm(states)))
+            return states + added
         normed: Tensor = self.norm(states + self.dropout(function(states)))
         return normed
 
@@ -168,11 +167,12 @@ class EncoderLayer(nn.Module):
             found: MultiHead = self.attention(x, x, x, mask, with_weights=looks is not None)
             if looks is not None:
                 looks.append(found)
-            return found.output
+            output: Tensor = found.output
+            return output
 
         states = self.around_attention(states, attention)
-        states = self.around_feedforward(states, self.feedforward)
-        return states
+        higher: Tensor = self.around_feedforward(states, self.feedforward)
+        return higher
 
 
 class DecoderLayer(nn.Module):
@@ -229,7 +229,8 @@ class DecoderLayer(nn.Module):
         def ask_source(x: Tensor) -> Tensor:
             together = x.unflatten(0, (-1, rows)).flatten(1, 2)
             found.append(self.cross_attention.ask(together, source, mask, with_weights=recorded))
-            return found[-1].output.unflatten(1, (rows, -1)).flatten(0, 1)
+            output: Tensor = found[-1].output.unflatten(1, (rows, -1))
+            return output.flatten(0, 1)
 
         states = self.around_self(states, ask_self)
         states = self.around_cross(states, ask_source)
@@ -261,7 +262,8 @@ class Places(nn.Module):
         """Word vectors, the first of which stands at position ``start``, with their places."""
         length = embedded.shape[1]
         if self.table is not None:
-            return embedded + self.table(length, start)
+            places: Tensor = self.table(length, start)
+            return embedded + places
         return embedded + sinusoidal_positions(length, self.width, start).to(embedded)
 
 
@@ -377,7 +379,7 @@ class TransformerDecoder(Decoder):
     @property
     def attentions(self) -> list[MultiHeadAttention]:
         """The attention to the source of every layer."""
-        return [layer.cross_attention for layer in self.layers]
+        return [cast("DecoderLayer", layer).cross_attention for layer in self.layers]
 
     def start(self, encoded: Encoded) -> State:
         """No word before the first."""
@@ -430,10 +432,12 @@ class TransformerDecoder(Decoder):
     def recorded(self, previous: Int[Tensor, "batch target"], encoded: Encoded) -> Decoded:
         """As :meth:`forward`, with the top layer's attention to the source, a mean over heads.
 
-        The mean of several softmaxes is not the softmax of any scores; the scores are None.
+        The mean of several softmaxes has no scores of its own; given are those whose softmax it is,
+        the logarithms of the weights.
         """
         looks: list[tuple[MultiHead, MultiHead]] = []
-        decoded = self(previous, encoded, looks=looks)
+        decoded: Decoded = self(previous, encoded, looks=looks)
         top = looks[-1][1]
         assert top.weights is not None
-        return decoded._replace(attended=Attended(top.output, top.weights.mean(dim=1), None))
+        weights = top.weights.mean(dim=1)
+        return decoded._replace(attended=Attended(top.output, weights, weights.log()))

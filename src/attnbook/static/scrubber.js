@@ -400,6 +400,9 @@ function frame(id, label) {
     return { input, label: h("label", {}, input, h("span", {}, label)) };
   };
 
+  const select = (name) =>
+    h("select", { id: `${id}-${name}`, "data-lm-suppress-shortcuts": "true" });
+
   const parts = {
     previous: button("previous", "Previous step", icon(ICONS.previous)),
     next: button("next", "Next step", icon(ICONS.next)),
@@ -414,16 +417,17 @@ function frame(id, label) {
     status: h("p", { class: "attn-status", role: "status", "aria-live": "polite" }),
     message: h("p", { class: "attn-message", role: "alert", hidden: true }),
     stage: h("div", { class: "attn-stage" }),
-    kind: h("select", { "data-lm-suppress-shortcuts": "true" }),
-    layer: h("select", { "data-lm-suppress-shortcuts": "true" }),
-    head: h("select", { "data-lm-suppress-shortcuts": "true" }),
+    kind: select("kind"),
+    layer: select("layer"),
+    head: select("head"),
     details: h("details", { class: "attn-details" }),
   };
   const [withIt, withoutIt] = [radio("With attention", true), radio("Without", false)];
   parts.radios = [withIt.input, withoutIt.input];
   parts.switch = h("fieldset", { class: "attn-switch" },
     h("legend", { class: "attn-unseen" }, "Decoder"), withIt.label, withoutIt.label);
-  const labelled = (text, select) => h("label", {}, h("span", {}, text), select);
+  const labelled = (text, input) =>
+    h("span", {}, h("label", { for: input.id }, text), input);
   parts.heads = h("div", { class: "attn-heads", role: "group", "aria-label": "Which attention", hidden: true },
     labelled("Attention", parts.kind), labelled("Layer", parts.layer), labelled("Head", parts.head));
   parts.card = h("div", { class: "attn-scrubber", role: "group", "aria-label": label },
@@ -808,7 +812,7 @@ function weightMatrix(trace, isGold) {
   return {
     element: h("div", { class: "attn-matrix-block" },
       h("p", { class: "attn-caption" },
-        h("span", {}, "Weights so far")),
+        h("span", {}, trace.log_probs ? "Weights so far" : "Weights")),
       box.element),
     draw(step) {
       rows.forEach((row, t) => {
@@ -920,7 +924,9 @@ function render({ model, el }) {
     head: model.get("head"),
     message: model.get("message"),
     onChange({ step, attentionOn, kind, layer, head }) {
-      model.set({ step, attention_on: attentionOn, kind, layer, head });
+      for (const [name, value] of Object.entries({ step, attention_on: attentionOn, kind, layer, head })) {
+        model.set(name, value);
+      }
       model.save_changes();
     },
   });
