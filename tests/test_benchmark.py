@@ -302,6 +302,7 @@ PEERS = textwrap.dedent(
 
 def test_a_tiny_run_from_end_to_end(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(benchmark, "SCORE_SHAPE", (2, 3, 5, 7))
+    monkeypatch.setattr(benchmark, "HEAD_LENGTHS", (3, 5))
     (tmp_path / "peers.py").write_text(PEERS)
     output, plot = tmp_path / "new" / "speed.json", tmp_path / "speed.svg"
     code, out, err = attnbook(
@@ -325,6 +326,11 @@ def test_a_tiny_run_from_end_to_end(capsys, tmp_path, monkeypatch):
             assert result["ceiling"][regime][name]["share"] > 0
         assert "peak_mb" in result["memory"][name]
     assert result["memory"]["additive_score"]["speed_ratio"] > 0
+    assert set(result["heads"]) == {"3", "5"}
+    for entry in result["heads"].values():
+        assert entry["torch"]["ratio"] > 0
+        assert entry["formula"]["ours"]["calls_per_second"] > 0
+    assert "the formula" in out
     assert set(result["levers"]) >= {"unpacked", "once", "tokens"}
     assert all(entry["ratio"] > 0 for entry in result["levers"].values())
     assert "nobody" in result["absent"]

@@ -55,6 +55,7 @@ from attnbook.evaluation import (
 )
 from attnbook.seq2seq import DECODERS, SCORES, Config, Translator
 from attnbook.training import Epoch, Training, pick_device, train
+from attnbook.transformer import NORMS, POSITIONS
 from attnbook.vocabulary import Vocabulary, tokenize
 
 __all__ = ["main", "print_table"]
@@ -71,6 +72,16 @@ PRESETS: dict[str, dict[str, Any]] = {
         "epochs": 12,
         "batch_tokens": 600,
         "learning_rate": 1e-2,
+    },
+    "grammar, transformer": {
+        "embedding_dim": 96,
+        "hidden_dim": 96,
+        "layers": 2,
+        "feedforward_dim": 192,
+        "dropout": 0.1,
+        "epochs": 12,
+        "batch_tokens": 600,
+        "learning_rate": 3e-3,
     },
 }
 
@@ -93,6 +104,8 @@ CHOICES = {
     "decoder": DECODERS,
     "score": SCORES,
     "cell": tuple(CELLS),
+    "norm": NORMS,
+    "positions": POSITIONS,
     "precision": ("fp32", "bf16", "fp16"),
 }
 
@@ -888,7 +901,11 @@ def _shown(value: Any) -> str:
 
 def _settings(args: argparse.Namespace, settings: type[Any]) -> Any:
     """The flags that were given, then what is usual for the data, then the class's defaults."""
-    values = PRESETS.get(args.data[0], {}) | vars(args)
+    transformer = getattr(args, "decoder", None) == "transformer"
+    kind = f"{args.data[0]}, transformer" if transformer else args.data[0]
+    values = PRESETS.get(kind, {}) | vars(args)
+    if transformer and not hasattr(args, "embedding_dim"):  # which has one width for both
+        values["embedding_dim"] = values.get("hidden_dim", Config.hidden_dim)
     return settings(**{f.name: values[f.name] for f in fields(settings) if f.name in values})
 
 

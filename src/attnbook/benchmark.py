@@ -36,7 +36,7 @@ from torch.nn import functional
 from tqdm.auto import tqdm
 
 from attnbook import __version__, grammar
-from attnbook.attention import Attention
+from attnbook.attention import Attention, attend
 from attnbook.batches import Batch, bucketed_batches, collate, random_batches
 from attnbook.corpora import SentencePair, multi30k
 from attnbook.decoders import Decoded, RecurrentDecoder, Steps
@@ -53,6 +53,7 @@ from attnbook.fast import (
 from attnbook.masks import padding_mask
 from attnbook.plots import KEY, QUERY
 from attnbook.scores import ScaledDotScore, additive_scores
+from attnbook.self_attention import MultiHeadAttention, merge_heads, split_heads
 from attnbook.seq2seq import Config, Translator
 from attnbook.vocabulary import EOS, PAD, Vocabulary
 
@@ -82,10 +83,13 @@ MODELS: dict[str, dict[str, Any]] = {
     "additive": {"decoder": "bahdanau", "score": "additive"},
 }
 REGIMES = ("random", "bucketed")
-SECTIONS = ("training", "peers", "greedy", "beam", "attention", "levers", "memory")
+SECTIONS = ("training", "peers", "greedy", "beam", "attention", "heads", "levers", "memory")
 # Two losses of one model on one batch may differ by rounding, and by no more.
 TOLERANCE = 1e-5
 SAME_WORDS = 0.99
+# Self-attention with several heads: so many where the width allows it, of sentences so long, so
+# many words in all.
+HEADS, HEAD_LENGTHS, HEAD_WORDS = 8, (32, 128, 1024), 2048
 # A matrix product is repeated for so many seconds, or the clock would be too coarse.
 LEAST = 2e-3
 
@@ -632,6 +636,7 @@ class Benchmark:
                 for name, peer in self.peers.items()
             },
             "attention": {},
+            "heads": {},
             "levers": {},
             "absent": self.absent,
         }
@@ -767,6 +772,8 @@ class Benchmark:
                 part[key] = {name: rate.named("sentences") for name, rate in rates.items()}
         for name in self.parts if "attention" in plan.only else ():
             self._compare_part(name, key)
+        for length in HEAD_LENGTHS if "heads" in plan.only else ():
+            self._heads(length, key)
         if "levers" in plan.only and key == "threads1":
             self._levers()
         if "memory" in plan.only and key == "threads1":
@@ -876,6 +883,29 @@ class Benchmark:
 
         works = {"ours": turn(part.ours), "theirs": turn(part.theirs)}
         _add(entry, key, _versus(self._take_turns(f"{name}, {key}", works), "calls"))
+
+    def _heads(self, length: int, key: str) -> None:
+        """Self-attention with several heads, against torch's module and against the formula."""
+        forms = heads(self.plan.hidden_dim)
+        x = torch.randn(max(1, HEAD_WORDS // length), length, self.plan.hidden_dim)
+        x = x.to(self.device).requires_grad_()
+        forms = {name: (module.to(self.device), form) for name, (module, form) in forms.items()}
+        outputs = [form(x).detach() for _, form in forms.values()]
+        difference = max(float((one - outputs[0]).abs().max()) for one in outputs)
+        if not difference < TOLERANCE:
+            raise ValueError(f"heads: the outputs differ by {difference:.2g}; nothing was timed")
+
+        def work(module: nn.Module, form: Callable[[Tensor], Tensor]) -> Work:
+            return _timed(lambda: form(x).sum(), module)
+
+        works = {name: work(*form) for name, form in forms.items()}
+        rates = self._take_turns(f"heads, length {length}, {key}", works)
+        entry = self.result["heads"].setdefault(str(length), {"difference": difference})
+        measured = {
+            name: _versus({"ours": rates["ours"], "theirs": rates[name]}, "calls")
+            for name in ("torch", "formula")
+        }
+        _add(entry, key, measured)
 
     def _educate(self, name: str) -> None:
         """Train our half for some steps, so that it ends its sentences."""
@@ -1137,6 +1167,43 @@ def load_peers(
     return namespace["PEERS"], namespace.get("PARTS", {})
 
 
+# --- several heads ----------------------------------------------------------------------------
+
+
+def heads(width: int) -> dict[str, tuple[nn.Module, Callable[[Tensor], Tensor]]]:
+    """Three forms of one self-attention with the same weights, each with what it is made of.
+
+    ``ours``: :class:`~attnbook.self_attention.MultiHeadAttention`, weights not asked for.
+    ``torch``: ``nn.MultiheadAttention``, weights not asked for.
+    ``formula``: three projections, and :func:`~attnbook.attention.attend` on the heads.
+    """
+    torch.manual_seed(0)
+    count = math.gcd(width, HEADS)
+    ours = MultiHeadAttention(width, count)
+    theirs = nn.MultiheadAttention(width, count, batch_first=True)
+    theirs.in_proj_weight.data.copy_(ours.project_in.weight)
+    theirs.in_proj_bias.data.copy_(ours.project_in.bias)
+    theirs.out_proj.load_state_dict(ours.project_out.state_dict())
+    apart = nn.ModuleList(nn.Linear(width, width) for _ in range(4))
+    packed = zip(ours.project_in.weight.chunk(3), ours.project_in.bias.chunk(3), strict=True)
+    for layer, (weight, bias) in zip(
+        apart, [*packed, (ours.project_out.weight, ours.project_out.bias)], strict=True
+    ):
+        layer.load_state_dict({"weight": weight.detach(), "bias": bias.detach()})
+
+    def formula(x: Tensor) -> Tensor:
+        *made, last = apart
+        found = attend(*(split_heads(layer(x), count) for layer in made))
+        output: Tensor = last(merge_heads(found.context))
+        return output
+
+    return {
+        "ours": (ours, lambda x: ours(x, x, x).output),
+        "torch": (theirs, lambda x: theirs(x, x, x, need_weights=False)[0]),
+        "formula": (apart, formula),
+    }
+
+
 # --- levers -----------------------------------------------------------------------------------
 
 
@@ -1359,6 +1426,13 @@ def tables(result: Mapping[str, Any]) -> list[Table]:
         ]
         head = ["lever", "ms, fast", "ms, readable", "times as fast"]
         found.append(("What makes it fast: one random batch", tuple(head), rows))
+    if result.get("heads"):
+        rows = [
+            (length, *(_cell(_of(entry, name, "ratio"), ".2f") for name in ("torch", "formula")))
+            for length, entry in result["heads"].items()
+        ]
+        title = f"Self-attention with {HEADS} heads: times as fast"
+        found.append((title, ("length", "nn.MultiheadAttention", "the formula"), rows))
     if result["attention"]:
         rows = [
             (name, entry["version"], _cell(_of(entry, "ratio"), ".2f"))
