@@ -100,7 +100,7 @@ def test_every_setting_is_a_flag_with_a_meaning_and_a_default(capsys):
     assert "the gradient is scaled down to this norm when it is longer (default: 1)" in text
     assert "width of a state (default: 256; grammar: " in text
     assert "both directions (default: off; grammar: on)" in text
-    assert "at its peak (default: 0.002; grammar: 0.01)" in text
+    assert "at its peak (default: 0.002; grammar: 0.01; grammar, transformer: 0.003)" in text
     assert "of multi30k: two of de, en, fr (default: de en)" in text
     assert "(default: None)" not in text
 
@@ -250,9 +250,23 @@ def test_mistakes_are_one_line_before_training_starts(capsys, monkeypatch, words
 
 
 def test_unknown_choices_are_argparses(capsys):
-    code, _, err = attnbook(capsys, "train", *FILES, "--decoder=transformer")
+    code, _, err = attnbook(capsys, "train", *FILES, "--decoder=oracle")
     assert code == 2
-    assert "invalid choice: 'transformer'" in err
+    assert "invalid choice: 'oracle'" in err
+
+
+def test_a_transformers_words_are_as_wide_as_its_states(capsys):
+    words = ["train", *FILES, "--decoder=transformer", "--heads=2", "--layers=1", "--epochs=1"]
+    code, out, err = attnbook(capsys, *words, "--hidden-dim=12", "--quiet")
+    assert code == 0, err
+    translator = checkpoints.load(out.strip())
+    assert out.strip() == "files-transformer.safetensors"
+    assert translator.config.embedding_dim == translator.config.hidden_dim == 12
+    code, out, _ = attnbook(capsys, "translate", translator.name + ".safetensors", "ich")
+    assert code == 0
+    code, _, err = attnbook(capsys, *words, "--hidden-dim=12", "--embedding-dim=10", "--overwrite")
+    assert code == 2
+    assert "embedding_dim is 10 and hidden_dim 12" in err
 
 
 # --- translate ------------------------------------------------------------------------------------
