@@ -13,7 +13,7 @@ from dataclasses import fields
 import pytest
 import torch
 
-from attnbook import __version__, training
+from attnbook import __version__, checkpoints, training
 from attnbook.__main__ import _meanings, main
 from attnbook.checkpoints import load, read_card, save
 from attnbook.evaluation import (
