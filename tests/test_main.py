@@ -13,7 +13,7 @@ from dataclasses import fields
 import pytest
 import torch
 
-from attnbook import __version__, checkpoints, training
+from attnbook import __version__, training
 from attnbook.__main__ import _meanings, main
 from attnbook.checkpoints import load, read_card, save
 from attnbook.evaluation import (
@@ -259,7 +259,7 @@ def test_a_transformers_words_are_as_wide_as_its_states(capsys):
     words = ["train", *FILES, "--decoder=transformer", "--heads=2", "--layers=1", "--epochs=1"]
     code, out, err = attnbook(capsys, *words, "--hidden-dim=12", "--quiet")
     assert code == 0, err
-    translator = checkpoints.load(out.strip())
+    translator = load(out.strip())
     assert out.strip() == "files-transformer.safetensors"
     assert translator.config.embedding_dim == translator.config.hidden_dim == 12
     code, out, _ = attnbook(capsys, "translate", translator.name + ".safetensors", "ich")

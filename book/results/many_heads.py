@@ -1,0 +1,268 @@
+"""What chapter 12 reports: what the heads of a trained Transformer look at, and who is missed.
+
+    python book/results/many_heads.py            # writes the JSON beside it, and the figures
+    python book/results/many_heads.py --fresh    # measure everything again
+
+The model is `compared-transformer-0` of book/results/train.py; heads are looked at on the first
+300 test captions of 2016 and pruned on all of them, greedy search. The grammar's models differ in
+nothing but the number of heads, three seeds each. Measured parts are kept in the user's cache.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import train as models
+from _measure import Cache, bleu_counts, bleu_of, bleu_with_interval, record, resample, run
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
+
+from attnbook.corpora import SentencePair, multi30k
+from attnbook.decoding import decode, translate
+from attnbook.evaluation import exact_match
+from attnbook.self_attention import MultiHeadAttention
+from attnbook.seq2seq import Translator
+from attnbook.transformer import TransformerDecoder, TransformerEncoder
+
+COMMAND = "python book/results/many_heads.py"
+MODEL = "compared-transformer-0"
+KINDS = ("encoder", "written", "source")
+FEW = 300
+COUNTS = (1, 2, 4, 8)
+
+
+# --- heads of a model -------------------------------------------------------------------------
+
+
+def attentions(translator: Translator) -> dict[str, list[MultiHeadAttention]]:
+    """Every multi-head attention of a Transformer, by kind and layer."""
+    encoder, decoder = translator.encoder, translator.decoder
+    assert isinstance(encoder, TransformerEncoder)
+    assert isinstance(decoder, TransformerDecoder)
+    return {
+        "encoder": [layer.attention for layer in encoder.layers],
+        "written": [layer.self_attention for layer in decoder.layers],
+        "source": [layer.cross_attention for layer in decoder.layers],
+    }
+
+
+Head = tuple[str, int, int]  # kind, layer, number
+
+
+def all_heads(translator: Translator) -> list[Head]:
+    """All heads, from the source to the word."""
+    return [
+        (kind, layer, head)
+        for kind, found in attentions(translator).items()
+        for layer, attention in enumerate(found)
+        for head in range(attention.heads)
+    ]
+
+
+@contextmanager
+def without(translator: Translator, heads: Sequence[Head]) -> Iterator[None]:
+    """For as long as the block lasts, these heads say nothing.
+
+    The output is ``W^O [head_1; …; head_h] + b``. Zeros in the columns of ``W^O`` that meet a head
+    take its part out and leave all else as it is.
+    """
+    found = attentions(translator)
+    kept: list[tuple[Tensor, Tensor]] = []
+    try:
+        for kind, layer, head in heads:
+            attention = found[kind][layer]
+            width = attention.project_out.in_features // attention.heads
+            columns = attention.project_out.weight.data[:, head * width : (head + 1) * width]
+            kept.append((columns, columns.clone()))
+            columns.zero_()
+        yield
+    finally:
+        for columns, before in reversed(kept):
+            columns.copy_(before)
+
+
+# --- what they look at ------------------------------------------------------------------------
+
+
+def looks(translator: Translator, pairs: Sequence[SentencePair]) -> list[dict[str, Any]]:
+    """Of each head, means over words: entropy, and the weight on certain places.
+
+    ``same``, ``before`` and ``after`` are places counted from the word that asks; for attention to
+    the source they are not defined. ``first`` is the first word that is asked, ``last`` the end
+    marker of the source (of what is written there is none).
+    """
+    sums: dict[Head, dict[str, float]] = {}
+    words: dict[str, int] = dict.fromkeys(KINDS, 0)
+    for pair in pairs:
+        trace = decode(translator, pair.source, target=pair.target)
+        for one in trace.maps:
+            words[one.kind] += len(one.rows)
+            for layer, heads in enumerate(one.weights):
+                for number, weights in enumerate(heads):
+                    into = sums.setdefault((one.kind, layer, number), {})
+                    for name, value in places(weights, one.kind).items():
+                        into[name] = into.get(name, 0.0) + value
+    return [
+        {
+            "kind": kind, "layer": layer, "head": head,
+            **{name: value / words[kind] for name, value in found.items()},
+        }
+        for (kind, layer, head), found in sums.items()
+    ]  # fmt: skip
+
+
+def places(weights: NDArray[np.float64], kind: str) -> dict[str, float]:
+    """Sums over the rows of one matrix; see :func:`looks`."""
+    positive = weights[weights > 0]
+    found = {
+        "entropy": float(-(positive * np.log(positive)).sum()),
+        "first": float(weights[:, 0].sum()),
+        "largest": float(weights.max(axis=1).sum()),
+    }
+    if kind != "written":
+        found["last"] = float(weights[:, -1].sum())
+    if kind != "source":
+        found["same"] = float(weights.diagonal().sum())
+        found["before"] = float(weights.diagonal(-1).sum())
+        found["after"] = float(weights.diagonal(1).sum())
+    return found
+
+
+# --- who is missed ----------------------------------------------------------------------------
+
+
+def pruned(translator: Translator, pairs: Sequence[SentencePair]) -> dict[str, Any]:
+    """BLEU without each head alone; without ever more of them; without all but one of a layer."""
+    sources, right = [pair.source for pair in pairs], [pair.target for pair in pairs]
+
+    def counts(heads: Sequence[Head]) -> NDArray[np.int64]:
+        with without(translator, heads):
+            return bleu_counts(translate(translator, sources), right)
+
+    whole = counts([])
+    draws = resample(len(pairs), 1000)
+    alone = []
+    for head in all_heads(translator):
+        found = counts([head])
+        drawn = bleu_of(draws @ found) - bleu_of(draws @ whole)
+        low, high = np.quantile(drawn, [0.025, 0.975])
+        kind, layer, number = head
+        change = float(bleu_of(found.sum(axis=0)) - bleu_of(whole.sum(axis=0)))
+        alone.append(
+            {
+                "kind": kind, "layer": layer, "head": number,
+                "change": change, "low": float(low), "high": float(high),
+            }
+        )  # fmt: skip
+    order = sorted(alone, key=lambda one: -one["change"])  # the least missed first
+    cumulative = [{"heads": 0, **bleu_with_interval(whole)}]
+    for taken in range(4, len(order) + 1, 4):
+        gone = [(one["kind"], one["layer"], one["head"]) for one in order[:taken]]
+        cumulative.append({"heads": taken, **bleu_with_interval(counts(gone))})
+    by_kind = {
+        kind: bleu_with_interval(
+            counts([head for head in all_heads(translator) if head[0] == kind])
+        )
+        for kind in KINDS
+    }
+    return {
+        "whole": bleu_with_interval(whole),
+        "alone": alone,
+        "cumulative": cumulative,
+        "kinds": by_kind,
+        "harmless": sum(one["low"] < 0 < one["high"] or one["low"] >= 0 for one in alone),
+        "heads": len(alone),
+    }
+
+
+# --- how many -----------------------------------------------------------------------------------
+
+
+def by_count(count: int) -> dict[str, Any]:
+    """Exact match on the grammar of models that differ in the number of heads alone."""
+    pairs = models.pairs_of("test", "grammar")
+    seeds = []
+    for seed in models.SEEDS:
+        translator = models.load(f"grammar-heads-{count}-{seed}")
+        written = translate(translator, [pair.source for pair in pairs])
+        seeds.append(exact_match(written, [pair.target for pair in pairs]))
+    return {
+        "mean": statistics.fmean(seeds), "seeds": seeds,
+        "parameters": translator.count_parameters(),
+    }  # fmt: skip
+
+
+def measure(cached: Cache) -> dict[str, Any]:
+    """All of it."""
+    path = [models.path_of(MODEL)]
+    pairs = multi30k("test")
+    return {
+        **record(COMMAND, models.SEEDS, captions=len(pairs), few=FEW, model=MODEL),
+        "looks": cached("looks", lambda: looks(models.load(MODEL), pairs[:FEW]), path),
+        "pruned": cached("pruned", lambda: pruned(models.load(MODEL), pairs), path),
+        "counts": {
+            str(count): cached(
+                f"count-{count}",
+                lambda count=count: by_count(count),
+                [models.path_of(f"grammar-heads-{count}-{seed}") for seed in models.SEEDS],
+            )
+            for count in COUNTS
+        },
+    }
+
+
+# --- figures ----------------------------------------------------------------------------------
+
+
+def draw_alone(part: dict[str, Any]) -> Figure:
+    """The change of BLEU without each head, a row for each layer of each attention."""
+    rows = sorted({(KINDS.index(one["kind"]), one["layer"]) for one in part["alone"]})
+    figure, ax = plt.subplots(figsize=(4.4, 0.36 * len(rows) + 1.1))
+    for place, (kind, layer) in enumerate(rows):
+        for one in part["alone"]:
+            if (KINDS.index(one["kind"]), one["layer"]) == (kind, layer):
+                sure = one["high"] < 0
+                ax.plot(
+                    one["change"], place, "o", color="black", markersize=5,
+                    fillstyle="full" if sure else "none",
+                )  # fmt: skip
+    names = ("within the source", "to what is written", "to the source")
+    ax.set_yticks(range(len(rows)), [f"{names[kind]}, {layer + 1}" for kind, layer in rows])
+    ax.invert_yaxis()
+    ax.axvline(0, color="black", linewidth=0.8)
+    ax.set_xlabel("change of BLEU without the head")
+    ax.set_title("Most heads are not missed")
+    return figure
+
+
+def draw_cumulative(part: dict[str, Any]) -> Figure:
+    """BLEU with ever fewer heads, the least missed taken out first."""
+    figure, ax = plt.subplots(figsize=(4.4, 3.0))
+    found = part["cumulative"]
+    x = [one["heads"] for one in found]
+    ax.fill_between(
+        x, [one["low"] for one in found], [one["high"] for one in found],
+        color="black", alpha=0.12, linewidth=0,
+    )  # fmt: skip
+    ax.plot(x, [one["score"] for one in found], "o-", color="black", markersize=4)
+    ax.set(xlabel=f"heads taken out, of {part['heads']}", ylabel="BLEU, greedy", ylim=0)
+    ax.set_title("Heads can be taken out\nuntil they cannot")
+    return figure
+
+
+def draw(result: dict[str, Any]) -> dict[str, Figure]:
+    """All figures of the page."""
+    return {
+        "many-heads-alone": draw_alone(result["pruned"]),
+        "many-heads-cumulative": draw_cumulative(result["pruned"]),
+    }
+
+
+if __name__ == "__main__":
+    run("many_heads", __doc__, measure, draw)
