@@ -177,7 +177,7 @@ def captions_row(parts: Sequence[dict[str, Any]], lengths: NDArray[np.int64]) ->
     }
     for beam_size in BEAMS:
         counts = np.array([part[f"beam{beam_size}"] for part in parts])
-        low, high = interval(_draws(counts))
+        low, high = interval(draws_of(counts))
         result[f"beam{beam_size}"] = {
             **_over_seeds(bleu_of(counts.sum(axis=1)).tolist()),
             "low": low,
@@ -188,7 +188,7 @@ def captions_row(parts: Sequence[dict[str, Any]], lengths: NDArray[np.int64]) ->
     result["by_length"] = []
     for bucket, (low, high) in enumerate(BUCKETS):
         chosen = np.flatnonzero((lengths >= low) & (lengths <= high))
-        below, above = interval(_draws(counts[:, chosen], seed=bucket))
+        below, above = interval(draws_of(counts[:, chosen], seed=bucket))
         result["by_length"].append(
             {
                 "low": low, "high": high, "sentences": len(chosen),
@@ -205,7 +205,7 @@ def captions_row(parts: Sequence[dict[str, Any]], lengths: NDArray[np.int64]) ->
     return result
 
 
-def _draws(counts: NDArray[Any], seed: int = 0) -> NDArray[np.float64]:
+def draws_of(counts: NDArray[Any], seed: int = 0) -> NDArray[np.float64]:
     """The mean BLEU over seeds of ``(seeds, sentences, 10)`` counts, for each bootstrap draw."""
     drawn = resample(counts.shape[1], TIMES, seed)
     means: NDArray[np.float64] = bleu_of(np.einsum("rn,snk->rsk", drawn, counts)).mean(axis=1)
@@ -223,7 +223,7 @@ def differences(parts: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     sentences does not look like a difference.
     """
     counts = {name: np.array([part["beam5"] for part in parts[name]]) for name in parts}
-    draws = {name: _draws(found) for name, found in counts.items()}
+    draws = {name: draws_of(found) for name, found in counts.items()}
     found: dict[str, Any] = {}
     for one, other in COMPARISONS:
         low, high = interval(draws[one] - draws[other])

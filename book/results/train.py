@@ -116,17 +116,30 @@ for _seed in SEEDS:
 # The Transformer of chapter 13 on the budget of the table, and on the grammar with other numbers of
 # heads for chapter 12.
 TRANSFORMER = {"decoder": "transformer", "layers": 3, "heads": 4, "feedforward_dim": 512}
-SMALL_TRANSFORMER = {"decoder": "transformer", "layers": 2, "feedforward_dim": 192}
+SMALL_TRANSFORMER = {
+    "decoder": "transformer", "layers": 2, "feedforward_dim": 192,
+    "embedding_dim": 96, "hidden_dim": 96, "dropout": 0.1,
+}  # fmt: skip
+# Where the sums are normalised, and whether the rate begins at its peak.
+NORM_TRIALS = {
+    "pre": ("pre", 0.05), "post": ("post", 0.05), "pre-cold": ("pre", 0.0),
+    "post-cold": ("post", 0.0),
+}  # fmt: skip
 for _seed in SEEDS:
     MODELS[f"compared-transformer-{_seed}"] = Model(
         Config(**TRANSFORMER, embedding_dim=256, hidden_dim=256, dropout=0.2),
         Training(epochs=8, learning_rate=1e-3, warmup=0.1, seed=_seed),
         min_count=2,
     )
+    _training = Training(epochs=10, batch_tokens=1200, learning_rate=3e-3, seed=_seed)
     for _heads in (1, 2, 4, 8):
         MODELS[f"grammar-heads-{_heads}-{_seed}"] = Model(
-            Config(**SMALL_TRANSFORMER, heads=_heads, embedding_dim=96, hidden_dim=96, dropout=0.1),
-            Training(epochs=10, batch_tokens=1200, learning_rate=3e-3, seed=_seed),
+            Config(**SMALL_TRANSFORMER, heads=_heads), _training, data="grammar", min_count=1
+        )
+    for _name, (_norm, _warmup) in NORM_TRIALS.items():
+        MODELS[f"grammar-norm-{_name}-{_seed}"] = Model(
+            Config(**SMALL_TRANSFORMER | {"layers": 4}, norm=_norm),
+            replace(_training, warmup=_warmup),
             data="grammar",
             min_count=1,
         )
