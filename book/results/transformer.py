@@ -4,7 +4,7 @@
     python book/results/transformer.py --fresh    # measure everything again
 
 The models are `compared-transformer-0` and `grammar-norm-…` of book/results/train.py; the rows it
-is compared with are those of book/results/one_table.py. Measured parts are kept in the user's cache.
+is compared with are those of book/results/one_table.py. Measured parts are kept in the cache.
 """
 
 from __future__ import annotations
