@@ -81,6 +81,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "general-feeding": {"decoder": "luong", "score": "general", "input_feeding": True},
     "concat-feeding": {"decoder": "luong", "score": "concat", "input_feeding": True},
     "additive": {"decoder": "bahdanau", "score": "additive"},
+    "transformer": {"decoder": "transformer", "layers": 3, "feedforward_dim": 512},
 }
 REGIMES = ("random", "bucketed")
 SECTIONS = ("training", "peers", "greedy", "beam", "attention", "heads", "levers", "memory")
@@ -390,6 +391,8 @@ def products(config: Config, words: int, batch: Batch) -> list[Product]:
     so is the product with that. The additive score counts ``2 · attention_dim`` operations a pair
     for its product with v; the tanh is no product and counts nothing.
     """
+    if config.decoder == "transformer":
+        return _transformer_products(config, words, batch)
     sentences, source = batch.source.shape
     target = batch.target_in.shape[1]
     word, hidden = config.embedding_dim, config.hidden_dim
@@ -443,6 +446,31 @@ def products(config: Config, words: int, batch: Batch) -> list[Product]:
     if config.score == "general":
         found += [Product(sentences * source, hidden, hidden)]
     return found
+
+
+def _transformer_products(config: Config, words: int, batch: Batch) -> list[Product]:
+    """Projections, scores, contexts and networks of all layers; causal scores count in full."""
+    sentences, source = batch.source.shape
+    target, width = batch.target_in.shape[1], config.hidden_dim
+    wide = config.feedforward_dim or 4 * width
+    piece, pairs = width // config.heads, sentences * config.heads
+
+    def attention(asking: int, asked: int) -> list[Product]:
+        return [
+            Product(sentences * asking, width, width, count=2),  # queries, and the last matrix
+            Product(sentences * asked, width, 2 * width),
+            Product(asking, piece, asked, batch=pairs),
+            Product(asking, asked, piece, batch=pairs),
+        ]
+
+    def network(length: int) -> list[Product]:
+        rows = sentences * length
+        return [Product(rows, width, wide), Product(rows, wide, width)]
+
+    layer = [*attention(source, source), *network(source)]
+    layer += [*attention(target, target), *attention(target, source), *network(target)]
+    found = [replace(one, count=one.count * config.layers) for one in layer]
+    return [*found, Product(batch.target_tokens, width, words)]
 
 
 def seconds(product: Product) -> float:
@@ -652,6 +680,8 @@ class Benchmark:
             "bidirectional": True,
             "dropout": self.plan.dropout,
         }
+        if MODELS[name]["decoder"] == "transformer":  # whose word vectors are as wide as its states
+            shape["embedding_dim"] = self.plan.hidden_dim
         config = Config(**shape | MODELS[name] | changes)
         translator = Translator(config, self.sizes.source, self.sizes.target, name=name)
         return translator.to(self.device)
