@@ -9,8 +9,8 @@ import textwrap
 
 import pytest
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from attnbook import benchmark, plots
 from attnbook.__main__ import main
