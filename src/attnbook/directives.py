@@ -5,13 +5,15 @@
                               second trace, without attention, for the switch
 ``{chart} name``              ``book/figures/<name>.svg`` in the page itself, so that it takes the
                               page's colours and fonts
+``{sight} source words``      what each word may see; ``:target:`` is the other sentence, and
+                              ``:padding:`` adds a padded one
 ``{measured}`file:path|.1f``` a number out of ``book/results/<file>.json``
 ============================  ===================================================================
 
-The first two are numbered figures with ``:name:`` for references. A file or key that does not
+The first three are numbered figures with ``:name:`` for references. A file or key that does not
 exist is a warning, so that a build with ``-W`` stops: prose cannot outlive what it reports.
 Figures that a lab drew as SVG are put into the page like charts. Other builders than HTML get the
-trace's table and the chart's description.
+tables and the chart's description.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
-from attnbook import __version__, plots, scrubber
+from attnbook import __version__, plots, scrubber, sight
 from attnbook.trace import DecodingTrace
 
 __all__ = ["inline_svg", "look_up", "setup"]
@@ -40,6 +42,8 @@ logger = logging.getLogger(__name__)
 
 SCRIPT = "attnbook-scrubber.js"
 STYLES = "attnbook-scrubber.css"
+SIGHT_SCRIPT = "attnbook-sight.js"
+SIGHT_STYLES = "attnbook-sight.css"
 
 # A chart may shrink to this part of its size before it scrolls; below, its words are too small.
 _SMALLEST = 0.62
@@ -48,6 +52,10 @@ _NARROWEST_PAGE = 320  # pixels that a page of 360 has for a figure
 
 class trace_figure(nodes.General, nodes.Element):
     """A scrubber; its child is the table for where nothing moves."""
+
+
+class sight_figure(nodes.General, nodes.Element):
+    """What each word may see; its children are tables for where nothing can be chosen."""
 
 
 class chart(nodes.General, nodes.Element):
@@ -143,7 +151,38 @@ class TraceDirective(_Figure):
         except ValueError as error:
             logger.warning("%s: %s", self.arguments[0], error, location=self.get_location())
             return []
-        content = trace_figure("", _table(trace), data=data, alt=self.options.get("alt", ""))
+        table = _table(*scrubber.fallback_table(trace))
+        content = trace_figure("", table, data=data, alt=self.options.get("alt", ""))
+        return self._figure(content)
+
+
+class SightDirective(_Figure):
+    """``{sight} source words``: what each word may see, by kind of attention."""
+
+    final_argument_whitespace = True
+    option_spec: ClassVar[dict[str, Any]] = {
+        "target": directives.unchanged_required,
+        "padding": directives.nonnegative_int,
+        "alt": directives.unchanged_required,
+        "name": directives.unchanged,
+    }
+
+    def run(self) -> list[nodes.Node]:
+        """Take the sentences, and place the figure with a table for each kind."""
+        try:
+            figure = sight.sights(
+                self.arguments[0].split(),
+                self.options.get("target", "").split(),
+                self.options.get("padding", 0),
+            )
+        except ValueError as error:
+            logger.warning("%s: %s", self.arguments[0], error, location=self.get_location())
+            return []
+        content = sight_figure("", data=sight.figure_data(figure), alt=self.options.get("alt", ""))
+        for one in figure:
+            title = nodes.paragraph("", "", nodes.strong("", one.title), nodes.Text(": "))
+            title += nodes.literal("", one.call)
+            content += [title, _table(*sight.table(one))]
         return self._figure(content)
 
 
@@ -171,8 +210,7 @@ class ChartDirective(_Figure):
         return self._figure(chart(svg=svg, alt=self.options.get("alt", "")))
 
 
-def _table(trace: DecodingTrace) -> nodes.table:
-    head, rows = scrubber.fallback_table(trace)
+def _table(head: list[str], rows: list[list[str]]) -> nodes.table:
     group = nodes.tgroup(cols=len(head))
     for column, cells in enumerate(zip(head, *rows, strict=True)):
         # Sphinx's text writer never ends on a column that is narrower than its words.
@@ -386,8 +424,15 @@ def _visit_trace_html(self: Any, node: trace_figure) -> None:
     self.body.append(f'<div class="attn-figure"{label}>{node["data"]}<div class="attn-fallback">\n')
 
 
-def _depart_trace_html(self: Any, _node: trace_figure) -> None:
+def _depart_tables_html(self: Any, _node: nodes.Element) -> None:
     self.body.append("</div></div>\n")
+
+
+def _visit_sight_html(self: Any, node: sight_figure) -> None:
+    label = f' data-label="{escape(node["alt"])}"' if node["alt"] else ""
+    self.body.append(
+        f'<div class="attn-sights"{label}>{node["data"]}<div class="attn-sight-fallback">\n'
+    )
 
 
 def _pass(_self: Any, _node: nodes.Element) -> None:
@@ -432,8 +477,13 @@ def _write_assets(app: Sphinx) -> None:
     if app.builder.format == "html":
         folder = Path(app.outdir) / "_static"
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / SCRIPT).write_text(scrubber.script(), encoding="utf-8")
-        (folder / STYLES).write_text(scrubber.styles(), encoding="utf-8")
+        for name, text in (
+            (SCRIPT, scrubber.script()),
+            (STYLES, scrubber.styles()),
+            (SIGHT_SCRIPT, sight.script()),
+            (SIGHT_STYLES, sight.styles()),
+        ):
+            (folder / name).write_text(text, encoding="utf-8")
 
 
 def _add_assets(
@@ -443,10 +493,14 @@ def _add_assets(
     _context: dict[str, Any],
     doctree: nodes.document | None,
 ) -> None:
-    """The script and its style, on pages that have a figure for them."""
-    if doctree is not None and next(doctree.findall(trace_figure), None) is not None:
-        app.add_js_file(SCRIPT, loading_method="defer")
-        app.add_css_file(STYLES)
+    """A script and its style, on pages that have a figure for them."""
+    for figure, script, style in (
+        (trace_figure, SCRIPT, STYLES),
+        (sight_figure, SIGHT_SCRIPT, SIGHT_STYLES),
+    ):
+        if doctree is not None and next(doctree.findall(figure), None) is not None:
+            app.add_js_file(script, loading_method="defer")
+            app.add_css_file(style)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -456,7 +510,15 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("attnbook_results", "book/results", "env", [str])
     app.add_node(
         trace_figure,
-        html=(_visit_trace_html, _depart_trace_html),
+        html=(_visit_trace_html, _depart_tables_html),
+        latex=(_pass, _pass),
+        text=(_pass, _pass),
+        man=(_pass, _pass),
+        texinfo=(_pass, _pass),
+    )
+    app.add_node(
+        sight_figure,
+        html=(_visit_sight_html, _depart_tables_html),
         latex=(_pass, _pass),
         text=(_pass, _pass),
         man=(_pass, _pass),
@@ -471,6 +533,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         texinfo=(_visit_chart_plain, _pass),
     )
     app.add_directive("trace", TraceDirective)
+    app.add_directive("sight", SightDirective)
     app.add_directive("chart", ChartDirective)
     app.add_role("measured", MeasuredRole())
     app.add_post_transform(InlineLabFigures)

@@ -1,0 +1,127 @@
+"""What each position may see: the figure's cases are the package's masks, and its tables too."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from attnbook import directives, sight
+from attnbook.self_attention import MultiHeadAttention
+from attnbook.sight import Sight, figure_data, sights
+from test_directives import Book
+
+SOURCE, TARGET = ["ruf", "mich", "morgen", "an"], ["<sos>", "call", "me"]
+
+
+def test_the_cases_by_hand() -> None:
+    own, masked, cross, padded = sights(["a", "b"], ["x", "y", "z"], padding=1)
+    assert own.sees == [[True, True], [True, True]]
+    assert (masked.rows, masked.columns) == (["x", "y", "z"], ["x", "y", "z"])
+    assert masked.sees == [[True, False, False], [True, True, False], [True, True, True]]
+    assert (cross.rows, cross.columns) == (["x", "y", "z"], ["a", "b"])
+    assert cross.sees == [[True, True]] * 3
+    assert padded.rows == padded.columns == ["a", "b", "<pad>"]
+    assert padded.sees == [[True, True, False]] * 3
+    assert len(sights(["a"], ["x"])) == 3
+
+
+def test_a_case_is_where_the_layer_has_weight() -> None:
+    """Called as the figure says, the layer gives weight to what is seen and to nothing else."""
+    torch.manual_seed(0)
+    heads = MultiHeadAttention(4, heads=1)
+    for one in sights(SOURCE, TARGET, padding=2):
+        known = {
+            "x": torch.randn(1, len(one.columns), 4),
+            "y": torch.randn(1, len(one.rows), 4),
+            "mask": torch.tensor(one.sees),
+            "heads": lambda *given, **more: heads(*given, with_weights=True, **more),
+        }
+        found = eval(one.call, known)
+        assert found.weights is not None
+        assert (found.weights[0, 0] > 0).tolist() == one.sees, one.title
+
+
+@pytest.mark.usefixtures("as_user")
+def test_impossible_sentences_are_refused() -> None:
+    with pytest.raises(ValueError, match="target: there must be at least one word"):
+        sights(SOURCE, [])
+    with pytest.raises(ValueError, match="padding: there cannot be fewer than 0 places, got -1"):
+        sights(SOURCE, TARGET, -1)
+
+
+def test_the_data_cannot_end_its_script() -> None:
+    text = figure_data([Sight("</script>", "f()", ["a"], ["b"], [[True]])])
+    assert text.count("</script>") == 1
+    inside = text.removeprefix('<script type="application/json">').removesuffix("</script>")
+    assert json.loads(inside)[0]["title"] == "</script>"
+
+
+# ------------------------------------------------------------------------------- the directive
+
+PAGE = """# Page
+
+See {numref}`fig-sight`.
+
+```{sight} ruf mich morgen an
+:target: <sos> call me
+:padding: 2
+:name: fig-sight
+:alt: Who "sees" whom
+The caption.
+```
+"""
+
+
+def test_a_numbered_figure_with_data_tables_script_and_style(tmp_path: Path) -> None:
+    book = Book(tmp_path)
+    book.write("plain.md", "# Plain\n\nText.\n")
+    book.build(f"{PAGE}\n```{{toctree}}\nplain\n```\n")
+    assert book.warnings == ""
+    html = book.read("html/index.html")
+    assert 'id="fig-sight"' in html
+    assert "Fig. 1" in html
+    assert 'data-label="Who &quot;sees&quot; whom"' in html
+    stored = re.search(r'<script type="application/json">(.*?)</script>', html, re.DOTALL)
+    assert stored is not None
+    assert json.loads(stored[1]) == [one._asdict() for one in sights(SOURCE, TARGET, 2)]
+    assert html.count("<table") == 4
+    assert html.count("●") == sum(sum(map(sum, one.sees)) for one in sights(SOURCE, TARGET, 2))
+    assert book.read(f"html/_static/{directives.SIGHT_SCRIPT}") == sight.script()
+    assert book.read(f"html/_static/{directives.SIGHT_STYLES}") == sight.styles()
+    assert re.search(rf'<script defer="defer" src="_static/{directives.SIGHT_SCRIPT}\?v=', html)
+    assert directives.SIGHT_STYLES in html
+    assert directives.SCRIPT not in html
+    assert "attnbook-s" not in book.read("html/plain.html")
+
+
+@pytest.mark.parametrize(
+    ("builder", "name"),
+    [("text", "index.txt"), ("latex", "book.tex"), ("man", "book.1"), ("texinfo", "book.texi")],
+)
+def test_other_builders_get_the_tables(tmp_path: Path, builder: str, name: str) -> None:
+    book = Book(tmp_path)
+    book.build(PAGE, builder)
+    assert book.warnings == ""
+    out = book.read(f"{builder}/{name}")
+    assert "Masked self" in out
+    assert "The caption" in out
+    assert out.count("morgen") >= 5  # head and rows of self and padded, head of cross
+
+
+@pytest.mark.parametrize(
+    ("use", "message"),
+    [
+        ("```{sight} ruf an\n```", "ruf an: target: there must be at least one word"),
+        ("```{sight} ruf an\n:target: call\n- a list\n```", "the caption has to begin with a"),
+    ],
+)
+def test_what_is_wrong_is_a_warning(tmp_path: Path, use: str, message: str) -> None:
+    book = Book(tmp_path)
+    book.build(f"# Page\n\n{use}\n")
+    assert book.warnings.count("WARNING") == 1
+    assert message in book.warnings
+    assert "index.md:3: WARNING: " in book.warnings

@@ -1,0 +1,283 @@
+"""What each word may see, in a real browser: every choice by keyboard, in both themes, on paper."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from attnbook import sight
+from attnbook.sight import Sight, figure_data, sights
+
+ROOT = Path(__file__).resolve().parents[1]
+SITE = ROOT / "_build" / "html"
+
+SOURCE, TARGET = ["ruf", "mich", "morgen", "an"], ["<sos>", "call", "me", "tomorrow"]
+FIGURE = sights(SOURCE, TARGET, padding=1)
+
+
+def markup(figure: list[Sight]) -> str:
+    """The figure with its tables, as the directive writes it."""
+    tables = ""
+    for one in figure:
+        head, rows = sight.table(one)
+        cells = "".join(f"<th>{escape(word)}</th>" for word in head)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+        )
+        tables += f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"
+    return (
+        f'<div class="attn-sights" data-label="What each word may see">{figure_data(figure)}'
+        f'<div class="attn-sight-fallback">{tables}</div></div>'
+    )
+
+
+@pytest.fixture
+def show(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """A page with figures, as a phone or a desk shows it; nothing may go wrong in it."""
+    contexts = []
+
+    def open_it(*figures: list[Sight], width: int = 800, **options: Any) -> Any:
+        path = tmp_path / f"page{len(contexts)}.html"
+        path.write_text(
+            '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Sight</title>'
+            '<meta name="viewport" content="width=device-width">'
+            f"<style>body{{margin:16px}}\n{sight.styles()}</style>"
+            f"<script>document.addEventListener('DOMContentLoaded', () => {{{sight.script()}}})"
+            f"</script></head><body><main><h1>Sight</h1>"
+            f"{''.join(map(markup, figures))}</main></body></html>",
+            encoding="utf-8",
+        )
+        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.wrong = []
+        page.on("pageerror", lambda error: page.wrong.append(str(error)))
+        page.on("console", lambda message: page.wrong.append(message.text))
+        page.goto(path.as_uri())
+        return page
+
+    yield open_it
+    for context in contexts:
+        for page in context.pages:
+            assert page.wrong == []
+        context.close()
+
+
+READ = """card => {
+  const texts = (selector, within = card) =>
+    [...within.querySelectorAll(selector)].map(e => e.textContent);
+  const rows = [...card.querySelectorAll("tbody tr")];
+  const lines = [...card.querySelectorAll(".attn-sight-chosen line")];
+  return {
+    status: card.querySelector("[role=status]").textContent,
+    call: card.querySelector("code").textContent,
+    head: texts("thead th"),
+    rows: rows.map(row => texts("th", row)[0]),
+    sees: rows.map(row => texts("td", row)),
+    dots: rows.map(row => [...row.querySelectorAll("td i")]
+      .map(e => e.classList.contains("attn-sight-dot"))),
+    outlined: rows.map(row => row.classList.contains("attn-sight-row")),
+    checked: rows.map(row => row.querySelector("input").checked),
+    from: [...new Set(lines.map(line => line.getAttribute("x2")))],
+    to: lines.map(line => line.getAttribute("x1")),
+    groups: card.querySelectorAll("svg g").length,
+    struck: texts(".attn-sight-hidden"),
+    asks: texts(".attn-sight-asks"),
+  };
+}"""
+
+
+def status(one: Sight, row: int) -> str:
+    def quoted(words: list[str]) -> str:
+        return ", ".join(f"“{word}”" for word in words)
+
+    seen = [word for word, may in zip(one.columns, one.sees[row], strict=True) if may]
+    hidden = [word for word, may in zip(one.columns, one.sees[row], strict=True) if not may]
+    start = f"“{one.rows[row]}”, {row + 1} of {len(one.rows)}, sees {quoted(seen)}"
+    return f"{start}; not {quoted(hidden)}." if hidden else f"{start}: all {len(seen)}."
+
+
+def check(shown: dict[str, Any], one: Sight, row: int) -> None:
+    """Everything that one choice shows."""
+    columns, rows = len(one.columns), len(one.rows)
+    assert shown["status"] == status(one, row)
+    assert shown["call"] == one.call
+    assert shown["head"] == ["asks", *one.columns]
+    assert shown["rows"] == one.rows
+    assert shown["dots"] == one.sees
+    assert shown["sees"] == [
+        ["sees" if may else "does not see" for may in line] for line in one.sees
+    ]
+    assert shown["outlined"] == shown["checked"] == [i == row for i in range(rows)]
+    assert shown["groups"] == rows
+    middles = [100 * (i + 0.5) / columns for i in range(columns)]
+    assert [float(to.rstrip("%")) for to in shown["to"]] == pytest.approx(
+        [middle for middle, may in zip(middles, one.sees[row], strict=True) if may]
+    )
+    assert [float(start.rstrip("%")) for start in shown["from"]] == pytest.approx(
+        [100 * (row + 0.5) / rows]
+    )
+    assert shown["struck"] == [
+        word for word, may in zip(one.columns, one.sees[row], strict=True) if not may
+    ]
+    assert shown["asks"] == [one.rows[row]]
+
+
+def go_through(page: Any, card: Any, figure: list[Sight]) -> None:
+    """Every kind and every row, by keyboard alone."""
+    kinds = card.get_by_role("group", name="Kind of attention").get_by_role("radio")
+    kinds.first.focus()
+    for kind, one in enumerate(figure):
+        if kind:
+            page.keyboard.press("ArrowRight")
+        page.keyboard.press("Tab")  # into the table, to the row that is chosen
+        seen = set()
+        for _ in one.rows:
+            shown = card.evaluate(READ)
+            row = shown["checked"].index(True)
+            check(shown, one, row)
+            seen.add(row)
+            page.keyboard.press("ArrowDown")  # from the last row to the first one
+        assert seen == set(range(len(one.rows)))
+        page.keyboard.press("Shift+Tab")
+
+
+def violations(page: Any, context: str = ".attn-sights") -> list[str]:
+    found = Axe().run(page, context=context).response["violations"]
+    return [f"{v['id']}: {n['html']} {n['failureSummary']}" for v in found for n in v["nodes"]]
+
+
+def test_every_kind_and_every_row_by_keyboard(show: Callable[..., Any]) -> None:
+    page = show(FIGURE)
+    go_through(page, page.locator(".attn-sight"), FIGURE)
+
+
+def test_by_hand(show: Callable[..., Any]) -> None:
+    """What the reader is told, word for word."""
+    page = show(FIGURE)
+    line = page.get_by_role("status")
+    assert line.get_attribute("aria-live") == "polite"
+    assert line.text_content() == ("“ruf”, 1 of 4, sees “ruf”, “mich”, “morgen”, “an”: all 4.")
+    page.get_by_role("radio", name="Masked self").check()
+    assert line.text_content() == ("“<sos>”, 1 of 4, sees “<sos>”; not “call”, “me”, “tomorrow”.")
+    page.get_by_role("radio", name="me", exact=True).check()
+    assert line.text_content() == ("“me”, 3 of 4, sees “<sos>”, “call”, “me”; not “tomorrow”.")
+
+
+def test_the_row_stays_where_there_is_one(show: Callable[..., Any]) -> None:
+    page = show(FIGURE)
+    page.get_by_role("radio", name="Padded self").check()
+    page.get_by_role("radio", name="<pad>").check()
+    check(page.locator(".attn-sight").evaluate(READ), FIGURE[3], 4)
+    page.get_by_role("radio", name="Cross").check()
+    check(page.locator(".attn-sight").evaluate(READ), FIGURE[2], 3)
+
+
+def test_a_click_anywhere_in_a_row_chooses_it(show: Callable[..., Any]) -> None:
+    page = show(FIGURE)
+    page.locator(".attn-sight tbody tr").nth(2).locator("td").nth(1).click()
+    check(page.locator(".attn-sight").evaluate(READ), FIGURE[0], 2)
+
+
+def test_what_a_screen_reader_gets(show: Callable[..., Any]) -> None:
+    page = show(FIGURE)
+    assert page.get_by_role("group", name="What each word may see").count() == 1
+    table = page.get_by_role("table")
+    assert table.count() == 1  # the tables for where nothing can be chosen have gone
+    heads = table.get_by_role("columnheader").all_text_contents()
+    assert heads == ["asks", *FIGURE[0].columns]
+    assert table.get_by_role("rowheader").all_text_contents() == FIGURE[0].rows
+    assert table.get_by_role("cell", name="sees").count() == 16
+
+
+@pytest.mark.parametrize("width", [360, 800])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(show: Callable[..., Any], width: int, scheme: str) -> None:
+    page = show(FIGURE, FIGURE[:2], width=width, color_scheme=scheme)
+    for kind in ("Self", "Masked self", "Padded self"):
+        page.get_by_role("radio", name=kind, exact=True).first.check()
+        assert violations(page) == []
+
+
+@pytest.mark.parametrize("width", [320, 360, 800])
+def test_nothing_is_wider_than_the_page(show: Callable[..., Any], width: int) -> None:
+    page = show(FIGURE, width=width)
+    for radio in page.get_by_role("group", name="Kind").get_by_role("radio").all():
+        radio.check()
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+    for label in page.locator(".attn-sight label").all():
+        box = label.bounding_box()
+        assert box["width"] >= 24
+        assert box["height"] >= 24
+
+
+def test_two_figures_do_not_meddle(show: Callable[..., Any]) -> None:
+    page = show(FIGURE, FIGURE)
+    cards = page.locator(".attn-sight")
+    cards.nth(1).get_by_role("radio", name="Cross").check()
+    cards.nth(1).get_by_role("radio", name="call").check()
+    check(cards.nth(0).evaluate(READ), FIGURE[0], 0)
+    check(cards.nth(1).evaluate(READ), FIGURE[2], 1)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "theme", "colour"),
+    [
+        ("light", "", "rgb(255, 255, 255)"),
+        ("dark", "", "rgb(20, 24, 30)"),
+        ("dark", "light", "rgb(255, 255, 255)"),
+        ("light", "dark", "rgb(20, 24, 30)"),
+    ],
+)
+def test_the_card_follows_its_page(
+    show: Callable[..., Any], scheme: str, theme: str, colour: str
+) -> None:
+    page = show(FIGURE, color_scheme=scheme)
+    if theme:
+        page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
+    card = "getComputedStyle(document.querySelector('.attn-sight')).backgroundColor"
+    assert page.evaluate(card) == colour
+
+
+def test_paper_and_pages_without_javascript_get_all_tables(show: Callable[..., Any]) -> None:
+    page = show(FIGURE)
+    fallback = page.locator(".attn-sight-fallback")
+    assert not fallback.is_visible()
+    page.emulate_media(media="print")
+    assert fallback.is_visible()
+    assert not page.locator(".attn-sight").is_visible()
+    still = show(FIGURE, java_script_enabled=False)
+    assert still.locator(".attn-sight-fallback table").count() == 4
+    assert still.locator(".attn-sight-fallback").is_visible()
+
+
+# ------------------------------------------------------------------------------ the built site
+
+
+def pages_with_sights() -> list[str]:
+    """Every page of the built site that holds such a figure."""
+    return sorted(
+        str(path.relative_to(SITE))
+        for path in SITE.rglob("*.html")
+        if 'class="attn-sights"' in path.read_text(encoding="utf-8")
+    )
+
+
+@pytest.mark.parametrize("path", pages_with_sights())
+def test_every_figure_of_the_site(open_page: Callable[..., Any], path: str) -> None:
+    visit = open_page(path)
+    figures = visit.page.locator(".attn-sights")
+    assert figures.count() > 0
+    for figure in figures.all():
+        stored = figure.locator("script[type='application/json']").text_content()
+        go_through(
+            visit.page, figure.locator(".attn-sight"), [Sight(**one) for one in json.loads(stored)]
+        )
+    assert visit.problems() == []
+    assert violations(visit.page) == []
