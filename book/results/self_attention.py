@@ -383,6 +383,19 @@ def crossing(found: dict[str, Any], lengths: Sequence[int]) -> float | None:
     return None
 
 
+def again(first: dict[str, Any], second: dict[str, Any]) -> dict[str, float | None]:
+    """How far a second run of a measurement is from the first."""
+    moved = [
+        first[kind][str(n)]["median"] / second[kind][str(n)]["median"]
+        for kind in LAYERS
+        for n in LENGTHS
+    ]
+    return {
+        "crossing": second["crossing"],
+        "moved": max(max(ratio, 1 / ratio) for ratio in moved),
+    }
+
+
 def memory_of(kind: str, length: int) -> float | None:
     """Bytes by which a process that has only just begun grows in a step."""
     torch.set_num_threads(1)
@@ -453,6 +466,10 @@ def measure(cached: Cache) -> dict[str, Any]:
             str(width): cached(f"times-{width}", lambda width=width, n=n: times(width, 1, n))
             for width, n in WIDTHS.items()
         },
+        "again": again(
+            cached("times-128", lambda: times(WIDTH, 1)),
+            cached("times-128-again", lambda: times(WIDTH, 1)),
+        ),
         "batch_of_8": cached("times-batch-8", lambda: times(WIDTH, 8)),
         "memory": cached("memory", memory),
         "paths": cached("paths", paths),
