@@ -306,13 +306,18 @@ with torch.no_grad():
     weights = attend(reader.query(x), reader.key(x), reader.value(x)).weights[0].cpu()
 figure, (left, right_side) = plt.subplots(1, 2, figsize=(8, 3.4))
 left.imshow(weights, cmap=plots.weights, vmin=0, vmax=1)
-left.set(title="The word before", xlabel="asked", ylabel="asks")
+left.set(
+    title="The word before", xlabel="asked", ylabel="asks",
+    xticks=range(0, 12, 3), yticks=range(0, 12, 3),
+)  # fmt: skip
 with torch.no_grad():
     for name in ("sines", "sines, one matrix"):
         lengths = readers[name].query(sinusoidal_positions(16, WIDTH).to(device)).norm(dim=-1)
         right_side.plot(lengths.cpu(), "o-", label=name, markersize=4)
 right_side.get_lines()[1].set_linestyle("--")
-right_side.set(title="Length of a position's query", xlabel="position", ylim=(0, None))
+right_side.set(
+    title="Length of a position's query", xlabel="position", ylim=(0, None), xticks=range(0, 16, 5)
+)
 right_side.legend()
 plt.show()
 
