@@ -93,6 +93,8 @@ COMPARED: dict[str, dict[str, object]] = {
 COMPARED["fixed"] = {**COMPARED["fixed"], "embedding_std": None}
 # What reading in both directions is good for, on the grammar only.
 FORWARD = {"decoder": "bahdanau", "score": "additive", "bidirectional": False}
+# What the root of the width does to a recurrent decoder, on the grammar only.
+SCALED = {"decoder": "luong", "score": "scaled-dot"}
 SEEDS = (0, 1, 2)
 for _seed in SEEDS:
     for _name, _shape in COMPARED.items():
@@ -108,12 +110,13 @@ for _seed in SEEDS:
             min_count=1,
         )
     _small = {"cell": "lstm", "embedding_dim": 32, "hidden_dim": 96, "dropout": 0.1}
-    MODELS[f"grammar-additive-forward-{_seed}"] = Model(
-        _config(**FORWARD | _small, embedding_std=0.5),
-        Training(epochs=10, batch_tokens=1200, learning_rate=1e-2, seed=_seed),
-        data="grammar",
-        min_count=1,
-    )
+    for _name, _shape in (("additive-forward", FORWARD), ("scaled-dot", SCALED)):
+        MODELS[f"grammar-{_name}-{_seed}"] = Model(
+            _config(**_shape | _small, embedding_std=0.5),
+            Training(epochs=10, batch_tokens=1200, learning_rate=1e-2, seed=_seed),
+            data="grammar",
+            min_count=1,
+        )
 
 # The Transformer of chapter 13 on the budget of the table, and on the grammar with other numbers of
 # heads for chapter 12.
