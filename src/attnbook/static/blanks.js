@@ -1,0 +1,120 @@
+// Fill in the blank: choose a text and a piece of it to hide, and see what two models guess.
+//
+// It draws the JSON of attnbook.blanks.figure_data, needs no library and no network, and is a
+// classic script, because a browser refuses modules in a page opened without a server. The text is
+// a native select and the pieces are native radio buttons, so that arrow keys move in both.
+
+(() => {
+  const MASK = "[MASK]";
+  const SIDES = { both: "Both sides seen", left: "Only the left seen" };
+
+  function h(tag, attributes = {}, ...children) {
+    const element = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+    element.append(...children);
+    return element;
+  }
+  const two = (value) => value.toFixed(2);
+
+  /** A model's place and probability for the hidden piece, in words. */
+  function verdict(guesses, piece) {
+    const place = guesses.findIndex(([guess]) => guess === piece);
+    if (place < 0) return `not among the ${guesses.length} best`;
+    return `${place ? `guess ${place + 1}` : "first guess"}, ${two(guesses[place][1])}`;
+  }
+
+  /** The line that a screen reader hears after each choice, and everybody can read. */
+  function sentence({ pieces, both, left }, i) {
+    return `Hidden: “${pieces[i]}”, ${i + 1} of ${pieces.length}. `
+      + `Both sides seen: ${verdict(both[i], pieces[i])}. `
+      + `Only the left seen: ${verdict(left[i], pieces[i])}.`;
+  }
+
+  /** A model's guesses as a table with bars. */
+  function guessTable(title) {
+    const body = h("tbody");
+    const element = h("table", {}, h("caption", {}, title),
+      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "guess"),
+        h("th", { scope: "col" }, "probability"))), body);
+    return {
+      element,
+      draw(guesses, piece) {
+        body.replaceChildren(...guesses.map(([guess, probability]) => {
+          const bar = h("i", { "aria-hidden": "true" });
+          bar.style.width = `${100 * probability}%`;
+          const right = guess === piece;
+          const row = h("tr", right ? { class: "attn-blank-right" } : {},
+            h("th", { scope: "row" }, guess,
+              ...(right ? [h("span", { class: "attn-blank-mark" }, " ✓"),
+                h("span", { class: "attn-blank-unseen" }, " (was hidden)")] : [])),
+            h("td", {}, h("span", { class: "attn-blank-track", "aria-hidden": "true" }, bar),
+              h("span", {}, two(probability))));
+          return row;
+        }));
+      },
+    };
+  }
+
+  function mount(figure, id) {
+    const data = JSON.parse(figure.querySelector("script[type='application/json']").textContent);
+    const status = h("p", { class: "attn-blank-status", role: "status", "aria-live": "polite" });
+    const choice = h("select", { id: `${id}-text` }, ...data.map(({ pieces }, i) =>
+      h("option", { value: i }, pieces.join(" ").replaceAll(" ##", ""))));
+    const line = h("div", { class: "attn-blank-pieces" });
+    const hidden = h("fieldset", {}, h("legend", {}, "Hide"), line);
+    const tables = Object.fromEntries(
+      Object.entries(SIDES).map(([side, title]) => [side, guessTable(title)]));
+    const chosen = { text: 0, piece: 0 };
+    let labels = [];
+
+    function drawPiece() {
+      const one = data[chosen.text];
+      const i = chosen.piece;
+      labels.forEach((label, place) => {
+        label.textContent = place === i ? MASK : one.pieces[place];
+        label.classList.toggle("attn-blank-after", place > i);
+      });
+      for (const [side, { draw }] of Object.entries(tables)) draw(one[side][i], one.pieces[i]);
+      status.textContent = sentence(one, i);
+    }
+    function drawText() {
+      const { pieces } = data[chosen.text];
+      chosen.piece = Math.min(chosen.piece, pieces.length - 1);
+      labels = pieces.map(() => h("span", { "aria-hidden": "true" }));
+      line.replaceChildren(...pieces.map((piece, i) => {
+        const radio = h("input", { type: "radio", name: `${id}-piece`, value: i, "aria-label": piece });
+        radio.checked = i === chosen.piece;
+        radio.addEventListener("change", () => {
+          chosen.piece = i;
+          drawPiece();
+        });
+        return h("label", {}, radio, labels[i]);
+      }));
+      drawPiece();
+    }
+    choice.addEventListener("change", () => {
+      chosen.text = choice.selectedIndex;
+      drawText();
+    });
+
+    chosen.piece = Math.floor(data[0].pieces.length / 2);
+    const card = h("div", { class: "attn-blank", role: "group",
+      "aria-label": figure.dataset.label || "Fill in the blank" },
+    h("p", { class: "attn-blank-text" }, h("label", { for: `${id}-text` }, "Caption "), choice),
+    hidden, status,
+    h("div", { class: "attn-blank-tables" }, ...Object.values(tables).map(({ element }) => element)));
+    drawText();
+    figure.append(card);
+    figure.querySelector(".attn-blank-fallback").classList.add("attn-blank-replaced");
+  }
+
+  function mountAll() {
+    document.querySelectorAll(".attn-blanks:not([data-alive])").forEach((figure, i) => {
+      figure.dataset.alive = "yes";
+      mount(figure, `attn-blank-${i + 1}`);
+    });
+  }
+
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", mountAll);
+  else mountAll();
+})();
