@@ -300,7 +300,7 @@ def by_counting() -> dict[str, Any]:
         favourite = max(sorted(seen), key=lambda piece: trigram.probability(piece, words))
         return vocabulary.encode([favourite])[0]
 
-    names = ("most frequent", "bigram", "trigram", "both neighbours")
+    names = ("most_frequent", "bigram", "trigram", "both_neighbours")
     right: dict[str, list[bool]] = {name: [] for name in names}
     first: dict[str, list[bool]] = {name: [] for name in names}
     logs: dict[str, list[float]] = {name: [] for name in names}
@@ -314,10 +314,10 @@ def by_counting() -> dict[str, Any]:
             between[[PAD, SOS, EOS]] = 0.0
             between /= between.sum()
             guesses = {
-                "most frequent": (int(frequency.argmax()), math.log(frequency[piece])),
+                "most_frequent": (int(frequency.argmax()), math.log(frequency[piece])),
                 "bigram": (int(guess_next[left].argmax()), math.log(table[left, piece])),
                 "trigram": (best(tuple(row[max(0, place - 2) : place])), likely[position]),
-                "both neighbours": (int(between.argmax()), math.log(between[piece])),
+                "both_neighbours": (int(between.argmax()), math.log(between[piece])),
             }
             for name, (guess, log) in guesses.items():
                 right[name].append(guess == piece)
@@ -557,7 +557,7 @@ def measure(cached: Cache) -> dict[str, Any]:
     left, left_seconds = trained(cached, "left_to_right")
     texts = captions("test")
     found = cached("counting", by_counting)
-    found["left to right"] = cached(
+    found["left_to_right"] = cached(
         "left", lambda: score([from_the_left(left, text) for text in texts]), version=VERSION
     )
     found["bert"] = cached(
@@ -572,6 +572,10 @@ def measure(cached: Cache) -> dict[str, Any]:
             "epochs": EPOCHS,
             "cpu_seconds": {"bert": seconds, "left_to_right": left_seconds},
         },
+        "wordpiece": [
+            {"word": word, "pieces": " ".join(pieces().encode(word).tokens[1:-1])}
+            for word in ("skateboarder", "skateboarders", "snowmobiling", "grandmothers")
+        ],
         "asked": sum(map(len, in_pieces("test"))),
         "hidden": found,
         "shares": cached("shares", shares),
@@ -584,11 +588,11 @@ def measure(cached: Cache) -> dict[str, Any]:
 def draw_hidden(found: dict[str, Any]) -> Figure:
     """Share of hidden pieces found, by what may be seen."""
     names = {
-        "most frequent": "nothing",
+        "most_frequent": "nothing",
         "bigram": "one piece before",
         "trigram": "two pieces before",
-        "left to right": "all before",
-        "both neighbours": "one before, one after",
+        "left_to_right": "all before",
+        "both_neighbours": "one before, one after",
         "bert": "all before and after",
     }
     figure, ax = plt.subplots(figsize=(4.6, 2.7))
