@@ -1,0 +1,276 @@
+"""Fill in the blank in a real browser: every piece by keyboard, in both themes, on paper."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from decimal import ROUND_HALF_UP, Decimal
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from attnbook import blanks
+from attnbook.blanks import Blank, figure_data
+
+ROOT = Path(__file__).resolve().parents[1]
+SITE = ROOT / "_build" / "html"
+
+PIECES = ["two", "skateboard", "##ers", "are", "performing", "tricks", "."]
+BOTH = [
+    [(piece, 0.5), ("a", 0.25), ("the", 0.05), ("who", 0.04), ("[UNK]", 0.001)] for piece in PIECES
+]
+LEFT = [[("a", 0.75), ("the", 0.125), (piece, 0.0625)] for piece in PIECES]
+LEFT[3] = [("is", 0.5)]
+FIGURE = [
+    Blank(PIECES, BOTH, LEFT),
+    Blank(["dogs", "run"], [[("boys", 1.0)], [("run", 0.996)]], [[("a", 0.5)], [("run", 0.3)]]),
+]
+
+
+def markup(figure: list[Blank]) -> str:
+    """The figure with its tables, as the directive writes it."""
+    tables = ""
+    for one in figure:
+        head, rows = blanks.table(one)
+        cells = "".join(f"<th>{escape(word)}</th>" for word in head)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+        )
+        tables += f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"
+    return (
+        f'<div class="attn-blanks" data-label="A caption with a blank">{figure_data(figure)}'
+        f'<div class="attn-blank-fallback">{tables}</div></div>'
+    )
+
+
+@pytest.fixture
+def show(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """A page with figures, as a phone or a desk shows it; nothing may go wrong in it."""
+    contexts = []
+
+    def open_it(*figures: list[Blank], width: int = 800, **options: Any) -> Any:
+        path = tmp_path / f"page{len(contexts)}.html"
+        path.write_text(
+            '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Blanks</title>'
+            '<meta name="viewport" content="width=device-width">'
+            f"<style>body{{margin:16px}}\n{blanks.styles()}</style>"
+            f"<script>{blanks.script()}</script></head><body><main><h1>Blanks</h1>"
+            f"{''.join(map(markup, figures))}</main></body></html>",
+            encoding="utf-8",
+        )
+        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.wrong = []
+        page.on("pageerror", lambda error: page.wrong.append(str(error)))
+        page.on("console", lambda message: page.wrong.append(message.text))
+        page.goto(path.as_uri())
+        return page
+
+    yield open_it
+    for context in contexts:
+        for page in context.pages:
+            assert page.wrong == []
+        context.close()
+
+
+READ = """card => {
+  const texts = (selector, within = card) =>
+    [...within.querySelectorAll(selector)].map(e => e.textContent);
+  const tables = [...card.querySelectorAll("table")].map(table => ({
+    title: table.querySelector("caption").textContent,
+    rows: [...table.querySelectorAll("tbody tr")].map(row => [
+      row.querySelector("th").firstChild.textContent,
+      row.querySelector("td").textContent,
+      row.classList.contains("attn-blank-right"),
+      row.querySelector("i").style.width]),
+  }));
+  return {
+    status: card.querySelector("[role=status]").textContent,
+    options: texts("option"),
+    text: card.querySelector("select").selectedIndex,
+    line: texts(".attn-blank-pieces span"),
+    names: [...card.querySelectorAll("input")].map(e => e.getAttribute("aria-label")),
+    checked: [...card.querySelectorAll("input")].map(e => e.checked),
+    unread: [...card.querySelectorAll(".attn-blank-pieces span")]
+      .map(e => e.classList.contains("attn-blank-after")),
+    tables,
+  };
+}"""
+
+
+def two(value: float) -> str:
+    """Two decimals as JavaScript rounds: by the exact value, halves away from zero."""
+    return str(Decimal(value).quantize(Decimal("0.01"), ROUND_HALF_UP))
+
+
+def verdict(guesses: list[tuple[str, float]], piece: str) -> str:
+    """Where a model has the hidden piece, as the figure says it."""
+    for place, (guess, probability) in enumerate(guesses):
+        if guess == piece:
+            name = f"guess {place + 1}" if place else "first guess"
+            return f"{name}, {two(probability)}"
+    return f"not among the {len(guesses)} best"
+
+
+def check(shown: dict[str, Any], figure: list[Blank], text: int, i: int) -> None:
+    """Everything that one choice shows."""
+    one = figure[text]
+    assert shown["text"] == text
+    assert shown["options"] == [" ".join(b.pieces).replace(" ##", "") for b in figure]
+    assert shown["names"] == one.pieces
+    assert shown["line"] == [*one.pieces[:i], "[MASK]", *one.pieces[i + 1 :]]
+    assert shown["checked"] == [place == i for place in range(len(one.pieces))]
+    assert shown["unread"] == [place > i for place in range(len(one.pieces))]
+    sides = {"Both sides seen": one.both[i], "Only the left seen": one.left[i]}
+    for table, (title, guesses) in zip(shown["tables"], sides.items(), strict=True):
+        assert table["title"] == title
+        for row, (guess, probability) in zip(table["rows"], guesses, strict=True):
+            assert row[0] == guess
+            assert row[1] == two(probability)
+            assert row[2] == (guess == one.pieces[i])
+            assert float(row[3].rstrip("%")) == pytest.approx(100 * probability, abs=0.01)
+    said = [f"{title}: {verdict(guesses, one.pieces[i])}." for title, guesses in sides.items()]
+    assert shown["status"] == " ".join(
+        [f"Hidden: “{one.pieces[i]}”, {i + 1} of {len(one.pieces)}.", *said]
+    )
+
+
+def go_through(page: Any, card: Any, figure: list[Blank]) -> None:
+    """Every text and every piece, by keyboard alone."""
+    for text, one in enumerate(figure):
+        card.get_by_role("combobox").focus()
+        if text:
+            page.keyboard.press("ArrowDown")
+        page.keyboard.press("Tab")  # to the piece that is chosen
+        seen = set()
+        for _ in one.pieces:
+            shown = card.evaluate(READ)
+            i = shown["checked"].index(True)
+            check(shown, figure, text, i)
+            seen.add(i)
+            page.keyboard.press("ArrowRight")  # from the last piece to the first one
+        assert seen == set(range(len(one.pieces)))
+
+
+def violations(page: Any, context: str = ".attn-blanks") -> list[str]:
+    found = Axe().run(page, context=context).response["violations"]
+    return [f"{v['id']}: {n['html']} {n['failureSummary']}" for v in found for n in v["nodes"]]
+
+
+def test_every_text_and_every_piece_by_keyboard(show: Callable[..., Any]) -> None:
+    page = show(FIGURE)
+    go_through(page, page.locator(".attn-blank"), FIGURE)
+
+
+def test_by_hand(show: Callable[..., Any]) -> None:
+    """What the reader is told, word for word."""
+    page = show(FIGURE)
+    line = page.get_by_role("status")
+    assert line.get_attribute("aria-live") == "polite"
+    assert line.text_content() == (
+        "Hidden: “are”, 4 of 7. Both sides seen: first guess, 0.50. "
+        "Only the left seen: not among the 1 best."
+    )
+    page.get_by_role("radio", name="##ers").check()
+    assert line.text_content() == (
+        "Hidden: “##ers”, 3 of 7. Both sides seen: first guess, 0.50. "
+        "Only the left seen: guess 3, 0.06."
+    )
+    page.get_by_role("combobox", name="Caption").select_option("dogs run")
+    assert line.text_content() == (
+        "Hidden: “run”, 2 of 2. Both sides seen: first guess, 1.00. "
+        "Only the left seen: first guess, 0.30."
+    )
+
+
+def test_what_a_screen_reader_gets(show: Callable[..., Any]) -> None:
+    page = show(FIGURE)
+    assert page.get_by_role("group", name="A caption with a blank").count() == 1
+    assert page.get_by_role("group", name="Hide").get_by_role("radio").count() == 7
+    assert page.get_by_role("table").count() == 2  # those for where nothing can be chosen have gone
+    table = page.get_by_role("table", name="Both sides seen")
+    assert table.get_by_role("rowheader").all_text_contents()[0] == "are ✓ (was hidden)"
+
+
+@pytest.mark.parametrize("width", [360, 800])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(show: Callable[..., Any], width: int, scheme: str) -> None:
+    page = show(FIGURE, FIGURE[1:], width=width, color_scheme=scheme)
+    assert violations(page) == []
+
+
+@pytest.mark.parametrize("width", [320, 360, 800])
+def test_nothing_is_wider_than_the_page(show: Callable[..., Any], width: int) -> None:
+    page = show(FIGURE, width=width)
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    for label in page.locator(".attn-blank-pieces label").all():
+        box = label.bounding_box()
+        assert box["width"] >= 24
+        assert box["height"] >= 24
+
+
+def test_two_figures_do_not_meddle(show: Callable[..., Any]) -> None:
+    page = show(FIGURE, FIGURE)
+    cards = page.locator(".attn-blank")
+    cards.nth(1).get_by_role("radio", name="tricks").check()
+    check(cards.nth(0).evaluate(READ), FIGURE, 0, 3)
+    check(cards.nth(1).evaluate(READ), FIGURE, 0, 5)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "theme", "colour"),
+    [
+        ("light", "", "rgb(255, 255, 255)"),
+        ("dark", "", "rgb(20, 24, 30)"),
+        ("dark", "light", "rgb(255, 255, 255)"),
+        ("light", "dark", "rgb(20, 24, 30)"),
+    ],
+)
+def test_the_card_follows_its_page(
+    show: Callable[..., Any], scheme: str, theme: str, colour: str
+) -> None:
+    page = show(FIGURE, color_scheme=scheme)
+    if theme:
+        page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
+    card = "getComputedStyle(document.querySelector('.attn-blank')).backgroundColor"
+    assert page.evaluate(card) == colour
+
+
+def test_paper_and_pages_without_javascript_get_all_tables(show: Callable[..., Any]) -> None:
+    page = show(FIGURE)
+    fallback = page.locator(".attn-blank-fallback")
+    assert not fallback.is_visible()
+    page.emulate_media(media="print")
+    assert fallback.is_visible()
+    assert not page.locator(".attn-blank").is_visible()
+    still = show(FIGURE, java_script_enabled=False)
+    assert still.locator(".attn-blank-fallback table").count() == 2
+    assert still.locator(".attn-blank-fallback").is_visible()
+
+
+# ------------------------------------------------------------------------------ the built site
+
+
+def pages_with_blanks() -> list[str]:
+    """Every page of the built site that holds such a figure."""
+    return sorted(
+        str(path.relative_to(SITE))
+        for path in SITE.rglob("*.html")
+        if 'class="attn-blanks"' in path.read_text(encoding="utf-8")
+    )
+
+
+@pytest.mark.parametrize("path", pages_with_blanks())
+def test_every_figure_of_the_site(open_page: Callable[..., Any], path: str) -> None:
+    visit = open_page(path)
+    figures = visit.page.locator(".attn-blanks")
+    assert figures.count() > 0
+    for figure in figures.all():
+        stored = figure.locator("script[type='application/json']").text_content()
+        go_through(visit.page, figure.locator(".attn-blank"), blanks.blanks(json.loads(stored)))
+    assert visit.problems() == []
+    assert violations(visit.page) == []
