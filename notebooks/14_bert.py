@@ -77,7 +77,10 @@ def changed(layers, mask):
     for text in (ids, other):
         states = bert.norm(bert.words(text) + bert.places(7))
         for layer in bert.layers:
-            states = layer(states, mask, None)
+            states = layer.around_attention(
+                states, lambda x, layer=layer: layer.attention(x, x, x, mask).output
+            )
+            states = layer.around_feedforward(states, layer.feedforward)
         found.append(states[0])
     return ((found[0] - found[1]).abs().amax(dim=-1) > 1e-12).nonzero().flatten().tolist()
 

@@ -114,7 +114,10 @@ def test_the_answer_walks_in() -> None:
             ids[0, 4] = word
             states = model.norm(model.words(ids) + model.places(7))
             for layer in model.layers:
-                states = layer(states, mask, None)
+                states = layer.around_attention(
+                    states, lambda x, layer=layer: layer.attention(x, x, x, mask).output
+                )
+                states = layer.around_feedforward(states, layer.feedforward)
             found.append(states[0])
         changed = (found[0] - found[1]).abs().amax(dim=-1) > 1e-12
         assert changed.nonzero().flatten().tolist() == noticed
@@ -125,9 +128,7 @@ def test_the_answers() -> None:
     chosen = round(200 * 0.15)
     assert f"1. {chosen}, {round(0.8 * chosen)}, {round(0.1 * chosen)}." in PAGE
     every = 64 * 128 * 30_522
-    assert (
-        f"= {round(0.15 * every / 1e6 + 0.5)} million instead of {every // 10**6} million" in PAGE
-    )
+    assert f"= {round(0.15 * every / 1e6)}$ million instead of {every // 10**6} million" in PAGE
     tokenizer = Tokenizer(bert.WordPiece({"[UNK]": 0, "ladder": 1, "lad": 2, "##der": 3, "##s": 4},
                                          unk_token="[UNK]"))  # fmt: skip
     assert tokenizer.encode("ladders").tokens == ["ladder", "##s"]

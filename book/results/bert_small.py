@@ -186,7 +186,10 @@ def left_states(bert: Bert, ids: Tensor) -> Tensor:
     states = bert.norm(bert.words(ids) + bert.places(ids.shape[1]) + bert.types.weight[0])
     mask = causal_mask(ids.shape[1])
     for layer in bert.layers:
-        states = layer(states, mask, None)
+        states = layer.around_attention(
+            states, lambda x, layer=layer: layer.attention(x, x, x, mask).output
+        )
+        states = layer.around_feedforward(states, layer.feedforward)
     return states
 
 
