@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from attnbook import directives
-from attnbook.directives import regression_table
+from attnbook import directives, regression
 from test_directives import Book
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -101,7 +100,7 @@ def test_the_table_stands_in_the_page(book: Book) -> None:
     table = re.search(r'<div class="attn-fallback">.*?</table>', html, re.DOTALL)
     assert table is not None
     cells = re.findall(r"<t[dh][^>]*><p>(.*?)</p>", table[0])
-    head, rows = regression_table(DAY)
+    head, rows = regression.table(DAY)
     assert cells == [cell for row in [head, *rows] for cell in row]
     assert rows[3] == ["8", "10", "−2.00", "0.100", "1.00"]
     assert rows[-1][-1] == "15.40"
@@ -165,7 +164,7 @@ def test_what_is_wrong_is_a_warning(tmp_path: Path) -> None:
 )
 def test_readings_that_do_not_fit_are_refused(change: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ValueError, match=re.escape(complaint)):
-        regression_table(DIVE | change)
+        regression.table(DIVE | change)
 
 
 # ------------------------------------------------------------------------------ in a browser

@@ -8,10 +8,10 @@ shows those for the piece that a reader hides. Where it cannot run, there are ta
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from importlib import resources
 from typing import Any, NamedTuple
+
+from attnbook.embedded import asset, data_element
 
 __all__ = ["Blank", "blanks", "figure_data", "script", "styles", "table"]
 
@@ -75,10 +75,7 @@ def _guesses(row: Sequence[Sequence[Any]]) -> Guesses:
 
 def figure_data(texts: Sequence[Blank]) -> str:
     """The ``<script>`` element with the figure's data; belongs into an ``.attn-blanks``."""
-    data = json.dumps([one._asdict() for one in texts], ensure_ascii=False)
-    # What cannot end the script element it stands in.
-    data = data.replace("</", "<\\/")
-    return f'<script type="application/json">{data}</script>'
+    return data_element([one._asdict() for one in texts])
 
 
 def table(one: Blank) -> tuple[list[str], list[list[str]]]:
@@ -90,15 +87,11 @@ def table(one: Blank) -> tuple[list[str], list[list[str]]]:
     return ["hidden", "best guess from both sides", "best guess from the left"], rows
 
 
-def _asset(name: str) -> str:
-    return resources.files("attnbook").joinpath("static", name).read_text(encoding="utf-8")
-
-
 def styles() -> str:
     """The figure's style sheet."""
-    return _asset("blanks.css")
+    return asset("blanks.css")
 
 
 def script() -> str:
     """The figure's script, which brings every one of them in a page to life."""
-    return _asset("blanks.js")
+    return asset("blanks.js")

@@ -7,13 +7,17 @@
                               page's colours and fonts
 ``{sight} source words``      what each word may see; ``:target:`` is the other sentence, and
                               ``:padding:`` adds a padded one
+``{regression} file:path``    kernel regression whose points can be moved; its readings are an
+                              object in ``book/results/<file>.json``
+``{blanks} name``             the texts of ``book/results/<name>.json`` with a piece to hide, and
+                              what two models guess
 ``{measured}`file:path|.1f``` a number out of ``book/results/<file>.json``
 ============================  ===================================================================
 
-The first three are numbered figures with ``:name:`` for references. A file or key that does not
+All but the last are numbered figures with ``:name:`` for references. A file or key that does not
 exist is a warning, so that a build with ``-W`` stops: prose cannot outlive what it reports.
 Figures that a lab drew as SVG are put into the page like charts. Other builders than HTML get the
-tables and the chart's description.
+tables of those that move, and the chart's description.
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ import re
 from functools import lru_cache
 from html import escape
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 from xml.etree import ElementTree
 
 from docutils import nodes
@@ -33,7 +37,7 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
-from attnbook import __version__, plots, scrubber, sight
+from attnbook import __version__, blanks, plots, regression, scrubber, sight
 from attnbook.trace import DecodingTrace
 
 __all__ = ["inline_svg", "look_up", "setup"]
@@ -44,18 +48,48 @@ SCRIPT = "attnbook-scrubber.js"
 STYLES = "attnbook-scrubber.css"
 SIGHT_SCRIPT = "attnbook-sight.js"
 SIGHT_STYLES = "attnbook-sight.css"
+REGRESSION_SCRIPT = "attnbook-regression.js"
+REGRESSION_STYLES = "attnbook-regression.css"
+BLANKS_SCRIPT = "attnbook-blanks.js"
+BLANKS_STYLES = "attnbook-blanks.css"
+
+_ASSETS = {
+    SCRIPT: scrubber.script,
+    STYLES: scrubber.styles,
+    SIGHT_SCRIPT: sight.script,
+    SIGHT_STYLES: sight.styles,
+    REGRESSION_SCRIPT: regression.script,
+    REGRESSION_STYLES: regression.styles,
+    BLANKS_SCRIPT: blanks.script,
+    BLANKS_STYLES: blanks.styles,
+}
+
+
+class _Kind(NamedTuple):
+    """What a figure that moves is in a page: its classes, its script and its style sheets."""
+
+    container: str
+    fallback: str
+    script: str
+    styles: tuple[str, ...]
+
+
+_KINDS = {
+    "trace": _Kind("attn-figure", "attn-fallback", SCRIPT, (STYLES,)),
+    "sight": _Kind("attn-sights", "attn-sight-fallback", SIGHT_SCRIPT, (SIGHT_STYLES,)),
+    "regression": _Kind(  # in the scrubber's card
+        "attn-regression-figure", "attn-fallback", REGRESSION_SCRIPT, (STYLES, REGRESSION_STYLES)
+    ),
+    "blanks": _Kind("attn-blanks", "attn-blank-fallback", BLANKS_SCRIPT, (BLANKS_STYLES,)),
+}
 
 # A chart may shrink to this part of its size before it scrolls; below, its words are too small.
 _SMALLEST = 0.62
 _NARROWEST_PAGE = 320  # pixels that a page of 360 has for a figure
 
 
-class trace_figure(nodes.General, nodes.Element):
-    """A scrubber; its child is the table for where nothing moves."""
-
-
-class sight_figure(nodes.General, nodes.Element):
-    """What each word may see; its children are tables for where nothing can be chosen."""
+class live_figure(nodes.General, nodes.Element):
+    """A figure that a script brings to life; its children are tables for where nothing moves."""
 
 
 class chart(nodes.General, nodes.Element):
@@ -112,6 +146,10 @@ class _Figure(SphinxDirective):
         self.add_name(figure)
         return [figure]
 
+    def _live(self, kind: str, data: str, tables: list[nodes.Element]) -> list[nodes.Node]:
+        alt = self.options.get("alt", "")
+        return self._figure(live_figure("", *tables, kind=kind, data=data, alt=alt))
+
 
 class TraceDirective(_Figure):
     """``{trace} name``: a scrubber for a stored trace."""
@@ -151,9 +189,7 @@ class TraceDirective(_Figure):
         except ValueError as error:
             logger.warning("%s: %s", self.arguments[0], error, location=self.get_location())
             return []
-        table = _table(*scrubber.fallback_table(trace))
-        content = trace_figure("", table, data=data, alt=self.options.get("alt", ""))
-        return self._figure(content)
+        return self._live("trace", data, [_table(*scrubber.fallback_table(trace))])
 
 
 class SightDirective(_Figure):
@@ -178,12 +214,61 @@ class SightDirective(_Figure):
         except ValueError as error:
             logger.warning("%s: %s", self.arguments[0], error, location=self.get_location())
             return []
-        content = sight_figure("", data=sight.figure_data(figure), alt=self.options.get("alt", ""))
+        tables: list[nodes.Element] = []
         for one in figure:
             title = nodes.paragraph("", "", nodes.strong("", one.title), nodes.Text(": "))
             title += nodes.literal("", one.call)
-            content += [title, _table(*sight.table(one))]
-        return self._figure(content)
+            tables += [title, _table(*sight.table(one))]
+        return self._live("sight", sight.figure_data(figure), tables)
+
+
+class RegressionDirective(_Figure):
+    """``{regression} file:path``: readings to be moved, and what is predicted between them."""
+
+    option_spec: ClassVar[dict[str, Any]] = {
+        "alt": directives.unchanged_required,
+        "name": directives.unchanged,
+    }
+
+    def run(self) -> list[nodes.Node]:
+        """Read the readings, refuse what does not fit, and place the figure."""
+        folder = self._folder("attnbook_results")
+        name, _, dotted = self.arguments[0].partition(":")
+        self.env.note_dependency(str(folder / f"{name}.json"))
+        try:
+            data = _reach(folder, name, dotted)
+            head, rows = regression.table(data)
+            stored = regression.figure_data(data)
+            if not self.options.get("alt"):
+                raise ValueError("a regression needs :alt:, what is to be seen in it")
+        except ValueError as error:
+            logger.warning("%s: %s", self.arguments[0], error, location=self.get_location())
+            return []
+        return self._live("regression", stored, [_table(head, rows)])
+
+
+class BlanksDirective(_Figure):
+    """``{blanks} name``: a piece to hide, and the guesses of two models."""
+
+    option_spec: ClassVar[dict[str, Any]] = {
+        "alt": directives.unchanged_required,
+        "name": directives.unchanged,
+    }
+
+    def run(self) -> list[nodes.Node]:
+        """Read the stored guesses, and place the figure with a table for each text."""
+        path = self._folder("attnbook_results") / f"{self.arguments[0]}.json"
+        self.env.note_dependency(str(path))
+        if not path.is_file():
+            return self._missing("measurement", path)
+        try:
+            texts = blanks.blanks(json.loads(path.read_text(encoding="utf-8")).get("blanks", []))
+        except ValueError as error:
+            logger.warning("%s: %s", path.name, error, location=self.get_location())
+            return []
+        return self._live(
+            "blanks", blanks.figure_data(texts), [_table(*blanks.table(one)) for one in texts]
+        )
 
 
 class ChartDirective(_Figure):
@@ -235,26 +320,8 @@ def _results(path: Path, _changed: int) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def look_up(folder: Path, target: str) -> str:
-    """The text for ``{measured}`file:dotted.path|format```.
-
-    >>> look_up(Path("book/results"), "bottleneck:bleu.dot.0|.1f")  # doctest: +SKIP
-    '34.2'
-
-    Args:
-        folder: where the measurements lie.
-        target: a file's name without ``.json``, keys (or positions in a list) separated by dots,
-            and a format of Python's :func:`format`, which a fraction must have.
-
-    Raises:
-        ValueError: no such file or key, not a number, or a format that does not fit.
-    """
-    # Inside a Markdown table a bar has to be written as \\|.
-    target = target.strip().replace("\\|", "|")
-    match = re.fullmatch(r"([\w-]+):([^|]+?)\s*(?:\|(.*))?", target, re.DOTALL)
-    if match is None:
-        raise ValueError("expected file:dotted.path|format, for instance bottleneck:bleu.dot|.1f")
-    name, dotted, form = match.groups()
+def _reach(folder: Path, name: str, dotted: str) -> Any:
+    """What stands in ``<name>.json`` under keys (or positions in a list) separated by dots."""
     path = folder / f"{name}.json"
     if not path.is_file():
         raise ValueError(f"there is no {path.name} in {folder.name}; run {name}.py there")
@@ -276,6 +343,30 @@ def look_up(folder: Path, target: str) -> str:
         else:
             raise ValueError(f"no {key!r} in {where}, which is {value!r}")
         reached.append(key)
+    return value
+
+
+def look_up(folder: Path, target: str) -> str:
+    """The text for ``{measured}`file:dotted.path|format```.
+
+    >>> look_up(Path("book/results"), "bottleneck:bleu.dot.0|.1f")  # doctest: +SKIP
+    '34.2'
+
+    Args:
+        folder: where the measurements lie.
+        target: a file's name without ``.json``, keys (or positions in a list) separated by dots,
+            and a format of Python's :func:`format`, which a fraction must have.
+
+    Raises:
+        ValueError: no such file or key, not a number, or a format that does not fit.
+    """
+    # Inside a Markdown table a bar has to be written as \\|.
+    target = target.strip().replace("\\|", "|")
+    match = re.fullmatch(r"([\w-]+):([^|]+?)\s*(?:\|(.*))?", target, re.DOTALL)
+    if match is None:
+        raise ValueError("expected file:dotted.path|format, for instance bottleneck:bleu.dot|.1f")
+    name, dotted, form = match.groups()
+    value = _reach(folder, name, dotted)
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise ValueError(f"{dotted} is not a number or a text but {type(value).__name__}")
     if isinstance(value, float) and not form:
@@ -419,20 +510,16 @@ class InlineLabFigures(SphinxPostTransform):
 # ----------------------------------------------------------------------------------- builders
 
 
-def _visit_trace_html(self: Any, node: trace_figure) -> None:
-    label = f' data-label="{escape(node["alt"])}"' if node["alt"] else ""
-    self.body.append(f'<div class="attn-figure"{label}>{node["data"]}<div class="attn-fallback">\n')
-
-
-def _depart_tables_html(self: Any, _node: nodes.Element) -> None:
-    self.body.append("</div></div>\n")
-
-
-def _visit_sight_html(self: Any, node: sight_figure) -> None:
+def _visit_live_html(self: Any, node: live_figure) -> None:
+    kind = _KINDS[node["kind"]]
     label = f' data-label="{escape(node["alt"])}"' if node["alt"] else ""
     self.body.append(
-        f'<div class="attn-sights"{label}>{node["data"]}<div class="attn-sight-fallback">\n'
+        f'<div class="{kind.container}"{label}>{node["data"]}<div class="{kind.fallback}">\n'
     )
+
+
+def _depart_live_html(self: Any, _node: live_figure) -> None:
+    self.body.append("</div></div>\n")
 
 
 def _pass(_self: Any, _node: nodes.Element) -> None:
@@ -477,13 +564,8 @@ def _write_assets(app: Sphinx) -> None:
     if app.builder.format == "html":
         folder = Path(app.outdir) / "_static"
         folder.mkdir(parents=True, exist_ok=True)
-        for name, text in (
-            (SCRIPT, scrubber.script()),
-            (STYLES, scrubber.styles()),
-            (SIGHT_SCRIPT, sight.script()),
-            (SIGHT_STYLES, sight.styles()),
-        ):
-            (folder / name).write_text(text, encoding="utf-8")
+        for name, text in _ASSETS.items():
+            (folder / name).write_text(text(), encoding="utf-8")
 
 
 def _add_assets(
@@ -493,14 +575,15 @@ def _add_assets(
     _context: dict[str, Any],
     doctree: nodes.document | None,
 ) -> None:
-    """A script and its style, on pages that have a figure for them."""
-    for figure, script, style in (
-        (trace_figure, SCRIPT, STYLES),
-        (sight_figure, SIGHT_SCRIPT, SIGHT_STYLES),
-    ):
-        if doctree is not None and next(doctree.findall(figure), None) is not None:
-            app.add_js_file(script, loading_method="defer")
-            app.add_css_file(style)
+    """A script and its styles, on pages that have a figure for them."""
+    if doctree is None:
+        return
+    there = {figure["kind"] for figure in doctree.findall(live_figure)}
+    kinds = [kind for name, kind in _KINDS.items() if name in there]
+    for script in (kind.script for kind in kinds):
+        app.add_js_file(script, loading_method="defer")
+    for styles in dict.fromkeys(name for kind in kinds for name in kind.styles):
+        app.add_css_file(styles)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -509,16 +592,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("attnbook_figures", "book/figures", "env", [str])
     app.add_config_value("attnbook_results", "book/results", "env", [str])
     app.add_node(
-        trace_figure,
-        html=(_visit_trace_html, _depart_tables_html),
-        latex=(_pass, _pass),
-        text=(_pass, _pass),
-        man=(_pass, _pass),
-        texinfo=(_pass, _pass),
-    )
-    app.add_node(
-        sight_figure,
-        html=(_visit_sight_html, _depart_tables_html),
+        live_figure,
+        html=(_visit_live_html, _depart_live_html),
         latex=(_pass, _pass),
         text=(_pass, _pass),
         man=(_pass, _pass),
@@ -534,6 +609,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     )
     app.add_directive("trace", TraceDirective)
     app.add_directive("sight", SightDirective)
+    app.add_directive("regression", RegressionDirective)
+    app.add_directive("blanks", BlanksDirective)
     app.add_directive("chart", ChartDirective)
     app.add_role("measured", MeasuredRole())
     app.add_post_transform(InlineLabFigures)

@@ -8,13 +8,10 @@ site, ``nbconvert``, a notebook opened to be read) its stored HTML output draws 
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Callable, Sequence
-from functools import cache
 from html import escape
-from importlib import resources
 from typing import Any, cast
 
 import anywidget
@@ -22,6 +19,7 @@ import ipywidgets
 import numpy as np
 import traitlets
 
+from attnbook.embedded import asset, data_element
 from attnbook.trace import KINDS, DecodingTrace
 
 __all__ = [
@@ -39,14 +37,9 @@ DECIMALS = 4  # digits after the point that travel into a page; it shows two
 _WIDE_TABLE = 12  # source words; above, a table of all weights is too wide to read
 
 
-@cache
-def _asset(name: str) -> str:
-    return resources.files("attnbook").joinpath("static", name).read_text(encoding="utf-8")
-
-
 def styles() -> str:
     """The scrubber's style sheet."""
-    return _asset("scrubber.css")
+    return asset("scrubber.css")
 
 
 def script() -> str:
@@ -55,7 +48,7 @@ def script() -> str:
     A browser refuses module scripts from files that lie beside a page opened without a server
     (``file://``), so the module is wrapped into a function instead.
     """
-    module = re.sub(r"^export (default .*\n)?", "", _asset("scrubber.js"), flags=re.MULTILINE)
+    module = re.sub(r"^export (default .*\n)?", "", asset("scrubber.js"), flags=re.MULTILINE)
     # In a page's head the script runs before the figures exist; in a notebook's output, after.
     start = (
         'if (document.readyState === "loading") '
@@ -120,11 +113,6 @@ def fallback_table(trace: DecodingTrace) -> tuple[list[str], list[list[str]]]:
     return head, rows
 
 
-def _json_for_script(data: Any) -> str:
-    """JSON that cannot end the script element it stands in."""
-    return json.dumps(data, ensure_ascii=False, allow_nan=False).replace("</", "<\\/")
-
-
 def figure_data(trace: DecodingTrace, without: DecodingTrace | None = None, step: int = 0) -> str:
     """The ``<script>`` element with the figure's data; belongs into an ``.attn-figure``."""
     _checked_pair(trace, without)
@@ -133,7 +121,7 @@ def figure_data(trace: DecodingTrace, without: DecodingTrace | None = None, step
         "without": None if without is None else without.to_dict(DECIMALS),
         "step": step,
     }
-    return f'<script type="application/json">{_json_for_script(data)}</script>'
+    return data_element(data)
 
 
 def figure_html(
@@ -232,8 +220,8 @@ class Scrubber(_Stored, anywidget.AnyWidget):
         ValueError: the traces do not read the same sentence, or there is no such step.
     """
 
-    _esm = _asset("scrubber.js")
-    _css = _asset("scrubber.css")
+    _esm = asset("scrubber.js")
+    _css = asset("scrubber.css")
 
     trace = traitlets.Instance(DecodingTrace).tag(**_TRACE)
     without = traitlets.Instance(DecodingTrace, allow_none=True).tag(**_TRACE)

@@ -7,13 +7,12 @@ and no network; where it cannot run, there are tables (:mod:`attnbook.directives
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from importlib import resources
 from typing import NamedTuple
 
 import torch
 
+from attnbook.embedded import asset, data_element
 from attnbook.masks import causal_mask, padding_mask
 
 __all__ = ["Sight", "figure_data", "script", "sights", "styles", "table"]
@@ -76,10 +75,7 @@ def sights(source: Sequence[str], target: Sequence[str], padding: int = 0) -> li
 
 def figure_data(figure: Sequence[Sight]) -> str:
     """The ``<script>`` element with the figure's data; belongs into an ``.attn-sights``."""
-    data = json.dumps([one._asdict() for one in figure], ensure_ascii=False)
-    # What cannot end the script element it stands in.
-    data = data.replace("</", "<\\/")
-    return f'<script type="application/json">{data}</script>'
+    return data_element([one._asdict() for one in figure])
 
 
 def table(one: Sight) -> tuple[list[str], list[list[str]]]:
@@ -91,15 +87,11 @@ def table(one: Sight) -> tuple[list[str], list[list[str]]]:
     return ["asks", *one.columns], rows
 
 
-def _asset(name: str) -> str:
-    return resources.files("attnbook").joinpath("static", name).read_text(encoding="utf-8")
-
-
 def styles() -> str:
     """The figure's style sheet."""
-    return _asset("sight.css")
+    return asset("sight.css")
 
 
 def script() -> str:
     """The figure's script, which brings every one of them in a page to life."""
-    return _asset("sight.js")
+    return asset("sight.js")
