@@ -131,11 +131,11 @@ NORM_TRIALS = {
 }  # fmt: skip
 for _seed in SEEDS:
     MODELS[f"compared-transformer-{_seed}"] = Model(
-        Config(**benchmark.MODELS["transformer"], embedding_dim=256, hidden_dim=256, dropout=0.2),
-        Training(epochs=8, learning_rate=1e-3, warmup=0.1, seed=_seed),
+        Config(**benchmark.MODELS["transformer"], embedding_dim=256, hidden_dim=256, dropout=0.1),
+        Training(epochs=8, learning_rate=2e-3, warmup=0.05, seed=_seed),
         min_count=2,
     )
-    _training = Training(epochs=10, batch_tokens=1200, learning_rate=3e-3, seed=_seed)
+    _training = Training(epochs=6, batch_tokens=1200, learning_rate=3e-3, seed=_seed)
     for _heads in (1, 2, 4, 8):
         MODELS[f"grammar-heads-{_heads}-{_seed}"] = Model(
             Config(**SMALL_TRANSFORMER, heads=_heads), _training, data="grammar", min_count=1
