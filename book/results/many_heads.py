@@ -4,19 +4,23 @@
     python book/results/many_heads.py --fresh    # measure everything again
 
 The model is `compared-transformer-0` of book/results/train.py; heads are looked at on the first
-300 test captions of 2016 and pruned on all of them, greedy search. The grammar's models differ in
-nothing but the number of heads, three seeds each. Measured parts are kept in the user's cache.
+300 test captions of 2016. Each is taken out alone on the validation captions, and in the order that
+these give on the test captions, greedy search. The grammar's models differ in nothing but the number
+of heads, three seeds each. Times are of one CPU thread, all numbers of heads by turns in one run.
+Measured parts are kept in the user's cache.
 """
 
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 import train as models
 from _measure import Cache, bleu_counts, bleu_of, bleu_with_interval, record, resample, run
 from matplotlib.figure import Figure
@@ -137,22 +141,29 @@ def places(weights: NDArray[np.float64], kind: str) -> dict[str, float]:
 # --- who is missed ----------------------------------------------------------------------------
 
 
-def pruned(translator: Translator, pairs: Sequence[SentencePair]) -> dict[str, Any]:
-    """BLEU without each head alone; without ever more of them; without all but one of a layer."""
-    sources, right = [pair.source for pair in pairs], [pair.target for pair in pairs]
+def pruned(
+    translator: Translator, first: Sequence[SentencePair], second: Sequence[SentencePair]
+) -> dict[str, Any]:
+    """BLEU without each head alone; without ever more of them; without all heads of a kind.
 
-    def counts(heads: Sequence[Head]) -> NDArray[np.int64]:
+    Args:
+        translator: whose heads are taken out.
+        first: pairs on which each is taken out alone, which puts the heads in order.
+        second: other pairs, on which they are taken out together, the least missed first.
+    """
+
+    def counts(heads: Sequence[Head], pairs: Sequence[SentencePair]) -> NDArray[np.int64]:
         with without(translator, heads):
-            return bleu_counts(translate(translator, sources), right)
+            written = translate(translator, [pair.source for pair in pairs])
+        return bleu_counts(written, [pair.target for pair in pairs])
 
-    whole = counts([])
-    draws = resample(len(pairs), 1000)
+    whole = counts([], first)
+    draws = resample(len(first), 1000)
     alone = []
-    for head in all_heads(translator):
-        found = counts([head])
+    for kind, layer, number in all_heads(translator):
+        found = counts([(kind, layer, number)], first)
         drawn = bleu_of(draws @ found) - bleu_of(draws @ whole)
         low, high = np.quantile(drawn, [0.025, 0.975])
-        kind, layer, number = head
         change = float(bleu_of(found.sum(axis=0)) - bleu_of(whole.sum(axis=0)))
         alone.append(
             {
@@ -161,23 +172,58 @@ def pruned(translator: Translator, pairs: Sequence[SentencePair]) -> dict[str, A
             }
         )  # fmt: skip
     order = sorted(alone, key=lambda one: -one["change"])  # the least missed first
-    cumulative = [{"heads": 0, **bleu_with_interval(whole)}]
+    cumulative = [{"heads": 0, **bleu_with_interval(counts([], second))}]
     for taken in range(4, len(order) + 1, 4):
         gone = [(one["kind"], one["layer"], one["head"]) for one in order[:taken]]
-        cumulative.append({"heads": taken, **bleu_with_interval(counts(gone))})
+        cumulative.append({"heads": taken, **bleu_with_interval(counts(gone, second))})
     by_kind = {
         kind: bleu_with_interval(
-            counts([head for head in all_heads(translator) if head[0] == kind])
+            counts([head for head in all_heads(translator) if head[0] == kind], second)
         )
         for kind in KINDS
     }
     return {
         "whole": bleu_with_interval(whole),
         "alone": alone,
+        "worst": min(alone, key=lambda one: one["change"]),
+        "missed": sum(one["high"] < 0 for one in alone),
+        "heads": len(alone),
         "cumulative": cumulative,
         "kinds": by_kind,
-        "harmless": sum(one["low"] < 0 < one["high"] or one["low"] >= 0 for one in alone),
-        "heads": len(alone),
+    }
+
+
+# --- what they cost -----------------------------------------------------------------------------
+
+WIDTH, LENGTH, BATCH = 256, 256, 4
+SPLITS = (1, 2, 4, 8, 16, 32)
+
+
+@torch.no_grad()
+def cost() -> dict[str, dict[str, float]]:
+    """Time of a layer by its number of heads, relative to one head, and the weights it makes."""
+    torch.set_num_threads(1)
+    x = torch.randn(BATCH, LENGTH, WIDTH, generator=torch.Generator().manual_seed(0))
+    layers = {heads: MultiHeadAttention(WIDTH, heads).eval() for heads in SPLITS}
+    ways = {
+        "shown": lambda layer: layer(x, x, x, with_weights=True),
+        "fused": lambda layer: layer(x, x, x, with_weights=False),
+    }
+    seconds: dict[tuple[str, int], list[float]] = {}
+    for _ in range(30):
+        for way, run_it in ways.items():
+            for heads, layer in layers.items():
+                start = time.process_time()
+                run_it(layer)
+                seconds.setdefault((way, heads), []).append(time.process_time() - start)
+    median = {key: statistics.median(times) for key, times in seconds.items()}
+    return {
+        str(heads): {
+            **{way: median[way, heads] / median[way, 1] for way in ways},
+            "weights": heads * LENGTH**2,
+            "parameters": sum(p.numel() for p in layers[heads].parameters()),
+        }
+        for heads in SPLITS
     }
 
 
@@ -201,11 +247,14 @@ def by_count(count: int) -> dict[str, Any]:
 def measure(cached: Cache) -> dict[str, Any]:
     """All of it."""
     path = [models.path_of(MODEL)]
-    pairs = multi30k("test")
+    tests = multi30k("test")
     return {
-        **record(COMMAND, models.SEEDS, captions=len(pairs), few=FEW, model=MODEL),
-        "looks": cached("looks", lambda: looks(models.load(MODEL), pairs[:FEW]), path),
-        "pruned": cached("pruned", lambda: pruned(models.load(MODEL), pairs), path),
+        **record(COMMAND, models.SEEDS, captions=len(tests), few=FEW, model=MODEL),
+        "looks": cached("looks", lambda: looks(models.load(MODEL), tests[:FEW]), path),
+        "pruned": cached(
+            "pruned", lambda: pruned(models.load(MODEL), multi30k("val"), tests), path, version=2
+        ),
+        "cost": {"width": WIDTH, "length": LENGTH, "heads": cached("cost", cost)},
         "counts": {
             str(count): cached(
                 f"count-{count}",

@@ -20,7 +20,7 @@ import torch
 import train as models
 from _measure import HERE, Cache, bleu_of, interval, record, run
 from matplotlib.figure import Figure
-from one_table import captions_row, draws_of, on_captions
+from one_table import NAMES, captions_row, draws_of, on_captions
 
 from attnbook.corpora import multi30k
 from attnbook.decoding import translate
@@ -142,7 +142,7 @@ def draw_row(result: dict[str, Any]) -> Figure:
         score = row["beam5"]
         ax.plot([score["low"], score["high"]], [place, place], color="black", linewidth=1)
         ax.plot(score["mean"], place, "o", color="black", markersize=5)
-    ax.set_yticks(range(len(rows)), [name.replace("-", ", ") for name in rows])
+    ax.set_yticks(range(len(rows)), [NAMES.get(name, name) for name in rows])
     ax.invert_yaxis()
     ax.set_xlabel("BLEU on test 2016, beam 5, 95 % intervals")
     ax.set_title("The Transformer in the one table")
