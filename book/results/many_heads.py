@@ -4,10 +4,10 @@
     python book/results/many_heads.py --fresh    # measure everything again
 
 The model is `compared-transformer-0` of book/results/train.py; heads are looked at on the first
-300 test captions of 2016. Each is taken out alone on the validation captions, and in the order that
-these give on the test captions, greedy search. The grammar's models differ in nothing but the number
-of heads, three seeds each. Times are of one CPU thread, all numbers of heads by turns in one run.
-Measured parts are kept in the user's cache.
+300 test captions of 2016. Each is taken out alone on the validation captions; in the order that
+these give, ever more are taken out on the test captions, greedy search. The grammar's models differ
+in the number of heads alone, three seeds each. Times are of one CPU thread, all in one run, by
+turns. Measured parts are kept in the user's cache.
 """
 
 from __future__ import annotations

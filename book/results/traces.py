@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 import train as models
+from what_attention_shows import witnesses
 
 from attnbook import grammar
 from attnbook.corpora import SentencePair, multi30k
@@ -37,11 +38,13 @@ class Wanted:
         model: of book/results/train.py.
         source: a test caption's number, or a sentence.
         options: further arguments of :func:`attnbook.decoding.decode`.
+        measures: with chapter 15's other measures beside the weights.
     """
 
     model: str
     source: int | str
     options: tuple[tuple[str, Any], ...] = ()
+    measures: bool = False
 
 
 # "leute reparieren das dach eines hauses ." and "ein mann mit einem orangefarbenen hut , der etwas
@@ -65,6 +68,12 @@ TRACES: dict[str, Wanted] = {
     "rufe-additive": Wanted("grammar-additive-0", "ich rufe dich an"),
     # chapter 8: without an error, and three of seven words look elsewhere
     "kueche-additive": Wanted("grammar-additive-0", "peter geht in die küche ."),
+    # chapter 12
+    "rufe-heads": Wanted("grammar-heads-4-0", "ich rufe dich an"),
+    # chapter 13
+    "hut-transformer": Wanted("compared-transformer-0", 0),
+    # chapter 15
+    "kamera-measures": Wanted("multi30k-dot", 159, measures=True),
 }
 
 
@@ -79,6 +88,8 @@ def tokens_of(source: int | str) -> tuple[str, ...]:
 def make(wanted: Wanted) -> DecodingTrace:
     """Decode the sentence with the model."""
     tokens, options = tokens_of(wanted.source), dict(wanted.options)
+    if wanted.measures:
+        return witnesses(models.load(wanted.model), tokens)
     trace = decode(models.load(wanted.model), tokens, **options)
     if models.MODELS[wanted.model].data == "grammar":
         pair = grammar.translate(tokens)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import random
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -25,14 +26,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from attnbook.corpora import SentencePair, multi30k
+from attnbook.decoding import decode
 from attnbook.seq2seq import Translator
+from attnbook.trace import MEASURES, AttentionMaps, DecodingTrace
 from attnbook.vocabulary import EOS, SOS, UNK
 
 COMMAND = "python book/results/what_attention_shows.py"
 MODEL = "multi30k-dot"
 FEW, FEWER = 200, 50
+NAMES = ("weight", *MEASURES)
 ALLOWED = 0.05  # total variation of the next word's distribution
-MEASURES = ("weight", "gradient", "gradient times state", "word left out")
 
 
 # --- by hand ----------------------------------------------------------------------------------
@@ -53,6 +56,8 @@ def by_hand() -> dict[str, Any]:
 
 def importance(translator: Translator, pair: SentencePair) -> dict[str, NDArray[np.float64]]:
     """How much each source word matters to each step, by four measures, ``(target, source)``.
+
+    End markers included; without a word of its own, ``<eos>`` is left out of what is counted.
 
     ``weight``: the attention's. ``gradient``: the norm of the gradient of the right word's
     log-probability by the encoder's state. ``gradient times state``: the size of their product,
@@ -88,8 +93,26 @@ def importance(translator: Translator, pair: SentencePair) -> dict[str, NDArray[
         (gradients * states.detach()).sum(dim=-1).abs(),
         lost,
     )
-    # <eos> is no word; and a step that writes it asks for the end of the sentence.
-    return {name: one[:-1, :-1].double().numpy() for name, one in zip(MEASURES, found, strict=True)}
+    return {name: one.double().numpy() for name, one in zip(NAMES, found, strict=True)}
+
+
+def of_words(translator: Translator, pair: SentencePair) -> dict[str, NDArray[np.float64]]:
+    """`importance` without the end markers: a step that writes one asks for no word."""
+    return {name: one[:-1, :-1] for name, one in importance(translator, pair).items()}
+
+
+def witnesses(translator: Translator, source: Sequence[str]) -> DecodingTrace:
+    """The greedy translation, with the four measures beside each other as shares of each step."""
+    trace = decode(translator, source)
+    found = importance(translator, SentencePair(tuple(source), trace.target_tokens[:-1]))
+    maps = tuple(
+        AttentionMaps(
+            kind, trace.target_tokens, trace.source_tokens,
+            (one / one.sum(axis=1, keepdims=True))[None, None],
+        )
+        for kind, one in zip(("source", *MEASURES), found.values(), strict=True)
+    )  # fmt: skip
+    return replace(trace, maps=maps)
 
 
 def ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -116,11 +139,11 @@ def agreement(
 def compare(translator: Translator, pairs: Sequence[SentencePair]) -> dict[str, Any]:
     """How far the four measures agree, and, where links are known, which of them finds them."""
     translator.eval()
-    found = [importance(translator, pair) for pair in pairs]
+    found = [of_words(translator, pair) for pair in pairs]
     result: dict[str, Any] = {
         f"{one} / {other}": agreement(found, one, other)
-        for number, one in enumerate(MEASURES)
-        for other in MEASURES[number + 1 :]
+        for number, one in enumerate(NAMES)
+        for other in NAMES[number + 1 :]
     }
     if all(pair.links is not None for pair in pairs):
         result["on a link"] = {
@@ -130,7 +153,7 @@ def compare(translator: Translator, pairs: Sequence[SentencePair]) -> dict[str, 
                 for step, row in enumerate(sentence[name])
                 if pair.links and any(j == step for _, j in pair.links)
             )
-            for name in MEASURES
+            for name in NAMES
         }
     return result
 
@@ -252,7 +275,7 @@ def measure(cached: Cache) -> dict[str, Any]:
     captions, sentences = multi30k("test")[:FEW], models.pairs_of("test", "grammar")[:FEW]
     path = [models.path_of(MODEL)]
     return {
-        **record(COMMAND, models.SEEDS, captions=len(captions), sentences=len(sentences)),
+        **record(COMMAND, models.SEEDS, test_captions=len(captions), sentences=len(sentences)),
         "by_hand": by_hand(),
         "captions": cached("captions", lambda: compare(models.load(MODEL), captions), path),
         "exchanged": cached("exchanged", lambda: exchanged(models.load(MODEL), captions), path),

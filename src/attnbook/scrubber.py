@@ -20,7 +20,7 @@ import numpy as np
 import traitlets
 
 from attnbook.embedded import asset, data_element
-from attnbook.trace import KINDS, DecodingTrace
+from attnbook.trace import KINDS, MEASURES, DecodingTrace
 
 __all__ = [
     "Explorer",
@@ -230,7 +230,7 @@ class Scrubber(_Stored, anywidget.AnyWidget):
     message = traitlets.Unicode("").tag(sync=True)
     # Of a model with several heads: which attention, which layer (None is the top one), which head
     # (-1 is the mean of all).
-    kind = traitlets.Enum(KINDS, "source").tag(sync=True)
+    kind = traitlets.Enum(KINDS + MEASURES, "source").tag(sync=True)
     layer = traitlets.Int(None, allow_none=True, min=0).tag(sync=True)
     head = traitlets.Int(-1, min=-1).tag(sync=True)
 

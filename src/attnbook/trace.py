@@ -20,6 +20,8 @@ __all__ = ["SCHEMA", "AttentionMaps", "Candidate", "DecodingTrace"]
 
 SCHEMA = 1
 KINDS = ("source", "written", "encoder")
+# How much a source word matters to a step, measured in other ways than by its weight.
+MEASURES = ("gradient", "gradient times state", "word left out")
 
 Array = NDArray[np.float64]
 
@@ -38,7 +40,8 @@ class AttentionMaps:
 
     Attributes:
         kind: ``"source"`` (the decoder looks at the source), ``"written"`` (it looks back at what
-            it has written) or ``"encoder"`` (the source looks at itself).
+            it has written) or ``"encoder"`` (the source looks at itself); or one of
+            :data:`MEASURES`, with shares in place of weights, as one head of one layer.
         rows: the words that ask.
         columns: the words that are asked.
         weights: ``(layers, heads, rows, columns)``; each row sums to 1, or to 0.
@@ -54,8 +57,10 @@ class AttentionMaps:
 
     def __post_init__(self) -> None:
         """Refuse what does not fit."""
-        if self.kind not in KINDS:
-            raise ValueError(f"kind must be one of {', '.join(KINDS)}; got {self.kind!r}")
+        if self.kind not in KINDS + MEASURES:
+            raise ValueError(
+                f"kind must be one of {', '.join(KINDS + MEASURES)}; got {self.kind!r}"
+            )
         shape = (len(self.rows), len(self.columns))
         weights = self.weights
         if not isinstance(weights, np.ndarray) or weights.ndim != 4 or weights.shape[2:] != shape:
@@ -172,7 +177,7 @@ class DecodingTrace:
             assert self.weights is not None
             _check_sums("weights", self.weights)
         for one in self.maps:
-            asked = target if one.kind in ("source", "written") else source
+            asked = source if one.kind == "encoder" else target
             known = target if one.kind == "written" else source
             if (len(one.rows), len(one.columns)) != (asked, known):
                 raise ValueError(

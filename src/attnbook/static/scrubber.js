@@ -21,6 +21,10 @@ const MATRIX = { narrowest: 14, numbers: 36, widest: 56 }; // pixels, width of a
 const PLAY_EVERY = 1400; // milliseconds
 const ALL_HEADS = -1; // their mean
 const KINDS = { source: "to the source", written: "to what is written", encoder: "within the source" };
+// Beside the weights: shares of each source word in a step, measured in other ways.
+const MEASURES = {
+  gradient: "gradient", "gradient times state": "gradient × state", "word left out": "word left out",
+};
 
 // ---------------------------------------------------------------------------------- numbers
 
@@ -222,7 +226,11 @@ export function mount(element, options) {
       select.value = value;
     };
     const count = (list) => list.map((_, i) => [i, String(i + 1)]);
-    fill(parts.kind, maps.map(({ kind }) => [kind, KINDS[kind]]), state.kind);
+    const measured = maps.some(({ kind }) => kind in MEASURES);
+    const names = measured ? { ...MEASURES, source: "weight" } : KINDS;
+    parts.heads.querySelector("label").textContent = measured ? "Shares by" : "Attention";
+    for (const name of ["layer", "head"]) parts[name].parentElement.hidden = measured;
+    fill(parts.kind, maps.map(({ kind }) => [kind, names[kind]]), state.kind);
     fill(parts.layer, count(weights), state.layer);
     fill(parts.head, [[ALL_HEADS, "mean of all"], ...count(weights[0])], state.head);
   }
@@ -364,13 +372,15 @@ function seenBy(trace, { kind, layer, head }) {
   const within = kind === "encoder"; // nothing is being written
   return {
     model: trace.model,
+    layers: weights.length,
     source_tokens: columns,
     target_tokens: rows,
     weights: head === ALL_HEADS ? mean() : heads[head],
     log_probs: within ? null : trace.log_probs,
     candidates: within ? null : trace.candidates,
-    gold_links: kind === "source" ? trace.gold_links : null,
-    words: kind === "source" ? "source words" : kind === "written" ? "words read" : "source words",
+    gold_links: kind === "source" || kind in MEASURES ? trace.gold_links : null,
+    words: kind === "written" ? "words read" : "source words",
+    ...(kind in MEASURES && { quantity: "share", looks: "has its largest share at" }),
   };
 }
 
@@ -388,7 +398,7 @@ function sentence(trace, step) {
   const most = heaviest(trace.weights[step]);
   if (most < 0) return `${start}; every source word is masked.`;
   const weight = two(trace.weights[step][most]);
-  return `${start}, looks most at “${trace.source_tokens[most]}” (${weight}).`;
+  return `${start}, ${trace.looks ?? "looks most at"} “${trace.source_tokens[most]}” (${weight}).`;
 }
 
 /** What stays the same whatever the trace: the card, its controls, its empty stage. */
@@ -428,7 +438,7 @@ function frame(id, label) {
     h("legend", { class: "attn-unseen" }, "Decoder"), withIt.label, withoutIt.label);
   const labelled = (text, input) =>
     h("span", {}, h("label", { for: input.id }, text), input);
-  parts.heads = h("div", { class: "attn-heads", role: "group", "aria-label": "Which attention", hidden: true },
+  parts.heads = h("div", { class: "attn-heads", role: "group", "aria-label": "What is shown", hidden: true },
     labelled("Attention", parts.kind), labelled("Layer", parts.layer), labelled("Head", parts.head));
   parts.card = h("div", { class: "attn-scrubber", role: "group", "aria-label": label },
     h("div", { class: "attn-top" }, parts.model, parts.switch),
@@ -500,6 +510,8 @@ function writtenWords(trace) {
     fit: box.fit,
   };
 }
+
+const capitalized = (text) => text[0].toUpperCase() + text.slice(1);
 
 /** A numbered line that says what the row under it shows. */
 const caption = (number, ...content) =>
@@ -651,13 +663,13 @@ function bringAcross(box, gutter, cell) {
 
 /** One of several heads: the words that are asked, and how much each of them counts. */
 function headFlow(trace, isGold) {
-  const { source_tokens: words } = trace;
+  const { source_tokens: words, quantity = "weight" } = trace;
   const columns = words.map((word) => ({
     word: sourceWord(word),
     weight: h("span", { class: "attn-weight" }),
     ribbon: svg("path", { class: "attn-ribbon", fill: "none" }),
   }));
-  const gutter = h("div", { class: "attn-gutter" }, h("span", {}, "weight"));
+  const gutter = h("div", { class: "attn-gutter" }, h("span", {}, quantity));
   const ribbons = svg("svg", { class: "attn-ribbons", height: RIBBON.height },
     ...columns.map((column) => column.ribbon));
   const picture = h("div", { class: "attn-grid", role: "img", style: `--words:${words.length}` },
@@ -682,7 +694,7 @@ function headFlow(trace, isGold) {
         column.ribbon.style.strokeWidth = `${weight * RIBBON.thickest}px`;
       });
       picture.setAttribute("aria-label",
-        `Step ${step + 1}, drawn: the weights of ${words.length} ${trace.words}. `
+        `Step ${step + 1}, drawn: the ${quantity}s of ${words.length} ${trace.words}. `
         + "The table below holds the numbers.");
     },
     bringIntoView: () =>
@@ -702,7 +714,7 @@ function headPanel(trace) {
   const asks = h("div", { class: "attn-gutter attn-asking" });
   const { bars, drawBars } = candidateBars(trace);
   const line = trace.log_probs
-    ? caption(1, "All layers together choose the next word")
+    ? caption(1, trace.layers > 1 ? "All layers together choose the next word" : "The step writes a word")
     : caption(1, "The word that asks is read in the light of all of them");
   return {
     element: h("div", { class: "attn-result" },
@@ -791,7 +803,7 @@ function resultPanel(trace, scale) {
 
 /** The rows of the weight matrix that exist so far; the current one is outlined. */
 function weightMatrix(trace, isGold) {
-  const { source_tokens: sources, target_tokens: targets } = trace;
+  const { source_tokens: sources, target_tokens: targets, quantity = "weight" } = trace;
   const rows = targets.map((target, t) => {
     const cells = trace.weights[t].map((weight, i) => {
       const cell = h("span", { class: `attn-matrix-cell${isGold(i, t) ? " attn-gold" : ""}` },
@@ -807,12 +819,12 @@ function weightMatrix(trace, isGold) {
     h("div", { class: "attn-matrix-row attn-matrix-head" },
       h("span", { class: "attn-gutter" }), ...heads),
     ...rows);
-  const box = scroller("Weights so far; scrolls", "attn-matrix-scroll", grid);
+  const box = scroller(`${capitalized(quantity)}s so far; scrolls`, "attn-matrix-scroll", grid);
   let current = rows[0];
   return {
     element: h("div", { class: "attn-matrix-block" },
       h("p", { class: "attn-caption" },
-        h("span", {}, trace.log_probs ? "Weights so far" : "Weights")),
+        h("span", {}, capitalized(trace.log_probs ? `${quantity}s so far` : `${quantity}s`))),
       box.element),
     draw(step) {
       rows.forEach((row, t) => {
@@ -820,7 +832,7 @@ function weightMatrix(trace, isGold) {
         row.classList.toggle("attn-future", Boolean(trace.log_probs) && t > step);
       });
       grid.setAttribute("aria-label",
-        `Heat map of the weights of steps 1 to ${step + 1}. The tables hold the numbers.`);
+        `Heat map of the ${quantity}s of steps 1 to ${step + 1}. The tables hold the numbers.`);
       current = rows[step];
     },
     bringIntoView: () => bringDown(box.element, current, rows[0]),
@@ -847,7 +859,7 @@ function legend(trace, scale, hasGold) {
   const steps = [0, 0.25, 0.5, 0.75, 1];
   const items = [];
   if (trace.weights) {
-    items.push(h("span", {}, "weight 0", h("span", { class: "attn-swatches" },
+    items.push(h("span", {}, `${trace.quantity ?? "weight"} 0`, h("span", { class: "attn-swatches" },
       ...swatches(steps.map((x) => shade("weight", x)))), "1"));
   }
   if (scale !== null) items.push(h("span", {}, `entry ${two(-scale)}`, h("span", { class: "attn-swatches" },
@@ -875,8 +887,8 @@ function stepTables(trace, isGold, id) {
     : null;
   const asked = trace.words ?? "source words";
   const sources = trace.weights
-    ? makeTable("source", asked[0].toUpperCase() + asked.slice(1), trace.words ? "word" : "source word",
-      ...(trace.scores ? ["score"] : []), "weight", ...(trace.gold_links ? ["gold link"] : []))
+    ? makeTable("source", capitalized(asked), trace.words ? "word" : "source word",
+      ...(trace.scores ? ["score"] : []), trace.quantity ?? "weight", ...(trace.gold_links ? ["gold link"] : []))
     : null;
   return {
     element: h("div", { class: "attn-tables" }, ...[sources, words].filter(Boolean).map(({ table }) => table)),
