@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnbook.trace import AttentionMaps, Candidate, DecodingTrace
+from attnbook.trace import MEASURES, AttentionMaps, Candidate, DecodingTrace
 
 OTHERS = ("the", "one", "of", "wine")
 
@@ -77,5 +77,22 @@ def example_with_heads(layers: int = 2, heads: int = 3, seed: int = 0) -> Decodi
                 "written", target, ("<sos>", *target[:-1]), rows(len(target), len(target), True)
             ),
             AttentionMaps("encoder", source, source, rows(len(source), len(source))),
+        ),
+    )
+
+
+def example_with_measures(seed: int = 0) -> DecodingTrace:
+    """The same sentence with other measures of importance beside the weights."""
+    plain = example(links=frozenset({(0, 0), (3, 4)}), seed=seed)
+    source, target = plain.source_tokens, plain.target_tokens
+    random = np.random.default_rng(seed + 2)
+    shares = random.dirichlet([0.4] * len(source), size=(len(MEASURES), len(target)))
+    assert plain.weights is not None
+    rows = (plain.weights, *shares)
+    return replace(
+        plain,
+        maps=tuple(
+            AttentionMaps(kind, target, source, one[None, None])
+            for kind, one in zip(("source", *MEASURES), rows, strict=True)
         ),
     )

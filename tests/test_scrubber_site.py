@@ -19,7 +19,7 @@ from playwright.sync_api import expect
 from attnbook import scrubber
 from attnbook.scrubber import figure_html
 from attnbook.trace import DecodingTrace
-from example_traces import example, example_with_heads
+from example_traces import example, example_with_heads, example_with_measures
 
 ROOT = Path(__file__).resolve().parents[1]
 SITE = ROOT / "_build" / "html"
@@ -33,6 +33,7 @@ small = example(source="je suis étudiant <eos>", target="i am a student <eos>",
 masked = example(masked=(1, 3))
 blind = example(masked=(0, 1, 2, 3, 4))
 heads = example_with_heads()
+measured = example_with_measures()
 long = example(source=LONG, target=LONG.replace("wort", "word"), width=256)
 
 
@@ -363,6 +364,33 @@ def test_every_head_of_every_layer(show):
             assert slider.input_value() == str(len(one["rows"]) - 1)
 
 
+def test_measures_beside_the_weights(show):
+    """One select, and what it shows is called a share wherever it is not a weight."""
+    page = show(figure_html(measured))
+    select, slider = page.get_by_label("Shares by"), page.locator("input[type=range]")
+    assert not page.get_by_label("Layer", exact=True).is_visible()
+    assert not page.get_by_label("Head", exact=True).is_visible()
+    assert select.locator("option").all_text_contents() == [
+        "weight", "gradient", "gradient × state", "word left out",
+    ]  # fmt: skip
+    for one in as_json(measured)["maps"]:
+        select.select_option(value=one["kind"])
+        noun = "weight" if one["kind"] == "source" else "share"
+        assert f"{noun} 0" in page.locator(".attn-legend").text_content()
+        assert f"{noun.capitalize()}s so far" in page.locator(".attn-matrix-block").text_content()
+        slider.press("Home")
+        for step, row in enumerate(one["weights"][0][0]):
+            if step:
+                page.keyboard.press("ArrowRight")
+            shown = page.locator(".attn-scrubber").evaluate(READ)
+            assert [float(n) for n in shown["weights"]] == pytest.approx(row, abs=0.0051)
+            says = "looks most at" if noun == "weight" else "has its largest share at"
+            assert f"{says} “{one['columns'][int(np.argmax(row))]}”" in shown["status"]
+    page.locator("summary").click()
+    header = page.locator(".attn-table-source").get_by_role("columnheader")
+    assert header.all_text_contents() == ["word", "share", "gold link"]
+
+
 def test_one_head_has_no_selects(show):
     page = show(figure_html(plain))
     assert not page.locator(".attn-heads").is_visible()
@@ -372,8 +400,10 @@ def test_one_head_has_no_selects(show):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(show, width, scheme):
     parts = [
-        figure_html(t, w) for t, w in [(plain, fixed), (small, None), (long, None), (heads, None)]
-    ]
+        figure_html(t, w) for t, w in [
+            (plain, fixed), (small, None), (long, None), (heads, None), (measured, None),
+        ]
+    ]  # fmt: skip
     page = show(*parts, width=width, color_scheme=scheme)
     for details in page.locator("summary").all():
         details.click()

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attnbook.trace import SCHEMA, AttentionMaps, Candidate, DecodingTrace
-from example_traces import example, example_with_heads
+from attnbook.trace import MEASURES, SCHEMA, AttentionMaps, Candidate, DecodingTrace
+from example_traces import example, example_with_heads, example_with_measures
 
 SOURCE, TARGET, WIDTH = 5, 8, 11
 
@@ -291,6 +291,20 @@ def test_a_map_refuses_what_does_not_fit(change, message):
     right = example_with_heads().maps[0]
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(right, **change(right))
+
+
+def test_measures_travel_with_the_trace():
+    trace = example_with_measures()
+    again = DecodingTrace.from_dict(json.loads(json.dumps(trace.to_dict())))
+    assert [one.kind for one in again.maps] == ["source", *MEASURES]
+    assert again == trace
+    asked_by_source = dataclasses.replace(
+        trace.maps[1], rows=trace.source_tokens,
+        weights=np.full((1, 1, len(trace.source_tokens), len(trace.source_tokens)),
+                        1 / len(trace.source_tokens)),
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="maps: gradient has 5 rows"):
+        dataclasses.replace(trace, maps=(asked_by_source,))
 
 
 def test_maps_must_be_of_the_sentence():
