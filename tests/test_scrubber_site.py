@@ -17,6 +17,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from attnbook import scrubber
+from attnbook.embedded import asset
 from attnbook.scrubber import figure_html
 from attnbook.trace import DecodingTrace
 from example_traces import example, example_with_heads, example_with_measures
@@ -650,7 +651,7 @@ HOST = """async ([code, state]) => {
 def widget(show) -> Any:
     page = show(head=f"<style>{scrubber.styles()}</style>")
     page.wrong = []  # the module's own address is a request, too
-    code = scrubber._asset("scrubber.js")
+    code = asset("scrubber.js")
     state = {
         "trace": as_json(plain),
         "without": as_json(fixed),
