@@ -191,7 +191,7 @@ def test_the_search_finds_other_weights(measurements: ModuleType, translator: Tr
         patch.setattr(translator, "encode", all_alike)
         assert (
             measurements.sought(translator, PAIRS[:2])["distance"] > 0.45
-        )  # 0.75 and 0.67 are possible
+        )  # at most 0.75 and 0.67
 
 
 # --- what the page says -------------------------------------------------------------------------

@@ -1,0 +1,186 @@
+"""Chapter 12's page: its looks by hand, how heads are taken out, and what it says was measured."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from attnbook.attention import attend
+from attnbook.decoding import decode, translate
+from attnbook.self_attention import MultiHeadAttention, split_heads
+from attnbook.seq2seq import Translator
+from scripts import load_script
+from small_models import PAIRS, small
+
+BOOK = Path(__file__).resolve().parents[1] / "book"
+PAGE = (BOOK / "12_many_heads.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def measurements() -> ModuleType:
+    return load_script("book/results/many_heads.py")
+
+
+@pytest.fixture(scope="module")
+def stored() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((BOOK / "results" / "many_heads.json").read_text("utf-8"))
+    return found
+
+
+@pytest.fixture
+def translator() -> Translator:
+    return small(decoder="transformer", embedding_dim=14, heads=7, layers=2)
+
+
+# --- by hand ----------------------------------------------------------------------------------
+
+
+def row(name: str) -> list[float]:
+    """The numbers of a row of the page's first table, both halves."""
+    (line,) = [line for line in PAGE.splitlines() if line.startswith(f"| {name} |")]
+    return [float(n) for cell in line.strip("|").split("|")[1:] for n in cell.split(",")]
+
+
+def test_two_looks() -> None:
+    query = torch.tensor([row("query of *sie*")], dtype=torch.float64)
+    keys = torch.tensor(
+        [row(f"key of *{word}*") for word in ("Frau", "Hund", "sieht")], dtype=torch.float64
+    )
+    whole = query @ keys.T
+    assert whole.tolist() == [[4, 2, 4]]
+    halves = split_heads(query[None], 2) @ split_heads(keys[None], 2).transpose(-1, -2)
+    assert halves[0].tolist() == [[[4, 2, 0]], [[0, 0, 4]]]
+    weights = [
+        [f"{w:.2f}" for w in scores.softmax(dim=-1).flatten().tolist()]
+        for scores in (whole, halves[0, 0], halves[0, 1])
+    ]
+    assert weights[0] == ["0.47", "0.06", "0.47"]
+    assert weights[1] == ["0.87", "0.12", "0.02"]
+    assert weights[2] == ["0.02", "0.02", "0.96"]
+    for text in ("0.47, 0.06 and 0.47", "0.87, 0.12 and 0.02", "with 0.96"):
+        assert text in PAGE
+    # With the scale of each width the halves would be what `attend` gives.
+    first = attend(query[:, :2] * math.sqrt(2), keys[:, :2], keys[:, :2]).weights
+    torch.testing.assert_close(first, halves[0, 0].softmax(dim=-1))
+
+
+def test_the_wrong_cut_mixes_words() -> None:
+    words = torch.arange(12.0).view(1, 3, 4)  # three words of four numbers
+    wrong = words.view(1, 2, 3, 2)
+    right = split_heads(words, 2)
+    assert wrong.shape == right.shape
+    assert right[0, 0].tolist() == [[0, 1], [4, 5], [8, 9]]
+    assert wrong[0, 0].tolist() == [[0, 1], [2, 3], [4, 5]]  # half of the sentence
+
+
+def test_the_answers_about_parameters() -> None:
+    layers = [MultiHeadAttention(512, heads) for heads in (1, 8)]
+    counts = [sum(p.numel() for n, p in layer.named_parameters() if "weight" in n)
+              for layer in layers]  # fmt: skip
+    assert counts == [1_048_576, 1_048_576]
+    assert "1,048,576" in PAGE
+
+
+@torch.no_grad()
+def test_heads_in_another_order() -> None:
+    """Answer 2: the blocks of the projections, and the same blocks of the last matrix."""
+    torch.manual_seed(0)
+    layer = MultiHeadAttention(12, 3).eval()
+    x = torch.randn(2, 5, 12)
+    before = layer(x, x, x).output
+    order = torch.tensor([2, 0, 1])
+    blocks = (order[:, None] * 4 + torch.arange(4)).flatten()
+    rows = torch.cat([blocks, blocks + 12, blocks + 24])
+    layer.project_in.weight[:] = layer.project_in.weight[rows]
+    layer.project_in.bias[:] = layer.project_in.bias[rows]
+    assert not torch.allclose(layer(x, x, x).output, before)
+    layer.project_out.weight[:] = layer.project_out.weight[:, blocks]
+    torch.testing.assert_close(layer(x, x, x).output, before)
+
+
+# --- heads taken out ----------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def test_without_a_head_its_part_is_missing(
+    measurements: ModuleType, translator: Translator
+) -> None:
+    attention = measurements.attentions(translator)["encoder"][1]
+    x = torch.randn(1, 4, 14, dtype=torch.float64)
+    found = attention(x, x, x, with_weights=True)
+    width = 14 // attention.heads
+    values = found.known.values
+    for head in range(attention.heads):
+        says = found.weights[:, head] @ values[:, head]
+        part = says @ attention.project_out.weight[:, head * width : (head + 1) * width].T
+        with measurements.without(translator, [("encoder", 1, head)]):
+            torch.testing.assert_close(attention(x, x, x).output, found.output - part)
+        torch.testing.assert_close(attention(x, x, x).output, found.output)
+
+
+def test_everything_is_put_back_after_an_error(
+    measurements: ModuleType, translator: Translator
+) -> None:
+    before = {name: p.clone() for name, p in translator.named_parameters()}
+    heads = measurements.all_heads(translator)
+    assert len(heads) == len(set(heads)) == 3 * 2 * 7
+
+    def interrupted() -> None:
+        with measurements.without(translator, heads):
+            assert translate(translator, [PAIRS[0].source])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    for name, parameter in translator.named_parameters():
+        assert torch.equal(parameter, before[name]), name
+
+
+def test_where_a_head_looks(measurements: ModuleType) -> None:
+    weights = np.array([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0], [0.0, 0.25, 0.75]])
+    found = measurements.places(weights, "encoder")
+    assert found["entropy"] == pytest.approx(math.log(2) + 0.75 * math.log(4 / 3) + math.log(4) / 4)
+    named = {
+        "first": 1.5,
+        "last": 0.75,
+        "same": 1.25,
+        "before": 1.25,
+        "after": 0.5,
+        "largest": 2.25,
+    }
+    assert {name: found[name] for name in named} == named
+    assert "last" not in measurements.places(weights, "written")
+    assert "same" not in measurements.places(weights, "source")
+
+
+def test_looks_are_means_over_words(measurements: ModuleType, translator: Translator) -> None:
+    found = measurements.looks(translator, PAIRS)
+    heads = [(one["kind"], one["layer"], one["head"]) for one in found]
+    assert sorted(heads) == sorted(measurements.all_heads(translator))
+    for one in found:
+        sums, words = 0.0, 0
+        for pair in PAIRS:
+            trace = decode(translator, pair.source, target=pair.target)
+            (part,) = [m for m in trace.maps if m.kind == one["kind"]]
+            sums += float(part.weights[one["layer"], one["head"], :, 0].sum())
+            words += len(part.rows)
+        assert one["first"] == pytest.approx(sums / words)
+
+
+# --- what the page says -------------------------------------------------------------------------
+
+
+def test_the_command_and_the_model(stored: dict[str, Any]) -> None:
+    assert stored["command"] == "python book/results/many_heads.py"
+    assert stored["command"] in PAGE
+    assert stored["pruned"]["heads"] == len(stored["looks"]) == 36
+    assert all(len(part["seeds"]) == 3 for part in stored["counts"].values())
+    parameters = {part["parameters"] for part in stored["counts"].values()}
+    assert len(parameters) == 1
