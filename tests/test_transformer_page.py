@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from attnbook.trace import DecodingTrace
 from attnbook.transformer import EncoderLayer
 from scripts import load_script
 from small_models import small
@@ -100,3 +101,38 @@ def test_the_row_is_that_of_the_budget(stored: dict[str, Any]) -> None:
         row = stored["row"][beam]
         assert row["low"] < row["mean"] < row["high"]
     assert math.isfinite(stored["row"]["forced"]["mean"])
+
+
+def test_what_the_page_says_of_the_row(stored: dict[str, Any]) -> None:
+    rows = json.loads((BOOK / "results" / "one_table.json").read_text("utf-8"))["rows"]
+    best = {name: row["beam5"]["mean"] for name, row in rows.items()}
+    assert stored["row"]["beam5"]["mean"] > max(best.values())
+    assert max(best, key=best.get) == "general-feeding"
+    differences = stored["differences"]
+    assert differences["dot"]["low"] > 0
+    assert differences["additive"]["low"] > 0
+    assert -0.3 < differences["general-feeding"]["low"] < 0 < differences["general-feeding"]["high"]
+    assert stored["row"]["parameters"] / rows["dot"]["parameters"] == pytest.approx(3, abs=0.1)
+    assert stored["parts"]["words"]["share"] == pytest.approx(0.5, abs=0.05)
+    assert stored["row"]["by_length"][4]["low"] == 18
+    assert stored["row"]["by_length"][4]["bleu"] < rows["dot"]["by_length"][4]["bleu"]
+
+
+def test_what_the_figure_shows() -> None:
+    trace = DecodingTrace.load(BOOK / "traces" / "kamera-transformer.json")
+    maps = {one.kind: one for one in trace.maps}
+    source, within = maps["source"], maps["encoder"]
+    assert source.weights.shape[:2] == within.weights.shape[:2] == (3, 4)
+
+    def first(word: str) -> list[str]:
+        step = trace.target_tokens.index(word)
+        return [source.columns[i] for i in source.weights[:, :, step].argmax(axis=-1).flatten()]
+
+    assert ":step: 6" in PAGE
+    assert trace.target_tokens.index("operating") == 5
+    assert first("operating").count("bedient") == 11
+    assert first("of").count("vor") == 4
+    assert {"bedient", ".", "zwei"} <= set(first("of"))
+    noun, dressed = within.rows.index("frau"), within.columns.index("gekleidete")
+    assert within.weights[1, [0, 3], noun, dressed] == pytest.approx(0.9, abs=0.05)
+    assert within.weights[0, 3, within.rows.index("."), within.columns.index("vor")] > 0.95

@@ -71,7 +71,7 @@ TRACES: dict[str, Wanted] = {
     # chapter 12
     "rufe-heads": Wanted("grammar-heads-4-0", "ich rufe dich an"),
     # chapter 13
-    "hut-transformer": Wanted("compared-transformer-0", 0),
+    "kamera-transformer": Wanted("compared-transformer-0", 159),
     # chapter 15
     "kamera-measures": Wanted("multi30k-dot", 159, measures=True),
 }
