@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,6 +17,7 @@ from attnbook.attention import attend
 from attnbook.decoding import decode, translate
 from attnbook.self_attention import MultiHeadAttention, split_heads
 from attnbook.seq2seq import Translator
+from attnbook.trace import DecodingTrace
 from scripts import load_script
 from small_models import PAIRS, small
 
@@ -184,3 +186,41 @@ def test_the_command_and_the_model(stored: dict[str, Any]) -> None:
     assert all(len(part["seeds"]) == 3 for part in stored["counts"].values())
     parameters = {part["parameters"] for part in stored["counts"].values()}
     assert len(parameters) == 1
+
+
+def test_what_the_figure_of_the_grammar_shows() -> None:
+    trace = DecodingTrace.load(BOOK / "traces" / "rufe-heads.json")
+    (source,) = [one for one in trace.maps if one.kind == "source"]
+    step = trace.target_tokens.index("calling")
+    assert ":step: 3" in PAGE
+    assert step == 2
+    assert source.weights.shape[:2] == (2, 4)
+    first = source.weights[:, :, step].argmax(axis=-1).flatten()
+    assert {source.columns[i] for i in first} == {"an"}
+
+
+def test_what_the_page_says_of_the_looks(stored: dict[str, Any]) -> None:
+    by = {(one["kind"], one["layer"] + 1, one["head"] + 1): one for one in stored["looks"]}
+    quoted = re.findall(r"many_heads:looks\.(\d+)\.(\w+)\|", PAGE)
+    assert [(int(i), name) for i, name in quoted] == [
+        (stored["looks"].index(by[key]), name)
+        for *key, name in [
+            ("source", 1, 1, "largest"), ("source", 2, 4, "largest"),
+            ("encoder", 2, 4, "entropy"), ("encoder", 3, 3, "entropy"),
+            ("encoder", 2, 1, "before"), ("encoder", 2, 4, "before"),
+            ("encoder", 1, 1, "after"), ("written", 1, 4, "same"), ("written", 1, 1, "first"),
+        ]
+        for key in [tuple(key)]
+    ]  # fmt: skip
+    largest = sorted(one["largest"] for key, one in by.items() if key[0] == "source")
+    assert (by["source", 1, 1]["largest"], by["source", 2, 4]["largest"]) == (
+        largest[0], largest[-1],
+    )  # fmt: skip
+    entropies = sorted(one["entropy"] for key, one in by.items() if key[0] == "encoder")
+    assert [by["encoder", 2, 4]["entropy"], by["encoder", 3, 3]["entropy"]] == [
+        entropies[0], entropies[-1],
+    ]  # fmt: skip
+    assert [round(math.exp(one)) for one in (entropies[0], entropies[-1])] == [4, 8]
+    for key in (("encoder", 2, 1), ("encoder", 2, 4)):
+        assert by[key]["before"] == pytest.approx(1 / 3, abs=0.04)
+    assert by["encoder", 1, 1]["after"] == pytest.approx(1 / 4, abs=0.03)

@@ -269,6 +269,33 @@ def measure(cached: Cache) -> dict[str, Any]:
 # --- figures ----------------------------------------------------------------------------------
 
 
+def draw_looks(found: list[dict[str, Any]]) -> Figure:
+    """For each head within a sentence, how much weight lies on a word itself and beside it."""
+    titles = {"encoder": "Within the source", "written": "To what is written"}
+    marks = {"same": ("o", "full"), "before": ("<", "none"), "after": (">", "none")}
+    names = {"same": "itself", "before": "the word before", "after": "the word after"}
+    figure, axes = plt.subplots(2, 1, figsize=(4.4, 5.6), sharex=True)
+    for ax, (kind, title) in zip(axes, titles.items(), strict=True):
+        rows = sorted(
+            (one for one in found if one["kind"] == kind),
+            key=lambda one: (one["layer"], one["head"]),
+        )
+        for place, row in enumerate(rows):
+            for name, (marker, fill) in marks.items():
+                if kind == "encoder" or name != "after":
+                    ax.plot(
+                        row[name], place, marker, color="black", fillstyle=fill, markersize=5,
+                        label=names[name] if place == 0 else None,
+                    )  # fmt: skip
+        ax.set_yticks(range(len(rows)), [f"{row['layer'] + 1} · {row['head'] + 1}" for row in rows])
+        ax.invert_yaxis()
+        ax.set_title(title)
+        ax.set_ylabel("layer · head")
+        ax.legend(loc="lower right", fontsize=8)
+    axes[-1].set(xlabel="mean weight", xlim=(0, 1))
+    return figure
+
+
 def draw_alone(part: dict[str, Any]) -> Figure:
     """The change of BLEU without each head, a row for each layer of each attention."""
     rows = sorted({(KINDS.index(one["kind"]), one["layer"]) for one in part["alone"]})
@@ -308,6 +335,7 @@ def draw_cumulative(part: dict[str, Any]) -> Figure:
 def draw(result: dict[str, Any]) -> dict[str, Figure]:
     """All figures of the page."""
     return {
+        "many-heads-looks": draw_looks(result["looks"]),
         "many-heads-alone": draw_alone(result["pruned"]),
         "many-heads-cumulative": draw_cumulative(result["pruned"]),
     }
