@@ -224,3 +224,27 @@ def test_what_the_page_says_of_the_looks(stored: dict[str, Any]) -> None:
     for key in (("encoder", 2, 1), ("encoder", 2, 4)):
         assert by[key]["before"] == pytest.approx(1 / 3, abs=0.04)
     assert by["encoder", 1, 1]["after"] == pytest.approx(1 / 4, abs=0.03)
+
+
+def test_what_the_page_says_of_missed_heads(stored: dict[str, Any]) -> None:
+    pruned = stored["pruned"]
+    missed = [one for one in pruned["alone"] if one["high"] < 0]
+    assert len(missed) == pruned["missed"] == 3
+    assert {one["layer"] for one in missed} == {0}
+    assert [one["kind"] for one in missed].count("written") == 2
+    assert "source" not in {one["kind"] for one in missed}
+    order = sorted(pruned["alone"], key=lambda one: -one["change"])
+    assert sum(one["change"] for one in order[:12]) > 0
+    scores = {one["heads"]: one["score"] for one in pruned["cumulative"]}
+    assert scores[0] - scores[12] == pytest.approx(5, abs=0.5)
+    assert scores[12] - scores[20] < 1.5
+    assert scores[20] - scores[24] > 15
+    kinds = {name: part["score"] for name, part in pruned["kinds"].items()}
+    assert kinds["source"] < 1 < kinds["written"] < kinds["encoder"]
+
+
+def test_what_the_page_says_of_cost(stored: dict[str, Any]) -> None:
+    found = stored["cost"]["heads"]
+    assert len({part["parameters"] for part in found.values()}) == 1
+    assert all(part["weights"] == int(heads) * 256**2 for heads, part in found.items())
+    assert found["8"]["shown"] > found["8"]["fused"] > 1
