@@ -143,7 +143,7 @@ for _seed in SEEDS:
     for _name, (_norm, _warmup) in NORM_TRIALS.items():
         MODELS[f"grammar-norm-{_name}-{_seed}"] = Model(
             Config(**SMALL_TRANSFORMER | {"layers": 4}, norm=_norm),
-            replace(_training, warmup=_warmup),
+            replace(_training, epochs=3, warmup=_warmup),
             data="grammar",
             min_count=1,
         )
