@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -201,6 +203,28 @@ def test_rare_words_are_cut(tokenizer: Tokenizer) -> None:
     assert tokenizer.encode("ø").tokens == ["[CLS]", "[UNK]", "[SEP]"]
 
 
+def test_the_same_texts_give_the_same_pieces() -> None:
+    """Also in another process, whose hash tables have another order."""
+    code = (
+        "from attnbook.bert import train_wordpiece\n"
+        f"print(sorted(train_wordpiece({SENTENCES!r}, 90).get_vocab().items(), key=lambda x: x[1]))"
+    )
+    said = {subprocess.check_output([sys.executable, "-c", code], text=True) for _ in range(3)}
+    assert len(said) == 1
+    (pairs,) = said
+    assert (
+        pairs
+        == f"{sorted(train_wordpiece(SENTENCES, 90).get_vocab().items(), key=lambda x: x[1])}\n"
+    )
+
+
+def test_there_must_be_room_for_letters() -> None:
+    with pytest.raises(ValueError, match="size must be at least 10, for 5 special pieces and 5"):
+        train_wordpiece(["abc", "b"], 9)
+    vocabulary = train_wordpiece(["abc", "b"], 10).get_vocab()
+    assert sorted(vocabulary, key=vocabulary.__getitem__)[5:] == ["a", "b", "c", "##b", "##c"]
+
+
 def test_a_batch_of_texts(tokenizer: Tokenizer) -> None:
     texts = read_texts(tokenizer, [("a man", "a"), "a"])
     assert texts.ids.shape == (2, 6)
@@ -213,7 +237,7 @@ def test_a_batch_of_texts(tokenizer: Tokenizer) -> None:
 
 @pytest.mark.usefixtures("as_user")
 def test_impossible_texts_are_refused(tokenizer: Tokenizer) -> None:
-    with pytest.raises(ValueError, match="size must be above 5"):
+    with pytest.raises(ValueError, match="size must be at least"):
         train_wordpiece(SENTENCES, 5)
     with pytest.raises(ValueError, match="there is no text"):
         read_texts(tokenizer, [])

@@ -288,9 +288,11 @@ def measure(cached: Cache) -> dict[str, Any]:
 def draw_agreement(part: dict[str, Any]) -> Figure:
     """How often two measures name the same word first."""
     pairs = [name for name in part if " / " in name]
-    figure, ax = plt.subplots(figsize=(4.4, 2.6))
+    figure, ax = plt.subplots(figsize=(4.4, 3.6))
     ax.barh(range(len(pairs)), [100 * part[name]["same"] for name in pairs], color="0.35")
-    ax.set_yticks(range(len(pairs)), [name.replace(" / ", "\n") for name in pairs], fontsize=8)
+    ax.set_yticks(
+        range(len(pairs)), [name.replace("times", "×").replace(" / ", ",\n") for name in pairs]
+    )
     ax.invert_yaxis()
     ax.set(xlabel="steps with the same word first (%)", xlim=(0, 100))
     ax.set_title("Measures of importance disagree")

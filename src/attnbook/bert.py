@@ -72,15 +72,38 @@ def train_wordpiece(texts: Iterable[str], size: int, *, lowercase: bool = True) 
         size: pieces at most, the five special ones included.
         lowercase: also drop accents, as BERT's uncased models do.
 
+    The same texts give the same pieces with the same numbers: special ones, letters, then those
+    that were joined, the most frequent pair first.
+
     Raises:
-        ValueError: no room for the special pieces.
+        ValueError: no room for the special pieces and the letters.
     """
-    if size <= len(SPECIALS):
-        raise ValueError(f"size must be above {len(SPECIALS)}, the special pieces; got {size}")
+    texts = list(texts)
     tokenizer = _tokenizer(WordPiece(unk_token="[UNK]"), lowercase)
-    trainer = WordPieceTrainer(vocab_size=size, special_tokens=list(SPECIALS), show_progress=False)
+    letters = _letters(tokenizer, texts)
+    least = len(SPECIALS) + len(letters)
+    if size < least:
+        raise ValueError(
+            f"size must be at least {least}, for {len(SPECIALS)} special pieces and {len(letters)} "
+            f"letters; got {size}"
+        )
+    # The trainer numbers letters in another order each time, unless they are handed to it as
+    # special; so a second tokenizer takes its vocabulary, for which a letter is nothing special.
+    trainer = WordPieceTrainer(
+        vocab_size=size, special_tokens=[*SPECIALS, *letters], show_progress=False
+    )
     tokenizer.train_from_iterator(texts, trainer)
-    return _framed(tokenizer)
+    return _framed(_tokenizer(WordPiece(tokenizer.get_vocab(), unk_token="[UNK]"), lowercase))
+
+
+def _letters(tokenizer: Tokenizer, texts: Iterable[str]) -> list[str]:
+    """All letters and, after ``##``, those with which words go on, in alphabetical order."""
+    found = set()
+    for text in texts:
+        clean = tokenizer.normalizer.normalize_str(text)
+        for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(clean):
+            found |= {*word, *(f"##{letter}" for letter in word[1:])}
+    return sorted(found, key=lambda piece: (len(piece), piece))
 
 
 def _tokenizer(model: WordPiece, lowercase: bool) -> Tokenizer:
