@@ -582,7 +582,7 @@ def measure(cached: Cache) -> dict[str, Any]:
         ],
         "asked": sum(map(len, in_pieces("test"))),
         "hidden": found,
-        "shares": cached("shares", shares),
+        "shares": cached("shares", shares, version=VERSION),
         "next_part": cached("next-part", lambda: next_part(bert), version=VERSION),
         "fine_tuning": cached("fine-tuning", lambda: fine_tuning(bert), version=VERSION),
         "blanks": blanks(bert, left),
