@@ -248,3 +248,13 @@ def test_what_the_page_says_of_cost(stored: dict[str, Any]) -> None:
     assert len({part["parameters"] for part in found.values()}) == 1
     assert all(part["weights"] == int(heads) * 256**2 for heads, part in found.items())
     assert found["8"]["shown"] > found["8"]["fused"] > 1
+
+
+def test_what_the_page_says_of_the_count(stored: dict[str, Any]) -> None:
+    seeds = {count: part["seeds"] for count, part in stored["counts"].items()}
+    for one, two, four, eight in zip(*(seeds[c] for c in ("1", "2", "4", "8")), strict=True):
+        assert one < two < four
+        assert eight < four
+    means = [part["mean"] for part in stored["counts"].values()]
+    assert max(means) - min(means) == pytest.approx(0.02, abs=0.005)
+    assert max(max(s) - min(s) for s in seeds.values()) == pytest.approx(0.03, abs=0.005)
