@@ -218,6 +218,13 @@ def test_the_same_texts_give_the_same_pieces() -> None:
     )
 
 
+def test_a_special_piece_in_a_text_is_one_piece(tokenizer: Tokenizer, folder: Path) -> None:
+    for one in (tokenizer, load(folder)[1]):
+        before = one.get_vocab()
+        assert one.encode("a [MASK] man").tokens[2] == "[MASK]"
+        assert one.get_vocab() == before
+
+
 def test_there_must_be_room_for_letters() -> None:
     with pytest.raises(ValueError, match="size must be at least 10, for 5 special pieces and 5"):
         train_wordpiece(["abc", "b"], 9)

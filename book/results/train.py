@@ -124,10 +124,11 @@ SMALL_TRANSFORMER = {
     "decoder": "transformer", "layers": 2, "feedforward_dim": 192,
     "embedding_dim": 96, "hidden_dim": 96, "dropout": 0.1,
 }  # fmt: skip
-# Where the sums are normalised, and whether the rate begins at its peak.
+# Where the sums are normalised, the peak of the rate, and the share of the steps in which it rises.
 NORM_TRIALS = {
-    "pre": ("pre", 0.05), "post": ("post", 0.05), "pre-cold": ("pre", 0.0),
-    "post-cold": ("post", 0.0),
+    "pre": ("pre", 3e-3, 0.05), "post": ("post", 3e-3, 0.05),
+    "pre-cold": ("pre", 3e-3, 0.0), "post-cold": ("post", 3e-3, 0.0),
+    "pre-gentle": ("pre", 1e-3, 0.3), "post-gentle": ("post", 1e-3, 0.3),
 }  # fmt: skip
 for _seed in SEEDS:
     MODELS[f"compared-transformer-{_seed}"] = Model(
@@ -140,10 +141,10 @@ for _seed in SEEDS:
         MODELS[f"grammar-heads-{_heads}-{_seed}"] = Model(
             Config(**SMALL_TRANSFORMER, heads=_heads), _training, data="grammar", min_count=1
         )
-    for _name, (_norm, _warmup) in NORM_TRIALS.items():
+    for _name, (_norm, _rate, _warmup) in NORM_TRIALS.items():
         MODELS[f"grammar-norm-{_name}-{_seed}"] = Model(
             Config(**SMALL_TRANSFORMER | {"layers": 4}, norm=_norm),
-            replace(_training, epochs=3, warmup=_warmup),
+            replace(_training, epochs=3, learning_rate=_rate, warmup=_warmup),
             data="grammar",
             min_count=1,
         )

@@ -115,7 +115,13 @@ def _tokenizer(model: WordPiece, lowercase: bool) -> Tokenizer:
 
 
 def _framed(tokenizer: Tokenizer) -> Tokenizer:
-    """``[CLS] one [SEP]`` and ``[CLS] one [SEP] other [SEP]``, the second part of type 1."""
+    """``[CLS] one [SEP]`` and ``[CLS] one [SEP] other [SEP]``, the second part of type 1.
+
+    A special piece that is written out in a text is read as this piece and not cut.
+    """
+    tokenizer.add_special_tokens(
+        [one for one in SPECIALS if tokenizer.token_to_id(one) is not None]
+    )
     tokenizer.post_processor = TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
