@@ -254,7 +254,7 @@ def test_what_the_page_says_of_hidden_pieces(stored: dict[str, Any]) -> None:
     assert sorted(found, key=found.get) == [
         "most_frequent", "bigram", "trigram", "left_to_right", "both_neighbours", "bert",
     ]  # fmt: skip
-    assert round(100 * (found["bert"] - found["both_neighbours"])) == 5
+    assert round(100 * (found["bert"] - found["both_neighbours"])) == 4
     firsts = {name: part["first"] for name, part in stored["hidden"].items()}
     assert firsts["left_to_right"] == firsts["most_frequent"] < firsts["bert"]
 
@@ -264,9 +264,9 @@ def test_what_the_page_says_of_labels(stored: dict[str, Any]) -> None:
     for part in sizes.values():
         pairs = zip(part["pretrained"]["seeds"], part["scratch"]["seeds"], strict=True)
         assert all(one > other for one, other in pairs)
-        assert part["nearest_cls"]["mean"] < part["nearest_mean"]["mean"] + 0.01
+        assert part["nearest_cls"]["mean"] < part["nearest_mean"]["mean"]
     few = sizes["16"]
     assert few["scratch"]["mean"] < few["naive_bayes"]["mean"] < few["pretrained"]["mean"]
     assert abs(sizes["64"]["pretrained"]["mean"] - sizes["240"]["scratch"]["mean"]) < 0.02
     apart = max(few["pretrained"]["seeds"]) - min(few["pretrained"]["seeds"])
-    assert 0.09 < apart < 0.11  # "up to ten points"
+    assert apart == pytest.approx(0.15, abs=0.005)

@@ -136,3 +136,13 @@ def test_what_the_figure_shows() -> None:
     noun, dressed = within.rows.index("frau"), within.columns.index("gekleidete")
     assert within.weights[1, [0, 3], noun, dressed] == pytest.approx(0.9, abs=0.05)
     assert within.weights[0, 3, within.rows.index("."), within.columns.index("vor")] > 0.95
+
+
+def test_what_the_page_says_of_the_norms(stored: dict[str, Any]) -> None:
+    norms = {name: part["mean"] for name, part in stored["norms"].items()}
+    assert all(len(part["seeds"]) == 3 for part in stored["norms"].values())
+    assert norms["post"] < 0.01
+    assert norms["post-cold"] < 0.01
+    assert 0 < norms["pre"] - norms["pre-cold"] < 0.1
+    assert norms["post-gentle"] > 3 * norms["post"]
+    assert norms["post-gentle"] < norms["pre-gentle"] < norms["pre"]
