@@ -163,7 +163,7 @@ for layer, attention in enumerate(attentions):
         print(f"layer {layer + 1}, head {head + 1}: {-losses[-1]:+.1%}")
 
 # %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "Eight bars, the share of sentences that are lost when one head is taken out. They differ in length."}}
-figure, ax = plt.subplots(figsize=(5, 2.4))
+figure, ax = plt.subplots(figsize=(4.4, 2.4))
 names = [f"{layer}.{head}" for layer in (1, 2) for head in (1, 2, 3, 4)]
 ax.bar(names, [100 * loss for loss in losses], color="0.35")
 ax.set(xlabel="layer.head", ylabel="sentences lost (%)", title="What each head is worth")

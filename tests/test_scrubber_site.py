@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 from collections.abc import Callable, Iterator
@@ -215,6 +214,43 @@ def step_through(page: Any, card: Any, trace: dict[str, Any]) -> None:
     assert slider.input_value() == str(len(trace["target_tokens"]) - 1)
 
 
+def through_heads(page: Any, card: Any, trace: dict[str, Any]) -> None:
+    """Whatever the selects say, step by step, is what stands in the trace."""
+    slider = card.locator("input[type=range]")
+    selects = card.locator(".attn-heads select")
+    for one in trace["maps"]:
+        selects.nth(0).select_option(value=one["kind"])
+        layers = np.array(one["weights"])
+        choices = [(layer, -1) for layer in range(len(layers))]
+        choices += list(np.ndindex(layers.shape[:2]))
+        measured = not selects.nth(1).is_visible()
+        says = "looks most at"
+        if measured and one["kind"] != "source":
+            says = "has its largest share at"
+        for layer, head in [(0, 0)] if measured else choices:
+            if not measured:
+                selects.nth(1).select_option(index=layer)
+                selects.nth(2).select_option(index=head + 1)
+            weights = layers[layer].mean(axis=0) if head < 0 else layers[layer, head]
+            slider.focus()
+            page.keyboard.press("Home")
+            for step, word in enumerate(one["rows"]):
+                if step:
+                    page.keyboard.press("ArrowRight")
+                shown = card.evaluate(READ)
+                assert [float(number) for number in shown["weights"]] == pytest.approx(
+                    weights[step], abs=0.0051
+                )
+                most = one["columns"][int(weights[step].argmax())]
+                assert f"{says} “{most}”" in shown["status"]
+                assert f"“{word}”" in shown["status"]
+                assert [row[0] for row in shown["sourceTable"]] == one["columns"]
+                rows = len(one["rows"]) if one["kind"] == "encoder" else step + 1
+                assert len(shown["matrix"]) == rows
+            page.keyboard.press("ArrowRight")
+            assert slider.input_value() == str(len(one["rows"]) - 1)
+
+
 def violations(page: Any, context: str = ".attn-figure") -> list[str]:
     found = Axe().run(page, context=context).response["violations"]
     return [f"{v['id']}: {n['html']} {n['failureSummary']}" for v in found for n in v["nodes"]]
@@ -333,42 +369,17 @@ def test_the_query_that_is_shown_is_the_one_that_asked(show):
 
 
 def test_every_head_of_every_layer(show):
-    """Whatever the selects say, step by step, is what stands in the trace."""
     page = show(figure_html(heads))
-    selects = {name: page.get_by_label(name, exact=True) for name in ("Attention", "Layer", "Head")}
-    slider, data = page.locator("input[type=range]"), as_json(heads)
-    assert selects["Layer"].input_value() == "1"  # the top one
-    assert selects["Head"].input_value() == "-1"
-    for one in data["maps"]:
-        selects["Attention"].select_option(value=one["kind"])
-        for layer, head in itertools.product(range(2), [-1, 0, 1, 2]):
-            selects["Layer"].select_option(index=layer)
-            selects["Head"].select_option(index=head + 1)
-            found = np.array(one["weights"][layer])
-            weights = found.mean(axis=0) if head < 0 else found[head]
-            slider.focus()
-            page.keyboard.press("Home")
-            for step, word in enumerate(one["rows"]):
-                if step:
-                    page.keyboard.press("ArrowRight")
-                shown = page.locator(".attn-scrubber").evaluate(READ)
-                assert [float(number) for number in shown["weights"]] == pytest.approx(
-                    weights[step], abs=0.0051
-                )
-                most = one["columns"][int(weights[step].argmax())]
-                assert f"looks most at “{most}”" in shown["status"]
-                assert f"“{word}”" in shown["status"]
-                assert [row[0] for row in shown["sourceTable"]] == one["columns"]
-                rows = len(one["rows"]) if one["kind"] == "encoder" else step + 1
-                assert len(shown["matrix"]) == rows
-            page.keyboard.press("ArrowRight")
-            assert slider.input_value() == str(len(one["rows"]) - 1)
+    card = page.locator(".attn-scrubber")
+    assert card.get_by_label("Layer", exact=True).input_value() == "1"  # the top one
+    assert card.get_by_label("Head", exact=True).input_value() == "-1"
+    through_heads(page, card, as_json(heads))
 
 
 def test_measures_beside_the_weights(show):
     """One select, and what it shows is called a share wherever it is not a weight."""
     page = show(figure_html(measured))
-    select, slider = page.get_by_label("Shares by"), page.locator("input[type=range]")
+    select = page.get_by_label("Shares by")
     assert not page.get_by_label("Layer", exact=True).is_visible()
     assert not page.get_by_label("Head", exact=True).is_visible()
     assert select.locator("option").all_text_contents() == [
@@ -379,14 +390,7 @@ def test_measures_beside_the_weights(show):
         noun = "weight" if one["kind"] == "source" else "share"
         assert f"{noun} 0" in page.locator(".attn-legend").text_content()
         assert f"{noun.capitalize()}s so far" in page.locator(".attn-matrix-block").text_content()
-        slider.press("Home")
-        for step, row in enumerate(one["weights"][0][0]):
-            if step:
-                page.keyboard.press("ArrowRight")
-            shown = page.locator(".attn-scrubber").evaluate(READ)
-            assert [float(n) for n in shown["weights"]] == pytest.approx(row, abs=0.0051)
-            says = "looks most at" if noun == "weight" else "has its largest share at"
-            assert f"{says} “{one['columns'][int(np.argmax(row))]}”" in shown["status"]
+    through_heads(page, page.locator(".attn-scrubber"), as_json(measured))
     page.locator("summary").click()
     header = page.locator(".attn-table-source").get_by_role("columnheader")
     assert header.all_text_contents() == ["word", "share", "gold link"]
@@ -736,7 +740,8 @@ def test_every_figure_of_the_site_step_by_step(open_page, path):
     for figure in figures.all():
         data = json.loads(figure.locator("script[type='application/json']").text_content())
         card = figure.locator(".attn-scrubber")
-        step_through(visit.page, card, data["trace"])
+        through = through_heads if data["trace"].get("maps") else step_through
+        through(visit.page, card, data["trace"])
         if data["without"]:
             card.get_by_label("Without").check()
             step_through(visit.page, card, data["without"])
