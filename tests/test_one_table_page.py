@@ -156,7 +156,7 @@ def test_what_the_text_says_of_the_tables() -> None:
 
 
 def test_what_the_text_says_of_the_costs() -> None:
-    """ "A quarter to two fifths", "fifteen to thirty percent", "less than a tenth"."""
+    """ "A fifth to two fifths", "a sixth to a third", "less than a tenth"."""
     benchmark = json.loads((BOOK / "results" / "benchmark.json").read_text(encoding="utf-8"))
     for regime in ("random", "bucketed"):
         speed = {
@@ -164,8 +164,8 @@ def test_what_the_text_says_of_the_costs() -> None:
             for name, rate in benchmark["training"][regime]["threads1"].items()
         }
         for score in ("dot", "general"):
-            assert 0.595 < speed[f"{score}-feeding"] / speed[score] < 0.775
-        assert 0.695 < speed["concat"] / speed["dot"] < 0.855
+            assert 0.595 < speed[f"{score}-feeding"] / speed[score] < 0.805
+        assert 0.66 < speed["concat"] / speed["dot"] < 0.84
         assert speed["additive"] < min(speed["general"], speed["concat"])
         assert speed["fixed"] < speed["dot"]
     beam = benchmark["beam"]["bucketed"]["threads1"]
