@@ -1,0 +1,286 @@
+"""Runs a learner's function on prepared inputs and gives back what it did, as plain values.
+
+This half of a check knows no answers. In a notebook it runs in the learner's own process; for a
+class it runs in a sandbox, where this file lies alone: it imports torch and safetensors and
+nothing of the course. The other half, :mod:`attnbook.exercises.judge`, never runs anything that a
+learner wrote.
+
+Values are tensors, numbers, strings, None, and lists, tuples and dictionaries of these. They travel
+as one safetensors file whose header describes the structure; nothing is ever pickled.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+__all__ = [
+    "PROBES",
+    "Outcome",
+    "Unknown",
+    "as_values",
+    "clone",
+    "from_values",
+    "observe",
+    "pack",
+    "unpack",
+]
+
+DEEPEST = 20
+
+
+class Unknown(str):
+    """Stands for a value that is none of the kinds above: the name of its type."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a function did with one input.
+
+    Attributes:
+        value: what it returned.
+        error: the exception it raised, as ``TypeError: …``; empty if it raised none.
+        changed: names of arguments that were other after the call than before.
+        gradients: for each argument that was to have one, the gradient of a fixed weighted sum of
+            the result; None where the result does not depend on it.
+        attached: whether the result has a gradient at all.
+    """
+
+    value: Any = None
+    error: str = ""
+    changed: tuple[str, ...] = ()
+    gradients: dict[str, Tensor | None] = field(default_factory=dict)
+    attached: bool = True
+
+
+# ------------------------------------------------------------------------------------ values
+
+
+def pack(value: Any) -> bytes:
+    """Write a value as the bytes of a safetensors file.
+
+    Args:
+        value: tensors, numbers, strings, None, and lists, tuples and dictionaries of these.
+            Of anything else the name of its type is kept.
+    """
+    tensors: dict[str, Tensor] = {}
+    shape = _describe(value, tensors, 0)
+    return bytes(save(tensors, metadata={"value": json.dumps(shape)}))
+
+
+def unpack(data: bytes) -> Any:
+    """Read what :func:`pack` wrote.
+
+    Raises:
+        ValueError: the bytes are not such a file.
+    """
+    try:
+        size = int.from_bytes(data[:8], "little")
+        header = json.loads(data[8 : 8 + size])
+        shape = json.loads(header["__metadata__"]["value"])
+        return _build(shape, load(data), 0)
+    except Exception as error:
+        raise ValueError(f"not a packed value: {type(error).__name__}") from error
+
+
+def _describe(value: Any, tensors: dict[str, Tensor], depth: int) -> Any:
+    if depth > DEEPEST:
+        return {"is": "other", "of": "a value nested too deeply"}
+    if type(value).__module__ == "numpy" and hasattr(value, "shape"):
+        return {"is": "other", "of": f"numpy.{type(value).__name__}"}
+    if isinstance(value, Tensor):
+        name = f"t{len(tensors)}"
+        plain = value.detach().as_subclass(Tensor).to("cpu")
+        if plain.layout != torch.strided or plain.dtype.is_complex:
+            return {"is": "other", "of": f"a tensor of {plain.layout}, {plain.dtype}"}
+        tensors[name] = plain.contiguous().clone()
+        return {"is": "tensor", "of": name}
+    if value is None or isinstance(value, (bool, int, str)):
+        return {"is": "value", "of": value}
+    if isinstance(value, float):
+        return {"is": "value" if math.isfinite(value) else "float", "of": _finite(value)}
+    if isinstance(value, (list, tuple)):
+        kind = "tuple" if isinstance(value, tuple) else "list"
+        return {"is": kind, "of": [_describe(v, tensors, depth + 1) for v in value]}
+    if isinstance(value, dict):
+        items = [[str(k), _describe(v, tensors, depth + 1)] for k, v in value.items()]
+        return {"is": "dict", "of": items}
+    return {"is": "other", "of": type(value).__name__}
+
+
+def _finite(value: float) -> float | str:
+    return value if math.isfinite(value) else str(value)
+
+
+def _build(shape: Any, tensors: dict[str, Tensor], depth: int) -> Any:
+    if depth > DEEPEST:
+        raise ValueError("nested too deeply")
+    kind, of = shape["is"], shape["of"]
+    if kind == "tensor":
+        return tensors[of]
+    if kind == "float":
+        return float(of)
+    if kind in ("list", "tuple"):
+        items = [_build(v, tensors, depth + 1) for v in of]
+        return tuple(items) if kind == "tuple" else items
+    if kind == "dict":
+        return {str(k): _build(v, tensors, depth + 1) for k, v in of}
+    if kind == "other":
+        return Unknown(of)
+    if kind == "value" and (of is None or isinstance(of, (bool, int, float, str))):
+        return of
+    raise ValueError(f"an unknown kind of value, {kind!r}")
+
+
+def clone(value: Any) -> Any:
+    """A copy of a value that shares no memory with it."""
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    if isinstance(value, (list, tuple)):
+        return type(value)(clone(v) for v in value)
+    if isinstance(value, dict):
+        return {k: clone(v) for k, v in value.items()}
+    return value
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if isinstance(a, Tensor):
+        return isinstance(b, Tensor) and a.shape == b.shape and bool(torch.equal(a, b))
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(_equal(x, y) for x, y in zip(a, b, strict=True))
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(_equal(a[k], b[k]) for k in a)
+    return bool(a == b)
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value] if value.is_floating_point() else []
+    if isinstance(value, (list, tuple)):
+        return [t for v in value for t in _tensors(v)]
+    if isinstance(value, dict):
+        return [t for v in value.values() for t in _tensors(v)]
+    return []
+
+
+# ------------------------------------------------------------------------------------ probes
+
+Probe = Callable[[Any, dict[str, Any]], Any]
+
+
+def call(function: Any, inputs: dict[str, Any]) -> Any:
+    """``function(first, second, …)``: arguments in the order of the exercise's signature."""
+    return function(*inputs.values())
+
+
+def module(make: Any, inputs: dict[str, Any]) -> Any:
+    """A module: made from ``inputs["make"]``, given parameters, called with ``inputs["call"]``.
+
+    ``inputs["parameters"]`` has a tensor for each parameter, by name; the exercise says the names.
+    """
+    made = make(*inputs["make"].values())
+    if not isinstance(made, nn.Module):
+        return made
+    wanted = inputs["parameters"]
+    have = {name: tuple(p.shape) for name, p in made.named_parameters()}
+    lacking = {n: tuple(t.shape) for n, t in wanted.items() if have.get(n) != tuple(t.shape)}
+    if lacking or have.keys() - wanted.keys():
+        return {"parameters": {n: list(s) for n, s in sorted(have.items())}}
+    for name, parameter in made.named_parameters():
+        parameter.data = wanted[name].clone()
+    made.eval()
+    return made(*inputs["call"].values())
+
+
+PROBES: dict[str, Probe] = {"call": call, "module": module}
+
+
+def observe(
+    function: Any,
+    inputs: dict[str, Any],
+    gradients: tuple[str, ...] = (),
+    probe: str | Probe = "call",
+) -> Outcome:
+    """Call a function on a copy of some inputs and record what it did.
+
+    Args:
+        function: what a learner wrote.
+        inputs: the arguments.
+        gradients: names of tensors among the inputs whose gradient is wanted.
+        probe: how the function is called: a name in :data:`PROBES`, or such a function.
+    """
+    run = PROBES[probe] if isinstance(probe, str) else probe
+    mine = clone(inputs)
+    # Asked for through a copy, because PyTorch forbids to edit a leaf in place, and whether
+    # somebody edits it is one of the questions.
+    leaves = {name: mine[name].requires_grad_() for name in gradients}
+    mine |= {name: leaf.clone() for name, leaf in leaves.items()}
+    found: dict[str, Tensor | None] = {}
+    attached = True
+    try:
+        value = run(function, mine)
+        changed = tuple(name for name in inputs if not _equal(inputs[name], mine[name]))
+        if gradients:
+            results = [t for t in _tensors(value) if t.requires_grad]
+            attached = bool(results)
+            if attached:
+                total = torch.stack([(t * _weights(t)).sum() for t in results]).sum()
+                got = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
+                found = dict(zip(leaves, got, strict=True))
+        return Outcome(clone(value), "", changed, found, attached)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a learner's SystemExit is a failure like any other
+        text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        return Outcome(error=text[:500])
+
+
+def _weights(tensor: Tensor) -> Tensor:
+    """Different for each number of a tensor, so that no two errors can cancel."""
+    places = torch.arange(tensor.numel(), dtype=tensor.dtype).reshape(tensor.shape)
+    return torch.cos(1 + places)
+
+
+def as_values(outcome: Outcome) -> dict[str, Any]:
+    """An outcome as a value that can be packed."""
+    return {
+        "value": outcome.value,
+        "error": outcome.error,
+        "changed": list(outcome.changed),
+        "gradients": dict(outcome.gradients),
+        "attached": outcome.attached,
+    }
+
+
+def from_values(values: Any) -> Outcome:
+    """An outcome from what :func:`as_values` gave and somebody else may have changed.
+
+    Raises:
+        ValueError: it does not have the parts of an outcome.
+    """
+    try:
+        gradients = values["gradients"]
+        fine = (
+            isinstance(values["error"], str)
+            and all(isinstance(name, str) for name in values["changed"])
+            and all(g is None or isinstance(g, Tensor) for g in gradients.values())
+            and isinstance(values["attached"], bool)
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError("not an outcome") from error
+    if not fine:
+        raise ValueError("not an outcome")
+    return Outcome(
+        values["value"],
+        values["error"],
+        tuple(values["changed"]),
+        dict(gradients),
+        values["attached"],
+    )
