@@ -1,4 +1,4 @@
-"""The command line: ``attnbook train``, ``translate``, ``evaluate``, ``align``, ``benchmark``.
+"""The command line: ``attnbook train``, ``translate``, ``evaluate``, ``align``, ``grade`` …
 
 Each command is one function that adds its flags and one that runs. What a user got wrong ends
 in one line on standard error and the exit code 2; results go to standard output, everything else
@@ -53,6 +53,7 @@ from attnbook.evaluation import (
     free_running_perplexity,
     teacher_forced_perplexity,
 )
+from attnbook.grading.commands import add_export, add_grade
 from attnbook.seq2seq import DECODERS, SCORES, Config, Translator
 from attnbook.training import Epoch, Training, pick_device, train
 from attnbook.transformer import NORMS, POSITIONS
@@ -118,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(
         prog="attnbook",
-        description="Train small translators, translate with them, and measure them.",
+        description="Train small translators, translate with them, measure them; grade exercises.",
         epilog="`attnbook COMMAND --help` lists a command's flags.",
     )
     parser.add_argument("--version", action="version", version=f"attnbook {__version__}")
@@ -128,6 +129,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     _add_evaluate(commands)
     _add_align(commands)
     _add_benchmark(commands)
+    add_grade(commands)
+    add_export(commands)
     words = list(sys.argv[1:] if argv is None else argv)
     args = parser.parse_args(words)
     args.command_line = shlex.join(["attnbook", *words])

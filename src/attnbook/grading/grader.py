@@ -1,0 +1,291 @@
+"""Grades one submission: runs its functions in the sandbox and judges what comes back outside.
+
+A function is run on inputs drawn from the instructor's seed, which decide. Only where they find a
+fault it is run once more, in another sandbox that has never seen those, on the inputs of the
+learner's own notebook; what a learner is shown, the input, the numbers expected and got, is taken
+from there. So a hidden input cannot be carried out, whatever the code does with it.
+"""
+
+from __future__ import annotations
+
+import builtins
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from attnbook.exercises.definition import PRACTICE, PRELUDE, Exercise, source_of
+from attnbook.exercises.judge import GENERAL, STOPPED, Verdict, expected, judge
+from attnbook.exercises.probes import Outcome, from_values, unpack
+from attnbook.exercises.report import inputs_in_words
+from attnbook.grading.sandbox import Answer, Limits, Sandbox
+from attnbook.grading.submissions import Refused, Submission, code_cells
+
+__all__ = ["Grade", "Graded", "Grader", "digest"]
+
+
+@dataclass(frozen=True)
+class Grade:
+    """What one exercise of one submission got.
+
+    Attributes:
+        exercise: its name.
+        points: earned, all or none.
+        of: points that it is worth.
+        mistake: the name of what is wrong; empty if nothing is.
+        hint: for the learner.
+        more: the stronger hint.
+        properties: each property, and whether it holds.
+        example: lines that show where it fails, on an input that is no secret.
+    """
+
+    exercise: str
+    points: float
+    of: float
+    mistake: str = ""
+    hint: str = ""
+    more: str = ""
+    properties: tuple[tuple[str, bool | None], ...] = ()
+    example: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Graded:
+    """What one submission got.
+
+    Attributes:
+        learner: whose it is.
+        path: which notebook.
+        digest: of the notebook and of all that its grade depends on.
+        refused: why nothing in it could be graded; empty otherwise.
+        grades: one for each exercise of the assignment that the notebook could have.
+    """
+
+    learner: str
+    path: str
+    digest: str
+    refused: str = ""
+    grades: tuple[Grade, ...] = field(default_factory=tuple)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain values, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Graded:
+        """The reverse of :meth:`as_dict`."""
+
+        def grade(read: dict[str, Any]) -> Grade:
+            properties = tuple((name, holds) for name, holds in read["properties"])
+            return Grade(**(read | {"properties": properties, "example": tuple(read["example"])}))
+
+        grades = tuple(map(grade, values["grades"]))
+        return cls(**(values | {"grades": grades}))
+
+
+def digest(data: bytes, seed: str, points: dict[str, float]) -> str:
+    """What tells whether a grade is still good: the notebook, the seed, the exercises, the code."""
+    total = hashlib.sha256(data)
+    total.update(f"\0{seed}\0{sorted(points.items())}\0{_own_digest()}".encode())
+    return total.hexdigest()
+
+
+def _own_digest() -> str:
+    here = Path(__file__).parent
+    total = hashlib.sha256()
+    for path in sorted([*here.glob("*.py"), *here.parent.joinpath("exercises").glob("*.py")]):
+        total.update(path.name.encode() + path.read_bytes())
+    return total.hexdigest()
+
+
+class Grader:
+    """Grades submissions one after the other, with two sandboxes.
+
+    Args:
+        exercises: the assignment.
+        points: for each exercise; one that is missing has its own.
+        seed: that hidden inputs are drawn from.
+        unsafe: without a sandbox; see :class:`attnbook.grading.sandbox.Sandbox`.
+    """
+
+    def __init__(
+        self,
+        exercises: Sequence[Exercise],
+        seed: str,
+        points: dict[str, float] | None = None,
+        unsafe: bool = False,
+    ) -> None:
+        if not seed or seed == PRACTICE:
+            raise ValueError("the seed must be a secret text, not empty and not the learners' own")
+        self.exercises = tuple(exercises)
+        self.points = {e.name: float((points or {}).get(e.name, e.points)) for e in self.exercises}
+        self.seed = seed
+        self.hidden, self.practice = Sandbox(unsafe), Sandbox(unsafe)
+
+    def close(self) -> None:
+        """End the sandboxes."""
+        self.hidden.close()
+        self.practice.close()
+
+    def digest(self, data: bytes) -> str:
+        """See :func:`digest`."""
+        return digest(data, self.seed, self.points)
+
+    def grade(self, submission: Submission) -> Graded:
+        """Grade one notebook. Whatever is wrong with it, there is a result."""
+        try:
+            data = submission.read()
+        except (Refused, OSError) as error:
+            return Graded(submission.learner, submission.path, "", str(error))
+        key = self.digest(data)
+        try:
+            cells = code_cells(data)
+        except Refused as error:
+            return Graded(submission.learner, submission.path, key, str(error))
+        grades = tuple(
+            grade for e in self.exercises if (grade := self.grade_one(e, cells)) is not None
+        )
+        if not grades:
+            missing = "none of the exercises' functions is defined in the notebook"
+            return Graded(submission.learner, submission.path, key, missing)
+        return Graded(submission.learner, submission.path, key, "", grades)
+
+    def grade_one(self, exercise: Exercise, cells: Sequence[str]) -> Grade | None:
+        """Grade one exercise; None if the notebook does not define it."""
+        of = self.points[exercise.name]
+        verdict, absent, broken = self._run(self.hidden, exercise, cells, self.seed)
+        if absent:
+            return None
+        if broken:
+            return Grade(exercise.name, 0.0, of, "cannot-be-run", broken, _RUN_ALONE)
+        assert verdict is not None
+        if verdict.passed:
+            return Grade(exercise.name, of, of, properties=verdict.properties)
+        shown, _, _ = self._run(self.practice, exercise, cells, PRACTICE)
+        return _explained(exercise, of, verdict, shown)
+
+    def _run(
+        self, sandbox: Sandbox, exercise: Exercise, cells: Sequence[str], seed: str
+    ) -> tuple[Verdict | None, bool, str]:
+        """The verdict on one seed; or that the name is absent; or why the code cannot be run."""
+        cases, _ = expected(exercise, seed)
+        outcomes: list[Outcome | None] = [None] * len(cases)
+        verdict: Verdict | None = None
+        for long in (False, True):
+            places = [i for i, case in enumerate(cases) if case.long is long]
+            if not places:
+                continue
+            answer = sandbox.run(
+                cells,
+                exercise.name,
+                PRELUDE + "".join(source_of(g) for g in exercise.given),
+                [(cases[i].inputs, cases[i].gradients) for i in places],
+                exercise.probe,
+                Limits(seconds=exercise.seconds),
+            )
+            first = _value(answer, 0)
+            if isinstance(first, dict) and first.get("absent") is True:
+                return None, True, ""
+            if isinstance(first, dict) and isinstance(first.get("broken"), str):
+                return None, False, _broken(first["broken"])
+            for n, i in enumerate(places):
+                outcomes[i] = _outcome(_value(answer, n), answer.ended)
+            verdict = _judged(exercise, outcomes, seed)
+            if not verdict.passed:
+                break
+        return verdict, False, ""
+
+
+_RUN_ALONE = (
+    "Restart the kernel and run the notebook from the top: a definition that the function needs "
+    "may be missing, or stand in a cell that is gone."
+)
+
+# What ended a process, in words for its learner.
+_ENDED = {
+    "time": "OutOfTime: your code took too long and was stopped",
+    "size": "TooMuch: your code returned far more than was asked for",
+    "sandbox": "StoppedEarly: your code ended the process that ran it",
+}
+
+
+def _judged(exercise: Exercise, outcomes: list[Outcome | None], seed: str) -> Verdict:
+    try:
+        return judge(exercise, outcomes, seed)
+    except Exception:  # a value made so that comparing it fails is no right answer
+        wrong = [None if o is None else Outcome(error="ValueError: unreadable") for o in outcomes]
+        return judge(exercise, wrong, seed)
+
+
+def _value(answer: Answer, place: int) -> Any:
+    try:
+        return unpack(answer.frames[place])
+    except (IndexError, ValueError):
+        return None
+
+
+def _outcome(values: Any, ended: str) -> Outcome:
+    try:
+        return from_values(values)
+    except ValueError:
+        return Outcome(error=_ENDED[ended]) if ended in _ENDED else STOPPED
+
+
+# Names of exceptions that may be passed on: others, and all messages, are the learner's own words.
+_KNOWN = {
+    name
+    for name, thing in vars(builtins).items()
+    if isinstance(thing, type) and issubclass(thing, BaseException)
+}
+
+
+def _broken(text: str) -> str:
+    kind = text.split(":")[0]
+    if kind not in _KNOWN:
+        kind = "an exception"
+    if kind in ("ModuleNotFoundError", "ImportError"):
+        return (
+            "Your code could not be run alone: it imports something that is not there. In grading "
+            "there are torch, NumPy and Python's own library; `attnbook` itself is not at hand, "
+            "since it has the solutions."
+        )
+    return f"Your function could not be defined: {kind}."
+
+
+def _explained(exercise: Exercise, of: float, hidden: Verdict, shown: Verdict | None) -> Grade:
+    """A failed exercise in words; of hidden inputs only names and hints of ours go into it."""
+    assert hidden.mistake is not None
+    example: list[str] = []
+    mistake = hidden.mistake
+    if shown is not None and not shown.passed and shown.case is not None and shown.mistake:
+        mistake = shown.mistake
+        example = [
+            f"on {shown.case.holds}",
+            *inputs_in_words(shown.case.inputs),
+            *([f"expected: {shown.want}"] if shown.want else []),
+            f"got:      {shown.got}",
+        ]
+        hint, more = mistake.hint, mistake.more
+    else:
+        hint, more = _safe(exercise, hidden)
+    return Grade(
+        exercise.name, 0.0, of, hidden.mistake.name, hint, more, hidden.properties, tuple(example)
+    )
+
+
+def _safe(exercise: Exercise, verdict: Verdict) -> tuple[str, str]:
+    """Hints that quote nothing of a hidden input or of what came of it.
+
+    The hints that every exercise shares are filled in with shapes, types and messages, which the
+    learner's code has in its hand; those of the exercise itself are the same for everybody.
+    """
+    assert verdict.mistake is not None
+    mistake = verdict.mistake
+    if mistake.name not in {m.name for m in GENERAL}:
+        return mistake.hint, mistake.more
+    holds = verdict.case.holds if verdict.case is not None else exercise.title
+    return (
+        f"All is well on the inputs of your notebook, but not on others of their kind: {holds}.",
+        "Try other shapes: one sentence, one word, other lengths, other dtypes, other numbers.",
+    )

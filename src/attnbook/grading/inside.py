@@ -1,0 +1,287 @@
+"""What runs inside the sandbox: one process that imports torch once and forks for each exercise.
+
+This file and :mod:`attnbook.exercises.probes` lie alone in the sandbox, without the rest of the
+package, so that no solution and no expected result is there to be found. The process reads requests
+from standard input, forks, and lets the child run a learner's code under limits that the child
+cannot lift. What comes back is bytes that the other side does not trust.
+
+A frame is eight bytes of length, little-endian, and that many bytes of a packed value.
+"""
+
+from __future__ import annotations
+
+import ast
+import ctypes
+import gc
+import os
+import resource
+import select
+import signal
+import struct
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from probes import as_values, observe, pack, unpack  # type: ignore[import-not-found]
+
+NOBODY = 65534
+MOST_CASES = 100
+
+
+# ------------------------------------------------------------------------------ reading cells
+
+
+def _plain(source: str) -> ast.Module | None:
+    """A cell's statements; None where it is not Python even without IPython's own commands."""
+    if source.lstrip().startswith("%%"):
+        return None
+    try:
+        return ast.parse(source)
+    except SyntaxError:
+        pass
+    kept = [
+        "" if line.lstrip()[:1] in ("%", "!", "?") or line.rstrip().endswith("?") else line
+        for line in source.splitlines()
+    ]
+    try:
+        return ast.parse("\n".join(kept))
+    except SyntaxError:
+        return None
+
+
+def _bound(node: ast.stmt) -> set[str]:
+    """Names that a statement at the top of a cell gives a value."""
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return {node.name}
+    names: set[str] = set()
+    for inner in ast.walk(node):
+        if isinstance(inner, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            names.add(inner.name)
+        elif isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store):
+            names.add(inner.id)
+        elif isinstance(inner, ast.alias):
+            names.add((inner.asname or inner.name).split(".")[0])
+    return names
+
+
+def _used(node: ast.stmt) -> set[str]:
+    return {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
+
+
+def _empty(node: ast.stmt) -> bool:
+    """Whether a function is a stub, with ``...`` or ``pass`` for a body."""
+    if not isinstance(node, ast.FunctionDef):
+        return False
+    body = [
+        n for n in node.body if not (isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant))
+    ]
+    return all(isinstance(n, ast.Pass) for n in body)
+
+
+def select_code(cells: Sequence[str], name: str) -> ast.Module | None:
+    """What one function of a notebook needs: its definition and all that this refers to.
+
+    Cells may be renamed, reordered, split or copied: what counts is the last definition of a name
+    that is more than a stub. Statements that define nothing, such as checks, plots and trainings,
+    are left out.
+
+    Returns:
+        The statements in their order; None if the notebook does not define the name.
+    """
+    statements = [n for cell in cells if (tree := _plain(cell)) is not None for n in tree.body]
+    binding: dict[str, int] = {}
+    everything: list[int] = []
+    for place, node in enumerate(statements):
+        if isinstance(node, ast.ImportFrom) and any(a.name == "*" for a in node.names):
+            if (node.module or "").split(".")[0] != "attnbook":
+                everything.append(place)
+            continue
+        for bound in _bound(node):
+            if bound in binding and _empty(node) and not _empty(statements[binding[bound]]):
+                continue
+            binding[bound] = place
+    if name not in binding:
+        return None
+    wanted = {binding[name]}
+    waiting = [binding[name]]
+    while waiting:
+        node = statements[waiting.pop()]
+        for used in _used(node):
+            source = binding.get(used)
+            if source is not None and source not in wanted:
+                wanted.add(source)
+                waiting.append(source)
+    chosen = sorted(wanted | set(everything))
+    return ast.Module(body=[statements[p] for p in chosen], type_ignores=[])
+
+
+# ---------------------------------------------------------------------------------- the child
+
+
+def _limit(which: int, value: int) -> None:
+    hard = resource.getrlimit(which)[1]
+    if hard != resource.RLIM_INFINITY:
+        value = min(value, hard)
+    resource.setrlimit(which, (value, value))
+
+
+def _limits(seconds: int, memory: int) -> None:
+    """Limits that the child cannot lift, since it is not root."""
+    with open("/proc/self/statm") as file:
+        mapped = int(file.read().split()[0]) * resource.getpagesize()
+    _limit(resource.RLIMIT_AS, mapped + memory)
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+    _limit(resource.RLIMIT_FSIZE, 0)
+    _limit(resource.RLIMIT_NPROC, 0)
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_NOFILE, 64)
+
+
+def _child(request: dict[str, Any], pipe: int) -> None:
+    """Run one exercise and write a frame for each case. Does not return."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+    kept = os.dup2(pipe, 3)
+    os.closerange(4, 4096)
+    _limits(int(request["seconds"]), int(request["memory"]))
+
+    def send(value: Any) -> None:
+        data = pack(value)
+        view = memoryview(struct.pack("<Q", len(data)) + data)
+        while view:
+            view = view[os.write(kept, view) :]
+
+    try:
+        torch.manual_seed(0)
+        names: dict[str, Any] = {"__name__": "answer"}
+        exec(compile(request["before"], "<given>", "exec"), names)
+        module = select_code(request["cells"], request["name"])
+        if module is None:
+            send({"absent": True})
+            return
+        exec(compile(module, "<notebook>", "exec"), names)
+        answer = names[request["name"]]
+    except BaseException as error:  # whatever a learner's cells raise
+        send({"broken": f"{type(error).__name__}: {error}"[:300]})
+        return
+    for case in request["cases"]:
+        torch.manual_seed(0)
+        outcome = observe(answer, case["inputs"], tuple(case["gradients"]), request["probe"])
+        send(as_values(outcome))
+
+
+# --------------------------------------------------------------------------------- the parent
+
+
+def _read_exactly(descriptor: int, size: int) -> bytes | None:
+    parts = []
+    while size:
+        part = os.read(descriptor, min(size, 1 << 20))
+        if not part:
+            return None
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+def _collect(pipe: int, child: int, seconds: float, most: int) -> tuple[bytes, str]:
+    """All that the child writes, up to a size and a time; then it is ended."""
+    parts: list[bytes] = []
+    size, ended = 0, ""
+    until = time.monotonic() + seconds
+    while True:
+        left = until - time.monotonic()
+        if left <= 0:
+            ended = "time"
+            break
+        ready, _, _ = select.select([pipe], [], [], left)
+        if not ready:
+            continue
+        part = os.read(pipe, 1 << 16)
+        if not part:
+            break
+        size += len(part)
+        if size > most:
+            ended = "size"
+            break
+        parts.append(part)
+    until = time.monotonic() + (0.0 if ended else 0.5)
+    gone, status = os.waitpid(child, os.WNOHANG)
+    while not gone and time.monotonic() < until:
+        time.sleep(0.001)
+        gone, status = os.waitpid(child, os.WNOHANG)
+    if not gone:
+        os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+    if not ended and os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        ended = "time" if number == signal.SIGXCPU else f"signal {number}"
+    return b"".join(parts), ended
+
+
+def _frames(data: bytes) -> list[bytes]:
+    frames: list[bytes] = []
+    place = 0
+    while place + 8 <= len(data) and len(frames) < MOST_CASES:
+        (size,) = struct.unpack_from("<Q", data, place)
+        if place + 8 + size > len(data):
+            break
+        frames.append(data[place + 8 : place + 8 + size])
+        place += 8 + size
+    return frames
+
+
+def _answer(request: dict[str, Any]) -> bytes:
+    """Fork, run, and pass on what the child wrote, as it is: bytes of frames after a word."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            _child(request, writing)
+        finally:
+            os._exit(0)
+    os.close(writing)
+    data, ended = _collect(reading, child, float(request["wall"]), int(request["most"]))
+    os.close(reading)
+    head = ended.encode()
+    body = b"".join(struct.pack("<Q", len(f)) + f for f in _frames(data))
+    return struct.pack("<B", len(head)) + head + body
+
+
+def main() -> None:
+    """Serve requests until standard input ends."""
+    if os.getuid() == 0:  # started by root: the sandbox is built, and its rights end here
+        os.setgroups([])
+        os.setresgid(NOBODY, NOBODY, NOBODY)
+        os.setresuid(NOBODY, NOBODY, NOBODY)
+    if 0 in (*os.getresuid(), *os.getresgid()):
+        sys.exit("the sandbox would run as root")
+    # So that no child reads this process's memory or open files, although they are one user.
+    ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)
+    torch.set_num_threads(1)
+    torch.set_num_interop_threads(1)
+    requests, replies = os.dup(0), os.dup(1)
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(2, 1)
+    gc.collect()
+    gc.freeze()
+    os.write(replies, struct.pack("<Q", 2) + b"ok")
+    while True:
+        head = _read_exactly(requests, 8)
+        if head is None:
+            return
+        body = _read_exactly(requests, struct.unpack("<Q", head)[0])
+        if body is None:
+            return
+        reply = _answer(unpack(body))
+        view = memoryview(struct.pack("<Q", len(reply)) + reply)
+        while view:
+            view = view[os.write(replies, view) :]
+
+
+if __name__ == "__main__":
+    main()

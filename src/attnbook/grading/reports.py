@@ -1,0 +1,312 @@
+"""What comes out of a grading: tables, a page for each learner, a report on the class."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from html import escape
+from importlib.resources import files
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+
+from attnbook.exercises import exercise
+from attnbook.exercises.report import inline_code
+from attnbook.grading.classroom import Assignment, Results
+from attnbook.grading.grader import Grade, Graded
+
+__all__ = ["Learner", "gather", "lms_table", "write_reports"]
+
+
+@dataclass
+class Learner:
+    """All that one learner handed in.
+
+    Attributes:
+        name: who.
+        grades: the best grade of each exercise.
+        notes: notebooks that could not be graded, and why.
+        files: the notebooks.
+    """
+
+    name: str
+    grades: dict[str, Grade] = field(default_factory=dict)
+    notes: list[tuple[str, str]] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+
+    @property
+    def points(self) -> float:
+        """Points of all exercises."""
+        return sum(g.points for g in self.grades.values())
+
+    def add(self, graded: Graded) -> None:
+        """Count one notebook; of two answers to an exercise the better one counts."""
+        self.files.append(graded.path)
+        if graded.refused:
+            self.notes.append((graded.path, graded.refused))
+        for grade in graded.grades:
+            old = self.grades.get(grade.exercise)
+            if old is None or grade.points > old.points:
+                self.grades[grade.exercise] = grade
+
+
+def gather(results: Iterable[Graded]) -> list[Learner]:
+    """Results by learner, in the order of their names."""
+    found: dict[str, Learner] = {}
+    for graded in results:
+        found.setdefault(graded.learner, Learner(graded.learner)).add(graded)
+    return [found[name] for name in sorted(found)]
+
+
+def _environment() -> Environment:
+    folder = files("attnbook.grading") / "templates"
+    environment = Environment(
+        loader=FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    # inline_code escapes all but the marks that it makes itself.
+    environment.filters["code"] = lambda text: Markup(inline_code(text))
+    environment.filters["number"] = number
+    return environment
+
+
+def number(value: float) -> str:
+    """Points without a needless fraction."""
+    return f"{value:g}"
+
+
+def _cell(text: str) -> str:
+    """A text that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
+
+
+def page_name(learner: str) -> str:
+    """The file name of a learner's feedback, readable and different for different learners."""
+    plain = re.sub(r"[^\w.-]+", "_", learner).strip("._")[:60] or "learner"
+    return (
+        f"{plain}.html"
+        if plain == learner
+        else f"{plain}.{sha256(learner.encode()).hexdigest()[:8]}.html"
+    )
+
+
+def write_reports(folder: Path, assignment: Assignment, results: Results) -> list[Learner]:
+    """Write ``grades.csv``, ``grades.json``, ``feedback/…html`` and ``report.html``.
+
+    Args:
+        folder: where to.
+        assignment: what was graded.
+        results: what came of it.
+
+    Returns:
+        The learners, with their grades.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    learners = gather(results)
+    names = [e.name for e in assignment.exercises]
+    _write(folder / "grades.csv", _table(learners, assignment))
+    _write(folder / "grades.json", _json(learners, assignment))
+    environment = _environment()
+    pages = folder / "feedback.part"
+    shutil.rmtree(pages, ignore_errors=True)
+    pages.mkdir()
+    page = environment.get_template("feedback.html")
+    for learner in learners:
+        rows = [(exercise(name), learner.grades.get(name)) for name in names]
+        (pages / page_name(learner.name)).write_text(
+            page.render(learner=learner, rows=rows, assignment=assignment), encoding="utf-8"
+        )
+    shutil.rmtree(folder / "feedback", ignore_errors=True)
+    pages.rename(folder / "feedback")
+    report = environment.get_template("report.html")
+    _write(folder / "report.html", report.render(**_class(learners, assignment)))
+    return learners
+
+
+def _table(learners: list[Learner], assignment: Assignment) -> str:
+    text = StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    names = [e.name for e in assignment.exercises]
+    rows.writerow(["learner", *names, "points", "of", "notes"])
+    for learner in learners:
+        earned = [number(learner.grades[n].points) if n in learner.grades else "" for n in names]
+        notes = "; ".join(f"{path}: {why}" for path, why in learner.notes)
+        rows.writerow(
+            [_cell(learner.name), *earned, number(learner.points), number(assignment.total),
+             _cell(notes)]
+        )  # fmt: skip
+    return text.getvalue()
+
+
+def _json(learners: list[Learner], assignment: Assignment) -> str:
+    values = {
+        "title": assignment.title,
+        "points": assignment.points,
+        "learners": [
+            {
+                "learner": learner.name,
+                "points": learner.points,
+                "files": learner.files,
+                "notes": [{"file": path, "why": why} for path, why in learner.notes],
+                "exercises": {
+                    name: {
+                        "points": grade.points,
+                        "of": grade.of,
+                        "mistake": grade.mistake,
+                        "hint": grade.hint,
+                        "properties": [{"holds": h, "property": p} for p, h in grade.properties],
+                    }
+                    for name, grade in learner.grades.items()
+                },
+            }
+            for learner in learners
+        ],
+    }
+    return json.dumps(values, ensure_ascii=False, indent=1) + "\n"
+
+
+def _class(learners: list[Learner], assignment: Assignment) -> dict[str, Any]:
+    """What the class report shows: points, how each exercise went, which mistakes were made."""
+    passed: Counter[str] = Counter()
+    tried: Counter[str] = Counter()
+    mistakes: dict[str, Counter[str]] = defaultdict(Counter)
+    hints: dict[tuple[str, str], str] = {}
+    for learner in learners:
+        for name, grade in learner.grades.items():
+            tried[name] += 1
+            passed[name] += not grade.mistake
+            if grade.mistake:
+                mistakes[name][grade.mistake] += 1
+                hints.setdefault((name, grade.mistake), grade.hint)
+    for one in assignment.exercises:  # in our words, rather than filled in for one learner
+        for mistake in one.mistakes:
+            hints[one.name, mistake.name] = mistake.hint
+    width = max(1, round(assignment.total / 10))
+    counts = Counter(min(int(learner.points // width), 10) for learner in learners)
+    scale = [
+        (f"{number(i * width)} – {number((i + 1) * width - 1)}", counts[i])
+        for i in range(int(assignment.total // width) + 1)
+    ]
+    points = sorted(learner.points for learner in learners)
+    return {
+        "assignment": assignment,
+        "learners": learners,
+        "median": points[len(points) // 2] if points else 0,
+        "scale": scale,
+        "most": max([n for _, n in scale], default=0),
+        "exercises": [
+            {
+                "exercise": e,
+                "tried": tried[e.name],
+                "passed": passed[e.name],
+                "mistakes": [
+                    (name, count, hints[e.name, name])
+                    for name, count in mistakes[e.name].most_common()
+                ],
+            }
+            for e in assignment.exercises
+        ],
+        "refused": [(x.name, path, why) for x in learners for path, why in x.notes],
+        "page_name": page_name,
+    }
+
+
+# ----------------------------------------------------------------------------------- for an LMS
+
+
+def _column(row: dict[str, str], names: tuple[str, ...]) -> str:
+    lowered = {key.strip().lower(): value for key, value in row.items() if key}
+    return next((lowered[n].strip() for n in names if lowered.get(n)), "")
+
+
+_IDENTITIES = (
+    "sis login id", "login", "username", "id number", "email", "email address", "sis user id", "id",
+    "student", "name",
+)  # fmt: skip
+
+
+def lms_table(
+    grades: Path, roster: Path, system: str, title: str = ""
+) -> tuple[str, list[str], list[str]]:
+    """A table that an LMS imports: the roster it exported, with the points in it.
+
+    Args:
+        grades: ``grades.json`` of a grading.
+        roster: the LMS's own export: Canvas's gradebook or Moodle's grading worksheet, as CSV.
+        system: ``canvas`` or ``moodle``.
+        title: of the column, for Canvas; None takes the assignment's.
+
+    Returns:
+        The table; learners that are not in the roster; rows of the roster without a grade.
+
+    Raises:
+        ValueError: the roster has no column that names its learners, or no rows.
+    """
+    read = json.loads(grades.read_text(encoding="utf-8"))
+    title = title or read["title"]
+    earned = {x["learner"].lower(): x for x in read["learners"]}
+    with roster.open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    if not rows:
+        raise ValueError(f"{roster}: no rows")
+    heads = list(rows[0])
+    if not any(h and h.strip().lower() in _IDENTITIES for h in heads):
+        raise ValueError(
+            f"{roster}: no column that names learners; looked for {', '.join(_IDENTITIES)}"
+        )
+    column = title if system == "canvas" else "Grade"
+    extra = [column] if system == "canvas" else [column, "Feedback comments"]
+    heads += [h for h in extra if h not in heads]
+    used: set[str] = set()
+    without = []
+    for row in rows:
+        keys = [_column(row, (name,)).lower() for name in _IDENTITIES]
+        keys += [k.split("@")[0] for k in keys if "@" in k]
+        key = next((k for k in keys if k and k in earned and k not in used), None)
+        if key is None:
+            if not _column(row, ("student",)).startswith(("Points Possible", "    Points")):
+                without.append(_column(row, _IDENTITIES[::-1]))
+            continue
+        used.add(key)
+        row[column] = number(earned[key]["points"])
+        if system == "moodle":
+            row["Feedback comments"] = _comment(earned[key])
+    text = StringIO()
+    writer = csv.DictWriter(text, heads, lineterminator="\n", extrasaction="ignore", restval="")
+    writer.writeheader()
+    writer.writerows(rows)
+    return (
+        text.getvalue(),
+        sorted(x["learner"] for k, x in earned.items() if k not in used),
+        without,
+    )
+
+
+def _comment(learner: dict[str, Any]) -> str:
+    parts = [
+        f"<li><b>{escape(name)}</b>: {number(grade['points'])} of {number(grade['of'])}"
+        + (f". {inline_code(grade['hint'])}" if grade["hint"] else "")
+        + "</li>"
+        for name, grade in learner["exercises"].items()
+    ]
+    notes = [f"<li>{escape(n['file'])}: {escape(n['why'])}</li>" for n in learner["notes"]]
+    return f"<ul>{''.join(parts + notes)}</ul>"

@@ -1,0 +1,335 @@
+"""Runs a learner's code where it can do no harm: bubblewrap, limits, and a pipe.
+
+The sandbox has no network, a file system that is read-only throughout, processes of its own, and
+nothing of the course but :mod:`attnbook.exercises.probes`. One sandbox serves many submissions: it
+imports torch once and forks for each exercise; the fork has limits on time, memory, files and
+processes. Nothing can be left behind for the next fork, because nothing can be written. A sandbox
+in which anything unusual happened is thrown away.
+
+bubblewrap (https://github.com/containers/bubblewrap) is a package of every Linux distribution.
+Where it is missing, or not allowed to work, nothing is run.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import sysconfig
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import safetensors
+import torch
+
+from attnbook.exercises import probes
+from attnbook.exercises.probes import pack
+
+__all__ = ["Answer", "Limits", "NoSandboxError", "Sandbox", "reason_against"]
+
+_HERE = Path(__file__).parent
+
+
+class NoSandboxError(RuntimeError):
+    """There is no sandbox here that learners' code could be run in."""
+
+
+class BrokenSandboxError(RuntimeError):
+    """A sandbox ended or went silent; a new one has to be made."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one exercise of one submission may use.
+
+    Attributes:
+        seconds: of processor time.
+        wall: seconds on the clock, as a multiple of ``seconds``.
+        memory: bytes beyond what an idle process has.
+        output: bytes that may come back.
+    """
+
+    seconds: int = 10
+    wall: float = 3.0
+    memory: int = 1 << 30
+    output: int = 16 << 20
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back for one exercise.
+
+    Attributes:
+        frames: the packed outcomes, one for each case that was reached. Untrusted.
+        ended: why it ended early: ``time``, ``size``, ``signal 11``; empty if it did not.
+    """
+
+    frames: list[bytes] = field(default_factory=list)
+    ended: str = ""
+
+
+def _environment() -> dict[str, str]:
+    return {
+        "PATH": "/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "HOME": "/nonexistent",
+        "OMP_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONHASHSEED": "0",
+    }
+
+
+def _folders() -> list[str]:
+    """What Python and torch need to see."""
+    libraries = [Path(m.__file__ or "").parents[1] for m in (torch, safetensors)]
+    wanted = [Path(sys.prefix), Path(sys.base_prefix), Path(sysconfig.get_path("stdlib"))]
+    found: list[str] = []
+    for folder in (*wanted, *libraries):
+        for each in (folder, folder.resolve()):
+            text = str(each)
+            if not any(text == f or text.startswith(f"{f}/") for f in (*found, "/usr")):
+                found.append(text)
+    return found
+
+
+def _hidden() -> list[str]:
+    """The package itself, where it lies in one of those folders: it has the solutions."""
+    package = str(_HERE.parent.resolve())
+    return [package] if any(package.startswith(f"{f}/") for f in (*_folders(), "/usr")) else []
+
+
+def command() -> list[str]:
+    """The command line that starts a sandbox's process."""
+    words = [
+        "bwrap", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts",
+        "--unshare-cgroup-try", "--die-with-parent", "--new-session", "--hostname", "sandbox",
+        "--clearenv",
+    ]  # fmt: skip
+    if os.getuid() == 0:
+        # Built by root, left by root: the process inside becomes nobody before it reads anything.
+        words += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+    else:
+        words += ["--unshare-user", "--uid", "65534", "--gid", "65534"]
+    for name, value in _environment().items():
+        words += ["--setenv", name, value]
+    words += ["--ro-bind", "/usr", "/usr"]
+    for name in ("bin", "sbin", "lib", "lib32", "lib64"):
+        path = Path("/", name)
+        if path.is_symlink():
+            words += ["--symlink", os.readlink(path), str(path)]
+        elif path.exists():
+            words += ["--ro-bind", str(path), str(path)]
+    words += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
+    words += ["--ro-bind-try", "/etc/alternatives", "/etc/alternatives"]
+    words += ["--proc", "/proc", "--dev", "/dev"]
+    targets = [*_folders(), "/grader/inside.py"]
+    # Folders on the way to a mount are made by bubblewrap, and root's would be closed to others.
+    above = {str(p) for target in targets for p in Path(target).parents} - {"/"}
+    for folder in sorted(above):
+        words += ["--perms", "0755", "--dir", folder]
+    for folder in _folders():
+        words += ["--ro-bind", folder, folder]
+    for folder in _hidden():
+        words += ["--tmpfs", folder, "--remount-ro", folder]
+    for source, name in ((_HERE / "inside.py", "inside.py"), (probes.__file__, "probes.py")):
+        words += ["--ro-bind", str(source), f"/grader/{name}"]
+    for mount in ("/dev", "/"):
+        words += ["--remount-ro", mount]
+    return [*words, "--chdir", "/", sys.executable, *_program("/grader")]
+
+
+def _program(folder: str) -> list[str]:
+    start = f"import sys; sys.path.insert(0, {folder!r}); import inside; inside.main()"
+    return ["-I", "-B", "-c", start]
+
+
+def reason_against() -> str:
+    """Why there can be no sandbox here; empty if there can."""
+    if not sys.platform.startswith("linux"):
+        return f"bubblewrap works on Linux, and this is {sys.platform}; a virtual machine has one"
+    if shutil.which("bwrap") is None:
+        return "bubblewrap is not installed (Debian, Ubuntu: apt-get install bubblewrap)"
+    words = command()
+    tried = subprocess.run(
+        [*words[: words.index("--chdir")], "--chdir", "/", "/bin/true"],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    if tried.returncode:
+        return f"bubblewrap cannot make a sandbox here: {tried.stderr.strip() or tried.returncode}"
+    return ""
+
+
+class Sandbox:
+    """One process that learners' code is forked from.
+
+    Args:
+        unsafe: without any sandbox, as this user, with the limits alone. Only for notebooks that
+            one has read.
+
+    Raises:
+        NoSandboxError: there can be none here.
+    """
+
+    #: Forks after which a sandbox is replaced, in case something accumulates.
+    MOST = 200
+
+    def __init__(self, unsafe: bool = False) -> None:
+        self.unsafe = unsafe
+        self.process: subprocess.Popen[bytes] | None = None
+        self.served = 0
+
+    def __enter__(self) -> Self:
+        """For ``with``."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End the process."""
+        self.close()
+
+    def _start(self) -> None:
+        if self.unsafe:
+            # inside.py imports probes.py from beside it.
+            folder = str(Path(probes.__file__).parent)
+            start = (
+                f"import sys; sys.path[:0] = [{str(_HERE)!r}, {folder!r}]; "
+                "import inside; inside.main()"
+            )
+            words = [sys.executable, "-I", "-B", "-c", start]
+            environment = os.environ | _environment() | {"PATH": os.environ.get("PATH", "")}
+        else:
+            words, environment = command(), dict(os.environ)
+        self.process = subprocess.Popen(
+            words,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            start_new_session=True,
+        )
+        self.served = 0
+        try:
+            ready = self._read(120.0, 64)
+        except BrokenSandboxError:
+            said = self._last_words()
+            self.close()
+            raise NoSandboxError(f"the sandbox did not start: {said}") from None
+        if ready != b"ok":
+            self.close()
+            raise NoSandboxError("the sandbox did not start")
+
+    def _last_words(self) -> str:
+        assert self.process is not None
+        self.process.kill()
+        assert self.process.stderr is not None
+        said = self.process.stderr.read(2000).decode(errors="replace").strip()
+        return said.splitlines()[-1] if said else "it said nothing"
+
+    def _read(self, seconds: float, most: int) -> bytes:
+        """One frame from the sandbox, or an error when the time is over."""
+        process = self.process
+        assert process is not None
+        assert process.stdout is not None
+        timer = threading.Timer(seconds, process.kill)
+        timer.start()
+        try:
+            head = process.stdout.read(8)
+            if len(head) < 8:
+                raise BrokenSandboxError("the sandbox ended")
+            (size,) = struct.unpack("<Q", head)
+            if size > most:
+                raise BrokenSandboxError("the sandbox sent too much")
+            body = process.stdout.read(size)
+            if len(body) < size:
+                raise BrokenSandboxError("the sandbox ended")
+            return body
+        finally:
+            timer.cancel()
+
+    def run(
+        self,
+        cells: Sequence[str],
+        name: str,
+        before: str,
+        cases: Sequence[tuple[dict[str, Any], tuple[str, ...]]],
+        probe: str = "call",
+        limits: Limits | None = None,
+    ) -> Answer:
+        """Run one exercise of one submission in a process of its own.
+
+        Args:
+            cells: sources of the notebook's code cells.
+            name: of the function or class to call.
+            before: code that runs first: imports, given helpers.
+            cases: inputs, and the names of those whose gradients are wanted.
+            probe: how it is called.
+            limits: what it may use.
+        """
+        limits = limits or Limits()
+        wall = limits.seconds * limits.wall
+        request = pack(
+            {
+                "cells": list(cells),
+                "name": name,
+                "before": before,
+                "probe": probe,
+                "cases": [{"inputs": i, "gradients": list(g)} for i, g in cases],
+                "seconds": limits.seconds,
+                "wall": wall,
+                "memory": limits.memory,
+                "most": limits.output,
+            }
+        )
+        if self.process is None or self.process.poll() is not None or self.served >= self.MOST:
+            self.close()
+            self._start()
+        process = self.process
+        assert process is not None
+        assert process.stdin is not None
+        self.served += 1
+        try:
+            process.stdin.write(struct.pack("<Q", len(request)) + request)
+            process.stdin.flush()
+            reply = self._read(wall + 30.0, limits.output + (1 << 20))
+            answer = _parse(reply)
+        except (BrokenSandboxError, BrokenPipeError, OSError, struct.error):
+            self.close()
+            return Answer([], "sandbox")
+        if answer.ended:
+            self.close()
+        return answer
+
+    def close(self) -> None:
+        """End the process and all that runs in it."""
+        process, self.process = self.process, None
+        if process is None:
+            return
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None:
+                with suppress(OSError):
+                    stream.close()
+
+
+def _parse(reply: bytes) -> Answer:
+    length = reply[0]
+    ended = reply[1 : 1 + length].decode("ascii", errors="replace")
+    frames, place = [], 1 + length
+    while place + 8 <= len(reply):
+        (size,) = struct.unpack_from("<Q", reply, place)
+        frames.append(reply[place + 8 : place + 8 + size])
+        place += 8 + size
+    return Answer(frames, ended)
