@@ -181,7 +181,7 @@ class Exercise:
     mistakes: tuple[Mistake, ...] = ()
     given: tuple[Any, ...] = ()
     probe: str = "call"
-    seconds: int = 10
+    seconds: int = 4
     tolerance: tuple[float, float] = (1e-4, 1e-5)
     chapter: str = field(default="", compare=False)
 

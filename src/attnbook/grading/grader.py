@@ -162,6 +162,11 @@ class Grader:
         assert verdict is not None
         if verdict.passed:
             return Grade(exercise.name, of, of, properties=verdict.properties)
+        # Not a second time what takes long, or takes the sandbox with it.
+        if verdict.got == _ENDED["time"]:
+            return Grade(exercise.name, 0.0, of, "too-slow", *_TOO_SLOW, verdict.properties)
+        if verdict.got == _ENDED["sandbox"]:
+            return Grade(exercise.name, 0.0, of, "ends-its-process", *_ENDS, verdict.properties)
         shown, _, _ = self._run(self.practice, exercise, cells, PRACTICE)
         return _explained(exercise, of, verdict, shown)
 
@@ -182,7 +187,7 @@ class Grader:
                 PRELUDE + "".join(source_of(g) for g in exercise.given),
                 [(cases[i].inputs, cases[i].gradients) for i in places],
                 exercise.probe,
-                Limits(seconds=exercise.seconds),
+                Limits(seconds=exercise.seconds, wall=2.0 * exercise.seconds + 4.0),
             )
             first = _value(answer, 0)
             if isinstance(first, dict) and first.get("absent") is True:
@@ -200,6 +205,16 @@ class Grader:
 _RUN_ALONE = (
     "Restart the kernel and run the notebook from the top: a definition that the function needs "
     "may be missing, or stand in a cell that is gone."
+)
+
+_TOO_SLOW = (
+    "Your code was stopped because it did not end in time.",
+    "Look for a loop whose condition stays true, and for work that is done again for each number.",
+)
+
+_ENDS = (
+    "Your code ended the process that ran it.",
+    "Return a result; do not call `exit`, and leave other processes alone.",
 )
 
 # What ended a process, in words for its learner.

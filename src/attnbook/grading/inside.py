@@ -14,17 +14,23 @@ import ast
 import ctypes
 import gc
 import os
+import re
 import resource
 import select
 import signal
 import struct
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-from probes import as_values, observe, pack, unpack  # type: ignore[import-not-found]
+# Libraries ask for a folder for temporary files when they are imported, and refuse if none can be
+# written to. None can.
+tempfile.tempdir = "/"
+
+import torch  # noqa: E402
+from probes import as_values, observe, pack, unpack  # type: ignore[import-not-found]  # noqa: E402
 
 NOBODY = 65534
 MOST_CASES = 100
@@ -37,9 +43,10 @@ def _plain(source: str) -> ast.Module | None:
     """A cell's statements; None where it is not Python even without IPython's own commands."""
     if source.lstrip().startswith("%%"):
         return None
+    unreadable = (SyntaxError, ValueError, RecursionError, MemoryError)
     try:
         return ast.parse(source)
-    except SyntaxError:
+    except unreadable:
         pass
     kept = [
         "" if line.lstrip()[:1] in ("%", "!", "?") or line.rstrip().endswith("?") else line
@@ -47,7 +54,7 @@ def _plain(source: str) -> ast.Module | None:
     ]
     try:
         return ast.parse("\n".join(kept))
-    except SyntaxError:
+    except unreadable:
         return None
 
 
@@ -89,8 +96,12 @@ def select_code(cells: Sequence[str], name: str) -> ast.Module | None:
 
     Returns:
         The statements in their order; None if the notebook does not define the name.
+
+    Raises:
+        SyntaxError: it does, in a cell that is not Python.
     """
-    statements = [n for cell in cells if (tree := _plain(cell)) is not None for n in tree.body]
+    trees = [_plain(cell) for cell in cells]
+    statements = [node for tree in trees if tree is not None for node in tree.body]
     binding: dict[str, int] = {}
     everything: list[int] = []
     for place, node in enumerate(statements):
@@ -103,6 +114,10 @@ def select_code(cells: Sequence[str], name: str) -> ast.Module | None:
                 continue
             binding[bound] = place
     if name not in binding:
+        written = re.compile(rf"^\s*(def|class)\s+{re.escape(name)}\b", re.MULTILINE)
+        for cell, tree in zip(cells, trees, strict=True):
+            if tree is None and written.search(cell):
+                raise SyntaxError(f"the cell that defines {name} is not Python")
         return None
     wanted = {binding[name]}
     waiting = [binding[name]]
@@ -218,7 +233,9 @@ def _collect(pipe: int, child: int, seconds: float, most: int) -> tuple[bytes, s
         _, status = os.waitpid(child, 0)
     if not ended and os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
-        ended = "time" if number == signal.SIGXCPU else f"signal {number}"
+        # Killed by the kernel: it went on when it was told that its time was over.
+        slow = (signal.SIGXCPU, signal.SIGKILL)
+        ended = "time" if number in slow else f"signal {number}"
     return b"".join(parts), ended
 
 
