@@ -639,7 +639,7 @@ def _chunk_cases(draw: Draw) -> Iterator[Case]:
     )
     yield Case("a batch of one, and one word", _text(draw, 1, 1, 2, 3, 2), gradients=slopes)
     yield Case(
-        "the dtype of the input is kept",
+        "the dtype of the input is kept, and so are the borders",
         _text(draw, 2, 7, 2, 3, 3, dtype=torch.float64),
         gradients=slopes,
     )
@@ -720,7 +720,8 @@ CHUNKED_STATES = Exercise(
     section="recurrent-chunks",
     explanation="`detach()` gives a tensor with the same numbers and no history. Done to the state "
     "*before* a chunk it cuts exactly there: what is stored of the chunk before keeps its own way "
-    "back. `split(size, dim=1)` leaves a shorter last chunk by itself. Forward nothing changes, so "
+    "back. (Whether the text's own start is detached, too, makes no difference to words and "
+    "weights; either is accepted.) `split(size, dim=1)` leaves a shorter last chunk by itself. Forward nothing changes, so "
     "the network still reads with a memory of all that came before; it only does not learn what to "
     "keep for longer than a chunk. What is saved is memory: after the loss of a chunk has been "
     "sent back, its intermediate results can go.",
