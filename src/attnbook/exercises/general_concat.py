@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -543,9 +545,371 @@ CONCAT_SCORES = Exercise(
 )  # fmt: skip
 
 
+# --- input_feeding_step -----------------------------------------------------------------------
+
+
+def gru(x: Tensor, state: Tensor, cell: list[Tensor]) -> Tensor:
+    """One step of a GRU, whose four parameters are in `cell`.
+
+    x: (batch, input), state: (batch, width); gives the next state, (batch, width).
+    """
+    return torch.gru_cell(x, state, *cell)
+
+
+def input_feeding_step(
+    embedded: Tensor,
+    fed: Tensor,
+    state: Tensor,
+    keys: Tensor,
+    mask: Tensor,
+    W: Tensor,
+    W_c: Tensor,
+    cell: list[Tensor],
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One step of Luong's decoder with input feeding.
+
+    The state reads the last word and what the last step spoke from, s_t = f([y; s̃], s). With s_t
+    the decoder asks, by the general score, and s̃_t = tanh(W_c [c_t; s_t]).
+
+    embedded: (batch, embedding), the last word; fed: (batch, readout), the last s̃;
+    state: (batch, hidden), the last s; keys: (batch, source, key width), also the values;
+    mask: bool, (batch, source), True = may look, somewhere in each sentence;
+    W: (hidden, key width); W_c: (readout, key width + hidden); cell: for `gru`.
+    Gives s̃_t (batch, readout), s_t (batch, hidden) and the weights (batch, source).
+    """
+    # BEGIN SOLUTION
+    state = gru(torch.cat([embedded, fed], dim=-1), state, cell)
+    scores = torch.einsum("bh,hk,bsk->bs", state, W, keys)
+    weights = torch.softmax(scores.masked_fill(~mask, -torch.inf), dim=-1)
+    context = torch.einsum("bs,bsk->bk", weights, keys)
+    attentional = torch.tanh(torch.cat([context, state], dim=-1) @ W_c.T)
+    return attentional, state, weights
+    #: scores = torch.einsum("bh,hk,bsk->bs", state, W, keys)
+    #: weights = torch.softmax(scores.masked_fill(~mask, -torch.inf), dim=-1)
+    #: context = torch.einsum("bs,bsk->bk", weights, keys)
+    #: state = gru(torch.cat([embedded, fed], dim=-1), state, cell)
+    #: attentional = torch.tanh(torch.cat([context, state], dim=-1) @ W_c.T)
+    #: return attentional, state, weights
+    # END SOLUTION
+
+
+def _feeding_inputs(
+    draw: Draw,
+    mask: list[list[bool]],
+    widths: tuple[int, int, int, int],
+    dtype: torch.dtype = torch.float32,
+) -> dict[str, Any]:
+    """Widths of embedding, readout, state and key."""
+    embedding, readout, hidden, key = widths
+    batch, source = len(mask), len(mask[0])
+    return {
+        "embedded": draw.normal(batch, embedding, dtype=dtype),
+        "fed": draw.normal(batch, readout, std=0.6, dtype=dtype),
+        "state": draw.normal(batch, hidden, std=0.6, dtype=dtype),
+        "keys": draw.normal(batch, source, key, dtype=dtype),
+        "mask": torch.tensor(mask),
+        "W": draw.normal(hidden, key, dtype=dtype),
+        "W_c": draw.normal(readout, key + hidden, std=0.6, dtype=dtype),
+        "cell": [
+            draw.normal(3 * hidden, embedding + readout, std=0.7, dtype=dtype),
+            draw.normal(3 * hidden, hidden, std=0.7, dtype=dtype),
+            draw.normal(3 * hidden, std=0.5, dtype=dtype),
+            draw.normal(3 * hidden, std=0.5, dtype=dtype),
+        ],
+    }
+
+
+def _feeding_cases(draw: Draw) -> Iterator[Case]:
+    yield Case(
+        "the state that asks has read the last word",
+        _feeding_inputs(draw, [[True] * 4], (3, 2, 2, 3)),
+        hint="Compare the weights with those that the old state would give, and those of the new.",
+    )
+    yield Case(
+        "words that may not be looked at have weight 0, and the others share 1",
+        _feeding_inputs(
+            draw,
+            [[True, True, True, True], [True, True, False, False], [False, True, True, False]],
+            (2, 4, 3, 5),
+        ),
+        hint="Look at the weights where the mask is False.",
+    )
+    first = _feeding_inputs(draw, [[True, True, True], [True, True, False]], (4, 3, 2, 2))
+    yield Case(
+        "the first step starts from zeros, and its weights are not uniform all the same",
+        first
+        | {
+            "fed": torch.zeros_like(first["fed"]),
+            "state": torch.zeros_like(first["state"]),
+        },
+        hint="State and s̃ are zero here, but the word is not, and the state that asks has read it.",
+    )
+    yield Case(
+        "all sizes may be equal",
+        _feeding_inputs(
+            draw, [[True, True, False], [False, True, True], [True, True, True]], (3, 3, 3, 3)
+        ),
+        hint="All sizes are 3 here, so everything fits, whatever is exchanged.",
+    )
+    yield Case(
+        "a single word in a batch of one",
+        _feeding_inputs(draw, [[True]], (2, 3, 4, 2)),
+    )
+    yield Case(
+        "the dtype of the input is kept, and gradients flow to all that comes in",
+        _feeding_inputs(
+            draw, [[True, True, True, False], [True, True, True, True]], (2, 3, 4, 3), torch.float64
+        ),
+        gradients=("embedded", "fed", "state", "keys", "W", "W_c"),
+    )
+
+
+def _masked(scores: Tensor, mask: Tensor) -> Tensor:
+    return torch.softmax(scores.masked_fill(~mask, -torch.inf), dim=-1)
+
+
+def _general(query: Tensor, keys: Tensor, W: Tensor) -> Tensor:
+    return torch.einsum("bh,hk,bsk->bs", query, W, keys)
+
+
+def _luong(
+    embedded: Tensor,
+    fed: Tensor,
+    state: Tensor,
+    keys: Tensor,
+    mask: Tensor,
+    W: Tensor,
+    W_c: Tensor,
+    cell: list[Tensor],
+    *,
+    read: Callable[[Tensor, Tensor], Tensor] = lambda y, fed: torch.cat([y, fed], dim=-1),
+    ask: Callable[[Tensor, Tensor, Tensor], Tensor] = lambda new, old, fed: new,
+    compare: Callable[[Tensor, Tensor, Tensor], Tensor] = _general,
+    weigh: Callable[[Tensor, Tensor], Tensor] = _masked,
+    speak: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor] = lambda c, new, old, W_c: torch.tanh(
+        torch.cat([c, new], dim=-1) @ W_c.T
+    ),
+    give: Callable[..., tuple[Tensor, Tensor, Tensor]] = lambda s, new, weights, **_: (
+        s,
+        new,
+        weights,
+    ),
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The step with parts that may be exchanged."""
+    new = gru(read(embedded, fed), state, cell)
+    scores = compare(ask(new, state, fed), keys, W)
+    weights = weigh(scores, mask)
+    context = torch.einsum("bs,bsk->bk", weights, keys)
+    attentional = speak(context, new, state, W_c)
+    return give(attentional, new, weights, old=state, context=context, scores=scores)
+
+
+def _updated_twice(
+    embedded: Tensor,
+    fed: Tensor,
+    state: Tensor,
+    keys: Tensor,
+    mask: Tensor,
+    W: Tensor,
+    W_c: Tensor,
+    cell: list[Tensor],
+) -> tuple[Tensor, Tensor, Tensor]:
+    x = torch.cat([embedded, fed], dim=-1)
+    once = gru(x, state, cell)
+    twice = gru(x, once, cell)
+    weights = _masked(_general(once, keys, W), mask)
+    context = torch.einsum("bs,bsk->bk", weights, keys)
+    return torch.tanh(torch.cat([context, twice], dim=-1) @ W_c.T), twice, weights
+
+
+_TOO_EARLY = (
+    "Change the last word, and the weights stay what they are: the state that asks has not read it "
+    "yet. In which order do Luong's decoder's moves come, and in which do they come here?"
+)
+_MOVE_FIRST = (
+    "This looks and then moves, which is Bahdanau's order. The line with `gru` has to come first, so "
+    "that scores are made with the new state."
+)
+
+INPUT_FEEDING_STEP = Exercise(
+    solution=input_feeding_step,
+    title="Find the fault: a decoder that remembers",
+    difficulty=2,
+    minutes=12,
+    points=3,
+    goal="Somebody has written a step of Luong's decoder with input feeding. It runs, all shapes "
+    "are right, and it can even be trained. It is not the decoder of the page. Find out why, and "
+    "repair it.",
+    shapes="`embedded` (batch, embedding), `fed` (batch, readout), `state` (batch, hidden), `keys` "
+    "(batch, source, key width), `mask` (batch, source) bool, `W` (hidden, key width), `W_c` "
+    "(readout, key width + hidden), `cell` a list for `gru` → the attentional state (batch, "
+    "readout), the new state (batch, hidden), the weights (batch, source).",
+    example="At the first step `state` and `fed` may be zeros. A query of zeros has the score 0 with "
+    "every key, $0^\\top W h = 0$, and so the code as it stands gives four words the weights "
+    "$(0.25, 0.25, 0.25, 0.25)$, whatever the sentence is and whichever word was read.",
+    section="general-concat-feeding",
+    explanation="Luong's decoder moves, looks, and speaks: $s_{t-1} \\rightarrow s_t \\rightarrow "
+    "\\alpha_t \\rightarrow c_t \\rightarrow \\tilde s_t$. The faulty one looked with $s_{t-1}$ and "
+    "spoke with $s_t$, a mixture of two papers that no error message can find: both states have the "
+    "same shape. What does find it is a change that must have a consequence. Read another word, and "
+    "the weights must change. $\\tilde s_t$ is returned first because the next step is fed with it.",
+    start=_TOO_EARLY,
+    more=_MOVE_FIRST,
+    cases=_feeding_cases,
+    given=(gru,),
+    mistakes=(
+        Mistake(
+            "query-before-the-update",
+            _TOO_EARLY,
+            _MOVE_FIRST,
+            partial(_luong, ask=lambda new, old, fed: old),
+        ),
+        Mistake(
+            "updated-twice",
+            "The state was updated twice in one step: the new line was added and the old one is "
+            "still there, so that the word is read two times.",
+            "One call of `gru`, the first line of the step.",
+            _updated_twice,
+        ),
+        Mistake(
+            "spoken-with-the-old-state",
+            "The new state asks, but s̃_t is made with the old one, which has not read the last "
+            "word.",
+            "Beside the context belongs s_t, the same state that asked.",
+            partial(
+                _luong,
+                speak=lambda c, new, old, W_c: torch.tanh(torch.cat([c, old], dim=-1) @ W_c.T),
+            ),
+        ),
+        Mistake(
+            "old-state-everywhere",
+            "The old state asks and the old state speaks. The new one is returned and has had no "
+            "part in this step.",
+            "Use the result of `gru` in both places.",
+            partial(
+                _luong,
+                ask=lambda new, old, fed: old,
+                speak=lambda c, new, old, W_c: torch.tanh(torch.cat([c, old], dim=-1) @ W_c.T),
+            ),
+        ),
+        Mistake(
+            "old-state-returned",
+            "The state that you return is the one that came in: the next step would begin where "
+            "this one began.",
+            "Return the new state, the result of `gru`.",
+            partial(_luong, give=lambda s, new, weights, old, **_: (s, old, weights)),
+        ),
+        Mistake(
+            "fed-left-out",
+            "What was fed has no influence: there are zeros in its place.",
+            "`torch.cat([embedded, fed], dim=-1)`: without it this is no input feeding.",
+            partial(
+                _luong, read=lambda y, fed: torch.cat([y, torch.zeros_like(fed)], dim=-1)
+            ),
+        ),
+        Mistake(
+            "word-left-out",
+            "The last word has no influence: there are zeros in its place.",
+            "`torch.cat([embedded, fed], dim=-1)`.",
+            partial(_luong, read=lambda y, fed: torch.cat([torch.zeros_like(y), fed], dim=-1)),
+        ),
+        Mistake(
+            "fed-above-word",
+            "The cell reads [s̃; y] where it was made for [y; s̃]: each of the two meets the "
+            "parameters of the other.",
+            "First the word, then what is fed.",
+            partial(_luong, read=lambda y, fed: torch.cat([fed, y], dim=-1)),
+        ),
+        Mistake(
+            "state-above-context",
+            "W_c was multiplied with [s; c]. Its first columns belong to the context.",
+            "`torch.cat([context, state], dim=-1)`.",
+            partial(
+                _luong,
+                speak=lambda c, new, old, W_c: torch.tanh(torch.cat([new, c], dim=-1) @ W_c.T),
+            ),
+        ),
+        Mistake(
+            "no-tanh",
+            "The tanh around W_c [c; s] is missing. What is fed to the next step would have no "
+            "bounds.",
+            "`torch.tanh`, as in the page.",
+            partial(_luong, speak=lambda c, new, old, W_c: torch.cat([c, new], dim=-1) @ W_c.T),
+        ),
+        Mistake(
+            "context-returned",
+            "You returned the context where s̃_t was asked for.",
+            "Combine it with the state first: tanh(W_c [c; s]).",
+            partial(_luong, give=lambda s, new, weights, context, **_: (context, new, weights)),
+        ),
+        Mistake(
+            "scores-returned",
+            "The third result has scores. Asked for are the weights after the softmax.",
+            "Return `weights`.",
+            partial(_luong, give=lambda s, new, weights, scores, **_: (s, new, scores)),
+        ),
+        Mistake(
+            "asked-with-what-was-fed",
+            "The query is s̃ of the step before. It is fed into the state; the state asks.",
+            "The query is the new state, s_t.",
+            partial(_luong, ask=lambda new, old, fed: fed),
+        ),
+        Mistake(
+            "dot-for-general",
+            "These are dot products: W has no part in them.",
+            "The score is s W h, with W between state and key.",
+            partial(_luong, compare=lambda query, keys, W: torch.einsum("bk,bsk->bs", query, keys)),
+        ),
+        Mistake(
+            "matrix-transposed",
+            "W stands the wrong way round.",
+            "W has a row for each number of the state and a column for each number of a key.",
+            partial(_luong, compare=lambda query, keys, W: _general(query, keys, W.T)),
+        ),
+        Mistake(
+            "no-mask",
+            "The mask has no effect: padding gets its share.",
+            "Fill the forbidden scores with −∞ before the softmax.",
+            partial(_luong, weigh=lambda scores, mask: torch.softmax(scores, dim=-1)),
+        ),
+        Mistake(
+            "mask-inverted",
+            "The mask is read the wrong way round. In this book True means *may look*.",
+            "`masked_fill` fills where its mask is True, so it needs `~mask`.",
+            partial(_luong, weigh=lambda scores, mask: _masked(scores, ~mask)),
+        ),
+        Mistake(
+            "mask-after-softmax",
+            "The weights of a masked sentence do not sum to 1: the mask came after the softmax.",
+            "Mask the scores, not the weights.",
+            partial(_luong, weigh=lambda scores, mask: torch.softmax(scores, dim=-1) * mask),
+        ),
+        Mistake(
+            "filled-with-zero",
+            "Forbidden scores were set to 0. A score of 0 is not a weight of 0.",
+            "The score whose exponential is 0 is −∞.",
+            partial(_luong, weigh=lambda scores, mask: torch.softmax(scores * mask, dim=-1)),
+        ),
+        Mistake(
+            "softmax-over-batch",
+            "The softmax runs over the sentences of the batch.",
+            "`dim=-1`, the source.",
+            partial(
+                _luong,
+                weigh=lambda scores, mask: torch.softmax(
+                    scores.masked_fill(~mask, -torch.inf), dim=0
+                ),
+            ),
+        ),
+    ),
+)  # fmt: skip
+
+
 CHAPTER = Chapter(
     name="06_general_concat",
     title="General and concat attention",
-    opening="",
-    exercises=(GENERAL_SCORES, CONCAT_SCORES),
+    opening="Two scores that a dot product cannot give, each as a function for a batch of "
+    "sentences, and a decoder to be repaired. The formulas are those of {doc}`chapter 6 "
+    "<06_general_concat>`, and the matrices come as arguments: nothing is trained here.",
+    exercises=(GENERAL_SCORES, CONCAT_SCORES, INPUT_FEEDING_STEP),
 )
