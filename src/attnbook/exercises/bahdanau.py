@@ -91,9 +91,7 @@ def _additive_cases(draw: Draw) -> Iterator[Case]:
     )
 
 
-def _columns(
-    query: Tensor, keys: Tensor, V: Tensor, W: Tensor, axis: int | None = 1
-) -> Tensor:
+def _columns(query: Tensor, keys: Tensor, V: Tensor, W: Tensor, axis: int | None = 1) -> Tensor:
     """What comes before the tanh: (batch, source, hidden)."""
     asked = query @ V.T
     return keys @ W.T + (asked if axis is None else asked.unsqueeze(axis))
