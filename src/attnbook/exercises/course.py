@@ -11,7 +11,13 @@ from attnbook.exercises.definition import Chapter, Exercise
 __all__ = ["CHAPTERS", "chapter", "chapters", "exercise", "exercises"]
 
 #: The modules that hold a chapter's exercises, in the order of the course.
-CHAPTERS = ("recurrent", "bottleneck", "dot_attention")
+CHAPTERS = (
+    "recurrent",
+    "bottleneck",
+    "dot_attention",
+    "general_concat",
+    "bahdanau",
+)
 
 
 @lru_cache(maxsize=1)
