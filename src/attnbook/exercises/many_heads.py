@@ -292,8 +292,8 @@ MERGE_HEADS = Exercise(
     minutes=6,
     points=2,
     goal="The way back from the heads to one vector for each word. This function gives the right "
-    "shape, raises nothing, and a model that is built with it even trains, though badly. Find out "
-    "what it does with a small input, and repair it.",
+    "shape and raises nothing, and what it returns is wrong. Find out what it does with a small "
+    "input, and repair it.",
     shapes="`pieces` (batch, heads, words, piece) → (batch, words, heads · piece).",
     example="One sentence, two heads, two words. The first head found $(1, 2)$ and $(5, 6)$, the "
     "second $(3, 4)$ and $(7, 8)$. Put together: $(1, 2, 3, 4)$ and $(5, 6, 7, 8)$. The function as "

@@ -346,9 +346,9 @@ CAUSAL_WEIGHTS = Exercise(
     difficulty=2,
     minutes=10,
     points=3,
-    goal="This function runs, gives weights whose rows sum to 1, and makes a model with a very low "
-    "loss that cannot write a sentence. It has a bug of the kind of exhibit 10 of the museum. Find "
-    "it with a small input, and repair it.",
+    goal="This function runs and gives weights whose rows sum to 1. Like exhibit 10 of the museum it "
+    "lets words see what comes after them, so that a model would be trained to copy and could not "
+    "write. Find out why with a small input, and repair it.",
     shapes="`scores` (batch, words, words): row $t$ has the scores of the word that asks → weights "
     "(batch, words, words).",
     example="Two words and the scores $(1, 5)$ and $(2, 2)$. The first word has only itself: "
