@@ -17,6 +17,8 @@ CHAPTERS = (
     "dot_attention",
     "general_concat",
     "bahdanau",
+    "self_attention",
+    "many_heads",
 )
 
 

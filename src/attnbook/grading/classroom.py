@@ -47,7 +47,7 @@ class Assignment:
     @property
     def total(self) -> float:
         """All points."""
-        return sum(self.points[e.name] for e in self.exercises)
+        return sum((self.points[e.name] for e in self.exercises), 0.0)
 
 
 def read_assignment(
