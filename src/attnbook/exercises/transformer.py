@@ -100,7 +100,7 @@ def _block_cases(draw: Draw) -> Iterator[Case]:
     silent["network"] |= {"narrow": torch.zeros(3, 4), "narrow_bias": torch.zeros(4)}
     yield Case(
         "a layer that has nothing to say lets the words pass",
-        {"states": draw.normal(1, 2, 4, std=3), "mask": _real(2), **silent},
+        {"states": draw.normal(1, 2, 4, std=3.0), "mask": _real(2), **silent},
         hint="Attention and network give zeros here. What they give is added to the states, so the "
         "states have to come out as they went in.",
     )
@@ -108,7 +108,7 @@ def _block_cases(draw: Draw) -> Iterator[Case]:
     thinking["attention"]["out"] = torch.zeros(4, 4)
     yield Case(
         "what the network makes of the normed states is added to them",
-        {"states": draw.normal(1, 2, 4, std=3), "mask": _real(2), **thinking},
+        {"states": draw.normal(1, 2, 4, std=3.0), "mask": _real(2), **thinking},
         hint="The attention gives zeros here: only the second sublayer shows.",
     )
     yield Case(
