@@ -20,8 +20,7 @@ def right_by_hand(states, mask, attention, network, gains, biases):
         return (x - mean) / (variance + 1e-5) ** 0.5 * gains[row] + biases[row]
 
     states = states + ask_others(norm(states, 0), mask, attention)
-    states = states + think_over(norm(states, 1), network)
-    return states
+    return states + think_over(norm(states, 1), network)
 
 
 def right_loop_over_sublayers(states, mask, attention, network, gains, biases):
@@ -76,8 +75,7 @@ def wrong_post_norm(states, mask, attention, network, gains, biases):
 
 def wrong_normed_after_the_function(states, mask, attention, network, gains, biases):
     states = states + n(ask_others(states, mask, attention), gains[0], biases[0])
-    states = states + n(think_over(states, network), gains[1], biases[1])
-    return states
+    return states + n(think_over(states, network), gains[1], biases[1])
 
 
 def wrong_normed_twice(states, mask, attention, network, gains, biases):
@@ -106,8 +104,7 @@ def wrong_first_sum_missing(states, mask, attention, network, gains, biases):
 def wrong_second_sum_missing(states, mask, attention, network, gains, biases):
     states = states + ask_others(n(states, gains[0], biases[0]), mask, attention)
     states = n(states, gains[1], biases[1])
-    states = think_over(states, network)
-    return states
+    return think_over(states, network)
 
 
 def wrong_no_sum(states, mask, attention, network, gains, biases):
@@ -121,8 +118,7 @@ def wrong_sum_with_the_normed(states, mask, attention, network, gains, biases):
     states = n(states, gains[0], biases[0])
     states = states + ask_others(states, mask, attention)
     states = n(states, gains[1], biases[1])
-    states = states + think_over(states, network)
-    return states
+    return states + think_over(states, network)
 
 
 def wrong_second_sum_with_the_first_states(states, mask, attention, network, gains, biases):
@@ -139,8 +135,7 @@ def wrong_side_by_side(states, mask, attention, network, gains, biases):
 
 def wrong_network_first(states, mask, attention, network, gains, biases):
     states = states + think_over(n(states, gains[1], biases[1]), network)
-    states = states + ask_others(n(states, gains[0], biases[0]), mask, attention)
-    return states
+    return states + ask_others(n(states, gains[0], biases[0]), mask, attention)
 
 
 def wrong_norms_exchanged(states, mask, attention, network, gains, biases):

@@ -224,7 +224,8 @@ class TinyTransformer(nn.Module):
 
     def place(self, ids: Tensor) -> Tensor:
         """Word vectors with their places."""
-        return self.dropout(self.words(ids) + self.places.weight[: ids.shape[1]])
+        placed: Tensor = self.dropout(self.words(ids) + self.places.weight[: ids.shape[1]])
+        return placed
 
     def look(self, number: int, asking: Tensor, asked: Tensor, mask: Tensor) -> Tensor:
         """What one of the three attentions finds; zeros where the mask allows nothing."""
@@ -232,7 +233,8 @@ class TinyTransformer(nn.Module):
         scores = self.queries[number](asking) @ keys.transpose(1, 2) / math.sqrt(keys.shape[-1])
         nowhere = ~mask.any(dim=-1, keepdim=True)
         weights = torch.softmax(scores.masked_fill(~(mask | nowhere), -torch.inf), dim=-1)
-        return weights.masked_fill(nowhere, 0.0) @ values
+        found: Tensor = weights.masked_fill(nowhere, 0.0) @ values
+        return found
 
     def forward(
         self, source: Tensor, target: Tensor, source_mask: Tensor, target_mask: Tensor

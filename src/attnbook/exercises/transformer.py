@@ -508,9 +508,7 @@ def _step_cases(draw: Draw) -> Iterator[Case]:
     )
 
 
-def _stepped(
-    grow: Any = None, look: Any = None, back: Any = None, scale: Any = None
-) -> Any:
+def _stepped(grow: Any = None, look: Any = None, back: Any = None, scale: Any = None) -> Any:
     """The right step with another way of growing the cache, of looking, or of giving back."""
 
     def wrong(state: Any, keys: Any, values: Any, q: Any, k: Any, v: Any) -> Any:
@@ -779,7 +777,7 @@ def train_transformer(
 
 
 #: Of the long case: three to five words in a sentence, of eight behind the four special ones.
-SHORTEST, LONGEST, WORDS, STEPS = 3, 5, 8, 170
+SHORTEST, LONGEST, WORDS, STEPS = 3, 5, 8, 160
 
 
 def _sentences(draw: Draw, partners: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -917,7 +915,7 @@ TRAIN_TRANSFORMER = Exercise(
     "each side. What it is to learn depends on attention: it reads three to five words and writes "
     "their partners backwards, and which word is whose partner it has to find out. Most mistakes in "
     "a loop like this raise no exception, and some do not even stop the loss from falling. So a "
-    "few steps are first compared number by number; then your loop trains on 170 batches, and the "
+    "few steps are first compared number by number; then your loop trains on 160 batches, and the "
     "model has to translate sentences that it has not seen.",
     shapes="`batches` has pairs of `source` (batch, source) and `target` (batch, target) ids; the "
     "model wants a `source_mask` bool (batch, 1, source) and a `target_mask` bool (target, target), "
