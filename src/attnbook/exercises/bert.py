@@ -67,8 +67,11 @@ def _texts(
         ids.append(names.get(fate, piece))
         special.append(fate in names)
         high = fate == "seen"
-        # In hundredths, off the borders; a chosen piece may have any number below the share.
-        low, top = (round(100 * share) + 2, 100) if high else (0, round(100 * share))
+        # In hundredths, off the borders. Pieces that become [MASK] are chosen narrowly, so that
+        # whoever takes one number for both questions does something else with them.
+        low, top = (round(100 * share) + 2, 100) if high else (0, round(80 * share))
+        if fate == "masked":
+            low, top = math.ceil(82 * share), round(100 * share)
         chance.append(draw.integer(low, top) / 100)
         start, end = FATES.get(fate, draw.choice(list(FATES.values())))
         how.append(draw.integer(round(100 * start), round(100 * end)) / 100)
@@ -409,15 +412,14 @@ def _targets(draw: Draw, pieces: int, *rows: str) -> Tensor:
 
 def _lm_cases(draw: Draw) -> Iterator[Case]:
     yield Case(
-        "one hidden piece has the loss -log p",
-        {"logits": draw.normal(1, 3, 4), "targets": _targets(draw, 4, ".x.")},
-        hint="Take the softmax of the second row of logits, and minus the logarithm of the right "
-        "piece's probability.",
+        "the loss is the mean of -log p over the hidden pieces",
+        {"logits": draw.normal(1, 3, 4) * 2, "targets": _targets(draw, 4, "x.x")},
+        hint="Take the softmax of the first and of the last row of logits, and minus the logarithm "
+        "of the right piece's probability in each. Divide by 2, not by 3.",
     )
     yield Case(
-        "the mean is over the hidden pieces and over nothing else",
-        {"logits": draw.normal(1, 4, 5) * 2, "targets": _targets(draw, 5, "x.x.")},
-        hint="Two pieces are asked for: divide by 2, not by 4.",
+        "a hidden piece may be alone",
+        {"logits": draw.normal(1, 4, 5) * 2, "targets": _targets(draw, 5, ".x..")},
     )
     yield Case(
         "each hidden piece of a batch counts alike",
