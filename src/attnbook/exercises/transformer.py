@@ -923,7 +923,7 @@ TRAIN_TRANSFORMER = Exercise(
     example="The target `2 5 6 3 0` is read as `2 5 6 3` and asked for as `5 6 3 0`: after `<sos>` "
     "comes 5, after 5 comes 6, after 6 comes `<eos>`, and the last place asks for nothing. A model "
     "that holds all 7 words for equally probable has the loss $\\ln 7 = 1.946$ on any batch.",
-    section="transformer-training",
+    section="transformer-decoder",
     explanation="The order within a step is forced: the rate before the update that it is for, the "
     "gradients of the last step cleared before those of this one are added to them, the update "
     "after both. `ignore_index=0` leaves padding out of the sum *and* out of the number that it is "
