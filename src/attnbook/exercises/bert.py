@@ -817,8 +817,8 @@ PRETRAINING_LOSS = Exercise(
     points=2,
     goal="Somebody has written a step of BERT's training. It runs, nothing complains, and the loss "
     "falls faster than anybody had hoped. Then the model is asked to fill a blank, *a man ▢ a "
-    "ladder*, and its answer is `[MASK]`, with a probability of 0.99; so it is in every text. Find "
-    "out why, and repair the function.",
+    "ladder*, and its answer is `[MASK]`; so it is in every text. Find out why, and repair the "
+    "function.",
     shapes="`ids` (batch, length), `chosen` bool (batch, length), `vectors` (pieces, width), "
     "`places` (longest, width), `mask_id` a number → one number, a tensor without axes.",
     example="The text `1 3 2`, of which the second piece is chosen, and 4 for `[MASK]`. The model "

@@ -263,8 +263,8 @@ def train(fit: Any, inputs: dict[str, Any]) -> Any:
 
     ``inputs["make"]`` has its sizes, ``inputs["seed"]`` decides its first weights, and
     ``inputs["optimizer"]`` is ``"sgd"`` or ``"adam"``. Gives the losses that came back, all weights
-    in a row, whether the model learned and was left in training mode, and what it writes for
-    ``inputs["questions"]``, sources without padding behind all words.
+    in a row, and whether the model learned and was left in training mode; or, where there are
+    ``inputs["questions"]``, sources, not the weights but what the model writes for them.
     """
     sos, rate = 2, inputs["rate"]
     with torch.random.fork_rng(devices=[]):
