@@ -19,6 +19,8 @@ CHAPTERS = (
     "bahdanau",
     "self_attention",
     "many_heads",
+    "transformer",
+    "bert",
 )
 
 

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 __all__ = [
     "PROBES",
     "Outcome",
+    "TinyTransformer",
     "Unknown",
     "as_values",
     "clone",
@@ -199,7 +200,108 @@ def module(make: Any, inputs: dict[str, Any]) -> Any:
     return made(*inputs["call"].values())
 
 
-PROBES: dict[str, Probe] = {"call": call, "module": module}
+class TinyTransformer(nn.Module):
+    """A Transformer of one layer on each side and one head, with the norms before the functions.
+
+    words: how many there are; width: of a word's vector; longest: how many places it knows;
+    dropout: of word vectors.
+    """
+
+    def __init__(self, words: int, width: int, longest: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.words = nn.Embedding(words, width)
+        self.places = nn.Embedding(longest, width)
+        self.dropout = nn.Dropout(dropout)
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(7))
+        self.queries, self.keys, self.values = (
+            nn.ModuleList(nn.Linear(width, width, bias=False) for _ in range(3)) for _ in range(3)
+        )
+        self.networks = nn.ModuleList(
+            nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, width))
+            for _ in range(2)
+        )
+        self.output = nn.Linear(width, words)
+
+    def place(self, ids: Tensor) -> Tensor:
+        """Word vectors with their places."""
+        placed: Tensor = self.dropout(self.words(ids) + self.places.weight[: ids.shape[1]])
+        return placed
+
+    def look(self, number: int, asking: Tensor, asked: Tensor, mask: Tensor) -> Tensor:
+        """What one of the three attentions finds; zeros where the mask allows nothing."""
+        keys, values = self.keys[number](asked), self.values[number](asked)
+        scores = self.queries[number](asking) @ keys.transpose(1, 2) / math.sqrt(keys.shape[-1])
+        nowhere = ~mask.any(dim=-1, keepdim=True)
+        weights = torch.softmax(scores.masked_fill(~(mask | nowhere), -torch.inf), dim=-1)
+        found: Tensor = weights.masked_fill(nowhere, 0.0) @ values
+        return found
+
+    def forward(
+        self, source: Tensor, target: Tensor, source_mask: Tensor, target_mask: Tensor
+    ) -> Tensor:
+        """Unnormalized log-probabilities of the next word at each place of the target.
+
+        source: ids (batch, source); target: ids (batch, target); source_mask: bool (batch, 1,
+        source), target_mask: bool (target, target), True = may look. Gives (batch, target, words).
+        """
+        read = self.place(source)
+        normed = self.norms[0](read)
+        read = read + self.look(0, normed, normed, source_mask)
+        read = read + self.networks[0](self.norms[1](read))
+        memory = self.norms[2](read)
+        states = self.place(target)
+        normed = self.norms[3](states)
+        states = states + self.look(1, normed, normed, target_mask)
+        states = states + self.look(2, self.norms[4](states), memory, source_mask)
+        states = states + self.networks[1](self.norms[5](states))
+        logits: Tensor = self.output(self.norms[6](states))
+        return logits
+
+
+def train(fit: Any, inputs: dict[str, Any]) -> Any:
+    """A training: ``fit(model, optimizer, batches, rate, warmup)`` with a new tiny Transformer.
+
+    ``inputs["make"]`` has its sizes, ``inputs["seed"]`` decides its first weights, and
+    ``inputs["optimizer"]`` is ``"sgd"`` or ``"adam"``. Gives the losses that came back, all weights
+    in a row, and whether the model learned and was left in training mode; or, where there are
+    ``inputs["questions"]``, sources, not the weights but what the model writes for them.
+    """
+    sos, rate = 2, inputs["rate"]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(inputs["seed"])
+        model = TinyTransformer(**inputs["make"]).double().eval()
+        kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[inputs["optimizer"]]
+        modes: set[bool] = set()
+
+        def note(model: nn.Module, _: Any) -> None:
+            if torch.is_grad_enabled():
+                modes.add(model.training)
+
+        hook = model.register_forward_pre_hook(note)
+        optimizer = kind(model.parameters(), lr=rate)
+        losses = fit(model, optimizer, inputs["batches"], rate, inputs["warmup"])
+        hook.remove()
+        if losses is None:
+            return None
+        found = {
+            "losses": losses,
+            "learned in training mode": modes == {True},
+            "left in training mode": model.training,
+        }
+        if inputs["questions"] is None:
+            return found | {"weights": torch.cat([p.flatten() for p in model.parameters()])}
+        source = inputs["questions"]
+        written = torch.full((len(source), 1), sos)
+        with torch.no_grad():
+            while written.shape[1] < model.places.num_embeddings:
+                size = written.shape[1]
+                earlier = torch.ones(size, size, dtype=torch.bool).tril()
+                logits = model(source, written, (source != 0).unsqueeze(1), earlier)
+                written = torch.cat([written, logits[:, -1:].argmax(dim=-1)], dim=1)
+        return found | {"written": written[:, 1:]}
+
+
+PROBES: dict[str, Probe] = {"call": call, "module": module, "train": train}
 
 
 def observe(
