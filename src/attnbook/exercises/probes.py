@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 __all__ = [
     "PROBES",
+    "TRAININGS",
     "Outcome",
     "TinyTransformer",
     "Unknown",
@@ -302,6 +303,9 @@ def train(fit: Any, inputs: dict[str, Any]) -> Any:
 
 
 PROBES: dict[str, Probe] = {"call": call, "module": module, "train": train}
+
+#: Those that need an optimizer.
+TRAININGS = ("train",)
 
 
 def observe(
