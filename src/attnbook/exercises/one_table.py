@@ -93,9 +93,7 @@ def _step_cases(draw: Draw) -> Iterator[Case]:
     )
     yield Case(
         "the dtype of the input is kept, and gradients flow to words, states and matrices",
-        _step_inputs(
-            draw, 2, 4, (2, 3, 5), [[1, 1, 1, 0], [1, 1, 1, 1]], dtype=torch.float64
-        ),
+        _step_inputs(draw, 2, 4, (2, 3, 5), [[1, 1, 1, 0], [1, 1, 1, 1]], dtype=torch.float64),
         gradients=("word", "state", "encoded", "recurrent", "combine"),
     )
 
@@ -551,7 +549,7 @@ def _long_training(draw: Draw) -> Case:
     source, target = _sentences(draw, draw.integers(3, 6, 2 * new).tolist(), 5, cipher)
     unseen = [i for i, row in enumerate(source.tolist()) if tuple(row) not in known][:new]
     source, wanted = source[unseen], target[unseen, 1:]
-    inputs = {
+    inputs: dict[str, Any] = {
         "model": {"words": 4 + WORDS, "width": 24},
         "seed": draw.integer(0, 10**6),
         "optimizer": "Adam",
@@ -593,9 +591,7 @@ def _mean(logits: Tensor, answers: Tensor, **options: Any) -> Tensor:
 def _each(model: Any, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """The loss of each position, 0 at padding, and where there is none."""
     logits, answers = model(source, target[:, :-1]), target[:, 1:]
-    losses = F.cross_entropy(
-        logits.transpose(1, 2), answers, ignore_index=0, reduction="none"
-    )
+    losses = F.cross_entropy(logits.transpose(1, 2), answers, ignore_index=0, reduction="none")
     return losses, answers != 0
 
 

@@ -256,9 +256,7 @@ def training(train: Any, inputs: dict[str, Any]) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(inputs["seed"])
         model = TinyTranslator(**inputs["model"]).eval()
-        optimizer = getattr(torch.optim, inputs["optimizer"])(
-            model.parameters(), lr=inputs["rate"]
-        )
+        optimizer = getattr(torch.optim, inputs["optimizer"])(model.parameters(), lr=inputs["rate"])
         losses = train(model, optimizer, inputs["batches"], inputs["epochs"], inputs["clip"])
     if losses is None or losses is ...:
         return losses
