@@ -680,7 +680,7 @@ TRAIN_TRANSLATOR = Exercise(
     "that are cleared, clipped and used, for all batches and epochs. Every step is checked by its "
     "numbers; then your function trains a model on 960 sentences of an invented language (another "
     "word for each word, and all in reverse order), and has to translate at least half of 200 new "
-    "ones without an error. A right training gets about nine of ten.",
+    "ones without an error. A right training gets three quarters or more.",
     shapes="`model(source, previous)` → logits (batch, target, words); `batches` a list of pairs "
     "(source ids, target ids); `epochs` a whole number, `clip` a number → a list of `epochs × "
     "len(batches)` losses. The model that you are given is changed by the training; nothing else "
