@@ -17,6 +17,8 @@ CHAPTERS = (
     "dot_attention",
     "general_concat",
     "bahdanau",
+    "one_table",
+    "query_key_value",
     "self_attention",
     "many_heads",
     "transformer",

@@ -26,6 +26,7 @@ __all__ = [
     "TRAININGS",
     "Outcome",
     "TinyTransformer",
+    "TinyTranslator",
     "Unknown",
     "as_values",
     "clone",
@@ -302,10 +303,77 @@ def train(fit: Any, inputs: dict[str, Any]) -> Any:
         return found | {"written": written[:, 1:]}
 
 
-PROBES: dict[str, Probe] = {"call": call, "module": module, "train": train}
+class TinyTranslator(nn.Module):
+    """A translator like Luong's, with the dot product, small enough to be trained in a moment.
+
+    words: how many ids both languages have together; 0 is padding, 2 <sos>, 3 <eos>.
+    """
+
+    def __init__(self, words: int, width: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(words, width, padding_idx=0)
+        self.dropout = nn.Dropout(dropout)
+        self.encoder = nn.GRU(width, width // 2, batch_first=True, bidirectional=True)
+        self.decoder = nn.GRU(width, width, batch_first=True)
+        self.combine = nn.Linear(2 * width, width)
+        self.output = nn.Linear(width, words)
+
+    def forward(self, source: Tensor, previous: Tensor) -> Tensor:
+        """The logits of each next word, (batch, target, words), from the words before it.
+
+        source: (batch, source), previous: (batch, target), ids.
+        """
+        lengths = (source != 0).sum(dim=1)
+        vectors = self.dropout(self.embedding(source))
+        packed = nn.utils.rnn.pack_padded_sequence(vectors, lengths, True, enforce_sorted=False)
+        encoded, last = self.encoder(packed)
+        encoded, _ = nn.utils.rnn.pad_packed_sequence(
+            encoded, batch_first=True, total_length=source.shape[1]
+        )
+        first = torch.cat([last[0], last[1]], dim=-1).unsqueeze(0)
+        states, _ = self.decoder(self.dropout(self.embedding(previous)), first)
+        scores = states @ encoded.transpose(1, 2)
+        scores = scores.masked_fill((source == 0).unsqueeze(1), -torch.inf)
+        context = torch.softmax(scores, dim=-1) @ encoded
+        attentional = torch.tanh(self.combine(torch.cat([context, states], dim=-1)))
+        logits: Tensor = self.output(attentional)
+        return logits
+
+    @torch.no_grad()
+    def translate(self, source: Tensor, limit: int) -> Tensor:
+        """Greedy search: (batch, limit), what is written, also after <eos>."""
+        self.eval()
+        written = torch.full((len(source), 1), 2)
+        for _ in range(limit):
+            best = self(source, written)[:, -1].argmax(dim=-1)
+            written = torch.cat([written, best.unsqueeze(1)], dim=1)
+        return written[:, 1:]
+
+
+def training(train: Any, inputs: dict[str, Any]) -> Any:
+    """A training: ``train(model, optimizer, batches, epochs, clip)``, and what the model became.
+
+    The model is a :class:`TinyTranslator` of ``inputs["model"]``, in evaluation mode, the optimizer
+    one of torch's by its name, with the learning rate ``inputs["rate"]``.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(inputs["seed"])
+        model = TinyTranslator(**inputs["model"]).eval()
+        optimizer = getattr(torch.optim, inputs["optimizer"])(model.parameters(), lr=inputs["rate"])
+        losses = train(model, optimizer, inputs["batches"], inputs["epochs"], inputs["clip"])
+    if losses is None or losses is ...:
+        return losses
+    return {"losses": losses, "parameters": dict(model.state_dict())}
+
+PROBES: dict[str, Probe] = {
+    "call": call,
+    "module": module,
+    "training": training,
+    "train": train,
+}
 
 #: Those that need an optimizer.
-TRAININGS = ("train",)
+TRAININGS = ("training", "train", )
 
 
 def observe(
