@@ -11,7 +11,7 @@ from attnbook.exercises.definition import Chapter, Exercise
 __all__ = ["CHAPTERS", "chapter", "chapters", "exercise", "exercises"]
 
 #: The modules that hold a chapter's exercises, in the order of the course.
-CHAPTERS = ("dot_attention",)
+CHAPTERS = ("encoder_decoder", "dot_attention")
 
 
 @lru_cache(maxsize=1)

@@ -1,0 +1,815 @@
+"""The exercises of chapter 3: batches, shifted targets, the loss, greedy and beam search."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from attnbook.exercises.definition import Case, Chapter, Draw, Exercise, Mistake
+
+__all__ = ["CHAPTER"]
+
+Ids = list[list[int]]
+
+
+def _sentences(draw: Draw, *lengths: int) -> Ids:
+    """Sentences of so many words; their numbers begin at 4, behind the marks."""
+    return [draw.integers(4, 20, length).tolist() for length in lengths]
+
+
+def _filled(rows: Ids, number: int = 0, width: int = 0) -> Tensor:
+    """Rows filled up at the right, to the longest of them or to a width."""
+    width = width or max(map(len, rows))
+    return torch.tensor([[*row, *[number] * (width - len(row))] for row in rows])
+
+
+def _lengths(rows: Ids) -> Tensor:
+    return torch.tensor([len(row) for row in rows])
+
+
+# --- pad_batch --------------------------------------------------------------------------------
+
+
+def pad_batch(sentences: list[list[int]]) -> tuple[Tensor, Tensor]:
+    """Sentences of unequal length as one rectangle of numbers, and their lengths.
+
+    sentences: token ids, one list for each sentence, none empty; gives the ids (batch, longest),
+    filled up at the right with `<pad>`, which is 0, and the lengths (batch,), both whole numbers.
+    """
+    # BEGIN SOLUTION
+    lengths = torch.tensor([len(sentence) for sentence in sentences])
+    padded = torch.zeros(len(sentences), int(lengths.max()), dtype=torch.int64)
+    for row, sentence in enumerate(sentences):
+        padded[row, : len(sentence)] = torch.tensor(sentence)
+    return padded, lengths
+    # END SOLUTION
+
+
+def _pad_cases(draw: Draw) -> Iterator[Case]:
+    yield Case(
+        "a row for each sentence, filled up with 0 at the right",
+        {"sentences": _sentences(draw, 3, 2)},
+        hint="The first row is the first sentence. Where does the second sentence end, and what "
+        "stands behind it?",
+    )
+    yield Case(
+        "the longest sentence sets the width, wherever it stands",
+        {"sentences": _sentences(draw, 2, 5, 3)},
+    )
+    yield Case(
+        "the first sentence may be the shortest",
+        {"sentences": _sentences(draw, 1, 3, 2, 4)},
+    )
+    yield Case(
+        "sentences of equal length need no padding",
+        {"sentences": _sentences(draw, 3, 3, 3)},
+    )
+    rows = _sentences(draw, 1, 3)
+    yield Case(
+        "marks are tokens like any other, and count",
+        {"sentences": [[2, *rows[0], 3], [2, 1, *rows[1], 3]]},
+        hint="`<sos>` 2, `<unk>` 1 and `<eos>` 3 are read by the network like words. Only `<pad>` "
+        "is not.",
+    )
+    yield Case(
+        "a batch of one sentence is still a batch",
+        {"sentences": _sentences(draw, 4)},
+    )
+    yield Case(
+        "a batch of one word is still a batch",
+        {"sentences": _sentences(draw, 1)},
+    )
+
+
+def _wrapped(sentences: Ids) -> tuple[Tensor, Tensor]:
+    width = max(map(len, sentences))
+    text = [word for sentence in sentences for word in sentence]
+    text += [0] * (width * len(sentences) - len(text))
+    return torch.tensor(text).reshape(len(sentences), width), _lengths(sentences)
+
+
+def _left(sentences: Ids) -> tuple[Tensor, Tensor]:
+    width = max(map(len, sentences))
+    return torch.tensor([[0] * (width - len(s)) + s for s in sentences]), _lengths(sentences)
+
+
+def _same_width(cases: Any, wanted: Any, got: Any) -> bool:
+    """All rectangles have one width, wider than any sentence needs."""
+    widths = set()
+    for want, outcome in zip(wanted, got, strict=True):
+        value = outcome.value
+        ids = value[0] if isinstance(value, (list, tuple)) and value else value
+        if not isinstance(ids, Tensor) or ids.dim() != 2:
+            return False
+        if ids.shape[0] != want.value[0].shape[0] or ids.shape[1] < want.value[0].shape[1]:
+            return False
+        widths.add(ids.shape[1])
+    return len(widths) == 1
+
+
+def _ragged(cases: Any, wanted: Any, got: Any) -> bool:
+    said = ("expected sequence of length", "inhomogeneous")
+    return any(words in outcome.error for outcome in got for words in said)
+
+
+PAD_BATCH = Exercise(
+    solution=pad_batch,
+    title="Sentences of unequal length in one rectangle",
+    difficulty=1,
+    minutes=8,
+    points=2,
+    goal="A network multiplies matrices, and a matrix has rows of equal length. Fill up the "
+    "shorter sentences of a batch with `<pad>`, and keep the lengths: they are all that tells a "
+    "word from padding afterwards.",
+    shapes="`sentences`: a list of lists of ids, none empty → ids (batch, longest), lengths "
+    "(batch,), both `int64`.",
+    example="The sentences $(5, 9, 3)$ and $(7, 3)$ become the rows $(5, 9, 3)$ and $(7, 3, 0)$ "
+    "with the lengths $(3, 2)$.",
+    section="encoder-decoder-batches",
+    explanation="A rectangle of zeros is a rectangle of `<pad>`, because that is the number 0 in "
+    "every vocabulary; each sentence is then written over the beginning of its row. The dtype has "
+    "to be said, as `torch.zeros` makes decimal numbers and an embedding looks rows up by whole "
+    "ones. `torch.tensor` of lists padded beforehand, or "
+    "`torch.nn.utils.rnn.pad_sequence(…, batch_first=True)`, gives the same.",
+    start="How wide is the rectangle? Make it of zeros first, and then write each sentence over "
+    "the beginning of its row.",
+    more="`torch.zeros(len(sentences), longest, dtype=torch.int64)`, then for each row "
+    "`padded[row, : len(sentence)] = torch.tensor(sentence)`. The lengths are "
+    "`[len(sentence) for sentence in sentences]` as a tensor.",
+    cases=_pad_cases,
+    mistakes=(
+        Mistake(
+            "ragged",
+            "A tensor was made of lists of unequal length. It has no rows of its own length each: "
+            "it is a rectangle, and somebody has to fill it up.",
+            "Append zeros to each list up to the longest length first, or begin with a rectangle "
+            "of zeros and write the sentences into it.",
+            sign=_ragged,
+        ),
+        Mistake(
+            "padded-at-the-left",
+            "The padding stands before the words. In this book every sentence begins in column 0, "
+            "and its length says where it ends.",
+            "Write a sentence to the columns `: len(sentence)`.",
+            _left,
+        ),
+        Mistake(
+            "cut-to-the-shortest",
+            "Words are missing: all sentences were cut to the length of the shortest.",
+            "The width is the largest length (`max`), not the smallest.",
+            lambda sentences: (
+                torch.tensor([s[: min(map(len, sentences))] for s in sentences]),
+                _lengths(sentences),
+            ),
+        ),
+        Mistake(
+            "lengths-after-padding",
+            "All sentences have the same length: it was taken after the padding, when every row "
+            "is as wide as the rectangle.",
+            "Take the lengths from the lists, before anything is filled up.",
+            lambda sentences: (
+                _filled(sentences),
+                torch.full((len(sentences),), max(map(len, sentences))),
+            ),
+        ),
+        Mistake(
+            "last-place-for-length",
+            "Each length is too small by one: these are the places of the last words, counted from "
+            "0.",
+            "A length counts words; leave the −1 to the one who looks up the last of them.",
+            lambda sentences: (_filled(sentences), _lengths(sentences) - 1),
+        ),
+        Mistake(
+            "mask-for-lengths",
+            "The second result is a mask. It can be made from the lengths; asked for are the "
+            "lengths, one number for each sentence.",
+            "Add the mask up along each row, or take `len` of each list.",
+            lambda sentences: (_filled(sentences), _filled(sentences) != 0),
+        ),
+        Mistake(
+            "lengths-missing",
+            "The rectangle alone came back. Without the lengths the encoder cannot know where a "
+            "sentence ends.",
+            "Return both: `return padded, lengths`.",
+            lambda sentences: _filled(sentences),
+        ),
+        Mistake(
+            "marks-not-counted",
+            "The lengths count words only. `<sos>` and `<eos>` are read by the network like words: "
+            "the final state is the one after `<eos>`.",
+            "Everything in the list counts; only what you filled up does not.",
+            lambda sentences: (_filled(sentences), (_filled(sentences) > 3).sum(dim=1)),
+        ),
+        Mistake(
+            "filled-with-eos",
+            "The rows were filled up with 3, which is `<eos>`. A sentence has one end; `<pad>` is 0.",
+            "Fill with 0.",
+            lambda sentences: (_filled(sentences, 3), _lengths(sentences)),
+        ),
+        Mistake(
+            "filled-with-unknown",
+            "The rows were filled up with 1, which is `<unk>`: a word that the vocabulary lacks, and "
+            "no padding.",
+            "`<pad>` is 0.",
+            lambda sentences: (_filled(sentences, 1), _lengths(sentences)),
+        ),
+        Mistake(
+            "filled-with-minus-one",
+            "The rows were filled up with −1. An embedding has no row −1: padding needs a number of "
+            "the vocabulary, and that is 0.",
+            "Fill with 0.",
+            lambda sentences: (_filled(sentences, -1), _lengths(sentences)),
+        ),
+        Mistake(
+            "last-word-repeated",
+            "The rows were filled up with the last word again and again. Who counts the tokens later "
+            "cannot tell it from a word.",
+            "`<pad>`, which is 0, is the one number that is no token.",
+            lambda sentences: (
+                torch.tensor(
+                    [s + s[-1:] * (max(map(len, sentences)) - len(s)) for s in sentences]
+                ),
+                _lengths(sentences),
+            ),
+        ),
+        Mistake(
+            "decimal-ids",
+            "These are decimal numbers. `torch.zeros` makes 32-bit decimal numbers unless told "
+            "otherwise, and an embedding cannot look up row 5.0.",
+            "`torch.zeros(…, dtype=torch.int64)`, or `torch.full((rows, columns), 0)`.",
+            lambda sentences: (_filled(sentences).float(), _lengths(sentences)),
+        ),
+        Mistake(
+            "time-first",
+            "Sentences stand in columns: (longest, batch). Many functions of PyTorch do that unless "
+            "told otherwise; this book has the batch first.",
+            "`pad_sequence(…, batch_first=True)`, or transpose at the end.",
+            lambda sentences: (_filled(sentences).T, _lengths(sentences)),
+        ),
+        Mistake(
+            "sorted-by-length",
+            "The sentences come out by length, the longest first. What belongs together, source and "
+            "target, is then no longer in the same row.",
+            "Leave them in the order of the list. Packing sorts and unsorts by itself "
+            "(`enforce_sorted=False`).",
+            lambda sentences: pad_batch(sorted(sentences, key=len, reverse=True)),
+        ),
+        Mistake(
+            "end-mark-added",
+            "A 3 was put behind each sentence. Marks are the caller's business; a list that ends "
+            "with `<eos>` already would have two.",
+            "Pad the lists as they are.",
+            lambda sentences: pad_batch([[*s, 3] for s in sentences]),
+        ),
+        Mistake(
+            "a-column-too-many",
+            "There is a column that nobody needs: padding only.",
+            "The width is the largest length, without + 1.",
+            lambda sentences: (
+                _filled(sentences, width=1 + max(map(len, sentences))),
+                _lengths(sentences),
+            ),
+        ),
+        Mistake(
+            "wrapped-around",
+            "The sentences flow on from row to row, as in a paragraph, and all padding is at the "
+            "very end.",
+            "Fill up each sentence by itself before the rows are joined.",
+            _wrapped,
+        ),
+        Mistake(
+            "width-fixed",
+            "All batches have the same width, whatever is in them. Every column of padding costs as "
+            "much as a column of words.",
+            "The width is the longest sentence of this batch.",
+            sign=_same_width,
+        ),
+    ),
+)  # fmt: skip
+
+
+# --- shift_targets ----------------------------------------------------------------------------
+
+
+def shift_targets(sentences: list[list[int]]) -> tuple[Tensor, Tensor]:
+    """What the decoder reads in training, and what it must write: the target twice, shifted by one.
+
+    sentences: the words' ids, without marks, none empty. `<pad>` is 0, `<sos>` 2, `<eos>` 3.
+    Gives target_in: `<sos>`, words, padding, and target_out: words, `<eos>`, padding, both
+    (batch, longest + 1).
+    """
+    # BEGIN SOLUTION
+    #: target_in = ...  # for each sentence the list that the decoder reads
+    #: target_out = ...  # for each sentence the list that it must write
+    target_in = [[2, *words] for words in sentences]
+    target_out = [[*words, 3] for words in sentences]
+    # END SOLUTION
+    width = max(len(words) for words in target_out)
+    padded_in = [words + [0] * (width - len(words)) for words in target_in]
+    padded_out = [words + [0] * (width - len(words)) for words in target_out]
+    return torch.tensor(padded_in), torch.tensor(padded_out)
+
+
+def _shift_cases(draw: Draw) -> Iterator[Case]:
+    yield Case(
+        "the decoder reads `<sos>` and the words, and must write the words and `<eos>`",
+        {"sentences": _sentences(draw, 3, 3)},
+        hint="Lay the rows of the first sentence one over the other: in each column the upper has "
+        "the word before the lower.",
+    )
+    yield Case(
+        "each sentence ends after its own last word",
+        {"sentences": _sentences(draw, 2, 4, 3)},
+        hint="Find `<eos>`, the 3, in the row of a short sentence: right after its last word, then "
+        "padding.",
+    )
+    yield Case(
+        "the first sentence may be the longest",
+        {"sentences": _sentences(draw, 5, 1, 2)},
+    )
+    unknown = _sentences(draw, 2, 1)
+    yield Case(
+        "unknown words are words",
+        {"sentences": [[1, *unknown[0]], [*unknown[1], 1]]},
+    )
+    yield Case(
+        "a batch of one sentence is still a batch",
+        {"sentences": _sentences(draw, 4)},
+    )
+    yield Case(
+        "a sentence of one word has two steps",
+        {"sentences": _sentences(draw, 1)},
+    )
+
+
+def _both(one: Callable[[list[int]], list[int]], other: Callable[[list[int]], list[int]]) -> Any:
+    """Makes both rectangles, each as wide as it needs, from what is done with one sentence."""
+
+    def shifted(sentences: Ids) -> tuple[Tensor, Tensor]:
+        return _filled([one(s) for s in sentences]), _filled([other(s) for s in sentences])
+
+    return shifted
+
+
+def _with_start(words: list[int]) -> list[int]:
+    return [2, *words]
+
+
+def _with_end(words: list[int]) -> list[int]:
+    return [*words, 3]
+
+
+def _from_rectangle(sentences: Ids) -> tuple[Tensor, Tensor]:
+    whole = _filled([[2, *s, 3] for s in sentences])
+    return whole[:, :-1], whole[:, 1:]
+
+
+def _rolled(sentences: Ids) -> tuple[Tensor, Tensor]:
+    out = _filled([_with_end(s) for s in sentences])
+    return out.roll(1, dims=1), out
+
+
+def _marks_around_padding(sentences: Ids) -> tuple[Tensor, Tensor]:
+    words = _filled(sentences)
+    column = words.new_ones(len(words), 1)
+    return torch.cat([2 * column, words], dim=1), torch.cat([words, 3 * column], dim=1)
+
+
+def _shift_at_the_left(sentences: Ids) -> tuple[Tensor, Tensor]:
+    width = 1 + max(map(len, sentences))
+    rows = [(_with_start(s), _with_end(s), [0] * (width - 1 - len(s))) for s in sentences]
+    return torch.tensor([p + i for i, _, p in rows]), torch.tensor([p + o for _, o, p in rows])
+
+
+SHIFT_TARGETS = Exercise(
+    solution=shift_targets,
+    title="The target twice, shifted by one",
+    difficulty=1,
+    minutes=8,
+    points=2,
+    goal="In training the decoder reads the right words, whatever it would have written itself. "
+    "At each step it may see the words before the one that it must predict, and never that word: "
+    "write the two lines that put the marks in their places. An error here is the most expensive "
+    "one of the chapter.",
+    shapes="`sentences`: a list of lists of ids, without marks → `target_in` and `target_out`, both "
+    "(batch, longest + 1).",
+    example="The sentence $(5, 9)$ beside one of three words: the decoder reads $(2, 5, 9, 0)$ and "
+    "must write $(5, 9, 3, 0)$. Column by column: after `<sos>` comes 5, after 5 comes 9, after 9 "
+    "comes `<eos>`.",
+    section="encoder-decoder-batches",
+    explanation="`<sos>` in front of one copy and `<eos>` behind the other shift them against each "
+    "other by themselves, and both remain equally long. It has to be done before the padding: "
+    "afterwards the end of a short sentence is no longer the end of its row.",
+    start="The decoder has to read something before the first word, and has to write something "
+    "after the last. Which mark is which, and which of the two copies gets it?",
+    more="For each sentence `[2, *words]` is what it reads and `[*words, 3]` what it must write.",
+    cases=_shift_cases,
+    mistakes=(
+        Mistake(
+            "not-shifted",
+            "Both copies are the same: at each step the decoder reads the very word that it must "
+            "write. The loss would fall to nearly zero, and the model could not translate.",
+            "`target_in` begins with `<sos>`, so that everything stands one place later.",
+            _both(_with_end, _with_end),
+        ),
+        Mistake(
+            "both-marks-in-both",
+            "Both copies have both marks and are the same: at each step the decoder reads the very "
+            "word that it must write.",
+            "`target_in` gets `<sos>` and no `<eos>`, `target_out` gets `<eos>` and no `<sos>`.",
+            _both(lambda s: [2, *s, 3], lambda s: [2, *s, 3]),
+        ),
+        Mistake(
+            "end-mark-read",
+            "The decoder reads `<eos>`. After it there is nothing left to write, so that "
+            "`target_in` has a column more than `target_out`.",
+            "`target_in` ends with the last word.",
+            _both(lambda s: [2, *s, 3], _with_end),
+        ),
+        Mistake(
+            "cut-from-the-rectangle",
+            "Only the longest sentence lost its `<eos>` in `target_in`: the last column of the "
+            "padded rectangle was cut off, and in shorter rows that was padding. A loss that leaves "
+            "padding out forgives it; the length counted from such a row is too large by one.",
+            "Put the marks around each sentence before the padding.",
+            _from_rectangle,
+        ),
+        Mistake(
+            "start-mark-written",
+            "The decoder has to write `<sos>`. That is what it is given to begin with; nobody ever "
+            "has to predict it.",
+            "`target_out` begins with the first word.",
+            _both(_with_start, lambda s: [2, *s, 3]),
+        ),
+        Mistake(
+            "no-start-mark",
+            "Nothing stands before the first word: the decoder reads it at the step at which it "
+            "must write it.",
+            "`target_in` begins with `<sos>`, the 2.",
+            _both(lambda s: list(s), _with_end),
+        ),
+        Mistake(
+            "no-end-mark",
+            "`<eos>` is missing in `target_out`. A model that was never asked to stop will not.",
+            "Behind the last word of `target_out` comes the 3.",
+            _both(_with_start, lambda s: list(s)),
+        ),
+        Mistake(
+            "no-marks",
+            "The words were shifted by one, and the marks are missing: the first word is never "
+            "predicted, and neither is the end.",
+            "`<sos>` in front of `target_in` and `<eos>` behind `target_out` make the shift.",
+            lambda sentences: (_filled(sentences)[:, :-1], _filled(sentences)[:, 1:]),
+        ),
+        Mistake(
+            "marks-exchanged",
+            "`<sos>` and `<eos>` have each other's number: 2 begins a sentence, 3 ends it.",
+            "`[2, *words]` and `[*words, 3]`.",
+            _both(lambda s: [3, *s], lambda s: [*s, 2]),
+        ),
+        Mistake(
+            "another-vocabularys-marks",
+            "Here 1 begins a sentence and 2 ends it. Other vocabularies do that; in this one 1 is "
+            "`<unk>`, 2 `<sos>` and 3 `<eos>`.",
+            "2 for `<sos>` and 3 for `<eos>`.",
+            _both(lambda s: [1, *s], lambda s: [*s, 2]),
+        ),
+        Mistake(
+            "marks-over-words",
+            "The marks were written over words: the last word is never read and the first never "
+            "written, or the other way round.",
+            "A mark is added; the rows grow by one.",
+            _both(lambda s: [2, *s[1:]], lambda s: [*s[:-1], 3]),
+        ),
+        Mistake(
+            "shifted-by-two",
+            "The decoder must write the word after the next: the first word is missing from "
+            "`target_out`. `<sos>` in front has shifted the copies already.",
+            "Nothing has to be cut off in `target_out`.",
+            _both(_with_start, lambda s: [*s[1:], 3]),
+        ),
+        Mistake(
+            "rolled",
+            "`roll` brings the end around to the beginning: short sentences begin with `<pad>`, the "
+            "longest with `<eos>`.",
+            "Put `<sos>` in front of each sentence instead.",
+            _rolled,
+        ),
+        Mistake(
+            "end-mark-behind-the-padding",
+            "In short sentences `<eos>` stands behind the padding: the model would learn to stop "
+            "where the longest sentence of the batch stops.",
+            "Put the mark behind the words first, and pad afterwards.",
+            _marks_around_padding,
+        ),
+        Mistake(
+            "padded-at-the-left",
+            "The padding stands before the words. In this book a row begins with its sentence.",
+            "Fill up at the right.",
+            _shift_at_the_left,
+        ),
+        Mistake(
+            "filled-with-eos",
+            "The rows of `target_out` were filled up with `<eos>`. One is the sentence's end; what "
+            "comes behind it is padding, which the loss leaves out.",
+            "Fill up with 0.",
+            lambda sentences: (
+                _filled([_with_start(s) for s in sentences]),
+                _filled([_with_end(s) for s in sentences], 3),
+            ),
+        ),
+        Mistake(
+            "time-first",
+            "Sentences stand in columns: (longest, batch). This book has the batch first.",
+            "`pad_sequence(…, batch_first=True)`, or transpose at the end.",
+            lambda sentences: tuple(part.T for part in shift_targets(sentences)),
+        ),
+    ),
+)  # fmt: skip
+
+
+# --- sequence_loss ----------------------------------------------------------------------------
+
+
+def sequence_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """The mean of −log p of the right tokens, in nats, over all tokens that are not padding.
+
+    logits: (batch, target, vocabulary), before the softmax; targets: (batch, target), ids, where
+    0 is `<pad>` and at least one is not. Gives one number, as a tensor without axes.
+    """
+    # BEGIN SOLUTION
+    log_probs = torch.log_softmax(logits, dim=-1)
+    nats = -log_probs.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+    return nats[targets != 0].mean()
+    # END SOLUTION
+
+
+def _loss_cases(draw: Draw) -> Iterator[Case]:
+    yield Case(
+        "the mean of −log p of the right tokens",
+        {"logits": draw.normal(2, 3, 5), "targets": draw.integers(1, 5, 2, 3)},
+        hint="Take the softmax of each row of logits, the probability of its target, its negative "
+        "logarithm, and the mean.",
+    )
+    yield Case(
+        "padding does not count",
+        {
+            "logits": draw.normal(2, 4, 5),
+            "targets": torch.tensor([[draw.integer(4, 5), 3, 0, 0], [1, 4, 4, 3]]),
+        },
+        hint="How many tokens are to be predicted here? Neither more nor fewer may enter the sum "
+        "and the divisor.",
+    )
+    yield Case(
+        "every token counts alike, in a short sentence as in a long one",
+        {
+            "logits": draw.normal(3, 4, 6, std=2.0),
+            "targets": torch.tensor([[3, 0, 0, 0], [5, 4, 3, 0], [4, 5, 5, 3]]),
+        },
+    )
+    yield Case(
+        "batch, target and vocabulary may be equally large",
+        {
+            "logits": draw.normal(4, 4, 4),
+            "targets": torch.tensor([[1, 2, 3, 0], [2, 2, 1, 3], [3, 0, 0, 0], [1, 3, 0, 0]]),
+        },
+    )
+    sure = draw.normal(1, 2, 4)
+    sure[0, 0, 2] += 150
+    sure[0, 1, 1] += 200
+    yield Case(
+        "a hardly possible token costs much, and not infinitely much",
+        {"logits": sure, "targets": torch.tensor([[1, 3]])},
+        hint="The probability of this token is smaller than any 32-bit number above 0, but its "
+        "logarithm is an ordinary number: `log_softmax` finds it without the probability.",
+    )
+    yield Case(
+        "large logits do not overflow",
+        {"logits": sure + draw.normal(1, 2, 4), "targets": torch.tensor([[2, 1]])},
+        hint="exp(200) is too large for a 32-bit number. Subtract each row's largest logit first, "
+        "or let `log_softmax` do it.",
+    )
+    yield Case(
+        "a single token in a batch of one",
+        {"logits": draw.normal(1, 1, 5), "targets": draw.integers(1, 5, 1, 1)},
+    )
+    yield Case(
+        "the dtype of the logits is kept, and gradients flow back",
+        {
+            "logits": draw.normal(2, 3, 5, dtype=torch.float64),
+            "targets": torch.tensor([[draw.integer(1, 5), 4, 3], [draw.integer(1, 5), 3, 0]]),
+        },
+        gradients=("logits",),
+    )
+
+
+def _nats(logits: Tensor, targets: Tensor) -> Tensor:
+    """−log p of every target, padding included, (batch, target)."""
+    return F.cross_entropy(logits.transpose(1, 2), targets, reduction="none")
+
+
+def _kept(logits: Tensor, targets: Tensor) -> Tensor:
+    """The same with 0 at padding."""
+    return _nats(logits, targets) * (targets != 0)
+
+
+def _picked(values: Tensor, targets: Tensor) -> Tensor:
+    """The mean over all tokens of what stands at the target's place."""
+    return values.gather(-1, targets.unsqueeze(-1)).squeeze(-1)[targets != 0].mean()
+
+
+SEQUENCE_LOSS = Exercise(
+    solution=sequence_loss,
+    title="The loss of a batch, without its padding",
+    difficulty=2,
+    minutes=15,
+    points=3,
+    goal="Training makes the right words probable. Measure how far it has come: the mean of "
+    "$-\\log p(y_t)$ over all real tokens of a batch, `<eos>` counted, padding not.",
+    shapes="`logits` (batch, target, vocabulary), `targets` (batch, target) with 0 for padding → "
+    "one number, shape ().",
+    example="Two sentences whose tokens have the probabilities $(0.5, 0.25)$ and $(0.125)$, "
+    "the second followed by padding: $(0.693 + 1.386 + 2.079) / 3 = 1.386$ nats a token. The mean "
+    "of the sentences' means would be 1.560, and divided by four cells it would be 1.040.",
+    section="encoder-decoder-objective",
+    explanation="`log_softmax` subtracts the logarithm of a sum, with the largest logit taken out "
+    "first, and so neither overflows nor takes the logarithm of 0. `gather` picks each row's "
+    "target. The mean is over tokens, not over sentences, so that every word of the training set "
+    "counts alike whatever batch it is in. "
+    "`F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=0)` says the same.",
+    start="First without padding: from logits to log-probabilities, and of each row the one at the "
+    "target's place. Then ask which of these numbers belong to a word.",
+    more="`torch.log_softmax(logits, dim=-1).gather(-1, targets.unsqueeze(-1))` has the logarithms. "
+    "Keep those where `targets != 0`, turn the sign, take the mean.",
+    cases=_loss_cases,
+    mistakes=(
+        Mistake(
+            "padding-counted",
+            "Padding was counted like a word: the model is asked to predict `<pad>`, and praised "
+            "for it when it can.",
+            "Leave the places out where the target is 0, from the sum and from the divisor "
+            "(`ignore_index=0`; it is not the default).",
+            lambda logits, targets: _nats(logits, targets).mean(),
+        ),
+        Mistake(
+            "divided-by-all-cells",
+            "The sum leaves padding out, but the divisor does not: a batch with much padding has a "
+            "small loss for no reason.",
+            "Divide by the number of real tokens, `(targets != 0).sum()`.",
+            lambda logits, targets: _kept(logits, targets).mean(),
+        ),
+        Mistake(
+            "sum-not-mean",
+            "This is the sum over all tokens. It grows with the batch.",
+            "Divide by the number of real tokens.",
+            lambda logits, targets: _kept(logits, targets).sum(),
+        ),
+        Mistake(
+            "mean-of-sentences",
+            "You took the mean of each sentence, and the mean of these: a word in a short sentence "
+            "counts more than one in a long sentence.",
+            "One sum over all real tokens of the batch, divided once.",
+            lambda logits, targets: (
+                _kept(logits, targets).sum(dim=1) / (targets != 0).sum(dim=1)
+            ).mean(),
+        ),
+        Mistake(
+            "per-sentence",
+            "The sum was divided by the number of sentences. That is −log p of a sentence; asked "
+            "for is a token's.",
+            "Divide by the number of real tokens instead of `len(targets)`.",
+            lambda logits, targets: _kept(logits, targets).sum() / len(targets),
+        ),
+        Mistake(
+            "in-bits",
+            "These are bits, logarithms to the base 2. The book counts in nats.",
+            "Use the natural logarithm: `log`, not `log2`.",
+            lambda logits, targets: sequence_loss(logits, targets) / math.log(2),
+        ),
+        Mistake(
+            "perplexity",
+            "This is the perplexity, e to the power of the loss.",
+            "Leave out the last `exp`.",
+            lambda logits, targets: sequence_loss(logits, targets).exp(),
+        ),
+        Mistake(
+            "sign-missing",
+            "Your loss is negative: it is the mean log-probability, which training would make as "
+            "small as it can.",
+            "Turn the sign around.",
+            lambda logits, targets: -sequence_loss(logits, targets),
+        ),
+        Mistake(
+            "logits-for-log-probs",
+            "The logits were taken for log-probabilities. `nll_loss` does not normalize; a model "
+            "could make all its logits large and have a small loss.",
+            "`log_softmax` first, or `cross_entropy`, which contains it.",
+            lambda logits, targets: -_picked(logits, targets),
+        ),
+        Mistake(
+            "no-logarithm",
+            "These are probabilities, not their logarithms: the loss lies between −1 and 0, or is "
+            "1 less than that.",
+            "`log_softmax`, not `softmax`.",
+            lambda logits, targets: -_picked(torch.softmax(logits, dim=-1), targets),
+        ),
+        Mistake(
+            "softmax-twice",
+            "`cross_entropy` contains a softmax, and it was given probabilities: a second softmax "
+            "makes them nearly even, and the loss can never come near 0.",
+            "Give it the logits.",
+            lambda logits, targets: sequence_loss(torch.softmax(logits, dim=-1), targets),
+        ),
+        Mistake(
+            "logarithm-of-zero",
+            "A very small probability has become 0 before its logarithm was taken, and the loss is "
+            "infinite.",
+            "`torch.log_softmax(logits, dim=-1)` instead of `softmax` and then `log`.",
+            lambda logits, targets: -_picked(torch.softmax(logits, dim=-1).log(), targets),
+        ),
+        Mistake(
+            "overflow",
+            "exp overflows at logits around 89.",
+            "`torch.logsumexp` or `log_softmax` take the largest logit out first.",
+            lambda logits, targets: _picked(
+                logits.exp().sum(dim=-1, keepdim=True).log() - logits, targets
+            ),
+        ),
+        Mistake(
+            "softmax-over-target",
+            "The probabilities sum to 1 over the steps of the sentence, not over the words that "
+            "might stand at one step.",
+            "The vocabulary is the last axis: `dim=-1`.",
+            lambda logits, targets: -_picked(torch.log_softmax(logits, dim=1), targets),
+        ),
+        Mistake(
+            "softmax-over-batch",
+            "The softmax runs over the batch: what a sentence costs depends on its neighbours.",
+            "The vocabulary is the last axis: `dim=-1`; `dim=0` is the batch.",
+            lambda logits, targets: -_picked(torch.log_softmax(logits, dim=0), targets),
+        ),
+        Mistake(
+            "reshape-for-transpose",
+            "`cross_entropy` wants (batch, vocabulary, target), and the logits were reshaped to it. "
+            "`view` and `reshape` keep all numbers in their order and only move the line breaks.",
+            "`logits.transpose(1, 2)`, or flatten batch and target together.",
+            lambda logits, targets: F.cross_entropy(
+                logits.reshape(len(logits), logits.shape[2], logits.shape[1]),
+                targets,
+                ignore_index=0,
+            ),
+        ),
+        Mistake(
+            "shifted-again",
+            "Each row of logits was held against the token one place further on. `targets` is what "
+            "must be written at each step: it is shifted already.",
+            "Compare `logits[:, t]` with `targets[:, t]`.",
+            lambda logits, targets: sequence_loss(logits[:, :-1], targets[:, 1:]),
+        ),
+        Mistake(
+            "end-mark-left-out",
+            "`<eos>` was left out together with the padding. Stopping is a word, and has to be "
+            "learned.",
+            "Only where the target is 0 there is nothing to predict.",
+            lambda logits, targets: _nats(logits, targets)[(targets != 0) & (targets != 3)].mean(),
+        ),
+        Mistake(
+            "logits-zeroed",
+            "The logits of padding were set to 0, and padding still counts: even logits cost log V, "
+            "not nothing.",
+            "Mask the costs of the tokens, not the logits, and divide by the real ones.",
+            lambda logits, targets: _nats(logits * (targets != 0).unsqueeze(-1), targets).mean(),
+        ),
+        Mistake(
+            "best-for-right",
+            "The probability of the best word was taken, whatever the right one is. The loss asks "
+            "for the probability of the target.",
+            "`gather` at `targets` instead of `max`.",
+            lambda logits, targets: -_picked(
+                torch.log_softmax(logits, dim=-1).amax(dim=-1, keepdim=True).expand_as(logits),
+                targets,
+            ),
+        ),
+        Mistake(
+            "not-averaged",
+            "This is a number for each token. Training needs one number for the batch.",
+            "Take the mean over the real tokens.",
+            _kept,
+        ),
+    ),
+)  # fmt: skip
+
+
+CHAPTER = Chapter(
+    name="03_encoder_decoder",
+    title="Encoder and decoder",
+    opening="What surrounds the two networks of {doc}`chapter 3 <03_encoder_decoder>`: the batch "
+    "that they read, the loss that they are trained on, and the search that turns their "
+    "probabilities into a sentence.",
+    exercises=(PAD_BATCH, SHIFT_TARGETS, SEQUENCE_LOSS),
+)
