@@ -6,11 +6,13 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from attnbook.exercises.definition import Case, Chapter, Draw, Exercise, Mistake
+from attnbook.exercises.probes import search
 
 __all__ = ["CHAPTER"]
 
@@ -805,11 +807,453 @@ SEQUENCE_LOSS = Exercise(
 )  # fmt: skip
 
 
+# --- decoders made of tables, for both searches ------------------------------------------------
+
+#: ``step(state, token)`` gives the log-probabilities of all words and the new state.
+Step = Callable[[Any, int], tuple[Tensor, Any]]
+Found = tuple[list[int], float]
+
+
+def _hundredths(draw: Draw, rows: int, count: int) -> np.ndarray:
+    """In each row different probabilities with two decimals that sum to 1, the smallest first."""
+    while True:
+        parts = np.sort(np.floor(100 * draw.numbers.dirichlet(np.ones(count), 20 * rows)), axis=1)
+        parts[:, -1] += 100 - parts.sum(axis=1)
+        parts = parts[(np.diff(parts) > 0).all(axis=1) & (parts[:, 0] > 2)]
+        if len(parts) >= rows:
+            return parts[:rows] / 100
+
+
+def _tables(draw: Draw, states: int, words: int, end: str = "") -> dict[str, Any]:
+    """A decoder made of tables: where a word leads, and what is expected there.
+
+    It has the four marks and so many words; of the marks only ``<eos>`` is ever written. ``end``
+    makes it the most ("likely") or the least probable ("unlikely") of each row.
+    """
+    parts = _hundredths(draw, states, words + 1)
+    if end == "likely":
+        parts = parts[:, ::-1]
+    first = 1 if end else 0
+    parts = np.hstack([parts[:, :first], draw.numbers.permuted(parts[:, first:], axis=1)])
+    parts = np.hstack([np.zeros((states, 3)), parts])
+    return {
+        "moves": draw.integers(0, states, states, 4 + words),
+        "probabilities": torch.tensor(parts, dtype=torch.float32),
+    }
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Whether two searches found the same."""
+    if isinstance(one, tuple) and isinstance(other, tuple):
+        return list(one[0]) == list(other[0]) and abs(one[1] - other[1]) < 1e-3
+    return type(one) is type(other) and bool(one == other)
+
+
+def _tried(function: Any, inputs: dict[str, Any]) -> Any:
+    """What a search finds; the name of its error if it fails."""
+    try:
+        return search(function, inputs)
+    except (ArithmeticError, IndexError, RuntimeError, ValueError) as error:
+        return type(error).__name__
+
+
+def _telling(
+    make: Callable[[], dict[str, Any]],
+    right: Any,
+    wrong: tuple[Any, ...],
+    fits: Callable[[dict[str, Any], Found], bool],
+    same: tuple[Any, ...] = (),
+) -> dict[str, Any]:
+    """Inputs drawn again and again, until they tell the right search from wrong ones."""
+    while True:
+        inputs = make()
+        found = search(right, inputs)
+        if (
+            fits(inputs, found)
+            and not any(_alike(found, _tried(one, inputs)) for one in wrong)
+            and all(_alike(found, _tried(one, inputs)) for one in same)
+        ):
+            return inputs
+
+
+def _endless(cases: Any, wanted: Any, got: Any) -> bool:
+    return any("the search has no end" in outcome.error for outcome in got)
+
+
+# --- greedy_search ----------------------------------------------------------------------------
+
+
+def greedy_search(
+    step: Callable, state: object, reference: list[int], longest: int
+) -> tuple[list[int], float]:
+    """The most probable word at each step, fed back, until `<eos>` or the longest length.
+
+    step(state, token) reads a token and gives the log-probabilities of all words (vocabulary,)
+    and the new state; state: the one before `<sos>`, which is 2, has been read. `<eos>` is 3.
+    reference: what a human wrote, without marks, for whoever compares afterwards.
+    Gives the words, `<eos>` included if it was reached, at most `longest`, and the sum of their
+    log-probabilities.
+    """
+    # BEGIN SOLUTION
+    #: words, total = [], 0.0
+    #: for previous in [2, *reference]:
+    #:     log_probs, state = step(state, previous)
+    #:     word = int(log_probs.argmax())
+    #:     words.append(word)
+    #:     total += float(log_probs[word])
+    #: return words, total
+    words: list[int] = []
+    total, word = 0.0, 2
+    while word != 3 and len(words) < longest:
+        log_probs, state = step(state, word)
+        word = int(log_probs.argmax())
+        words.append(word)
+        total += float(log_probs[word])
+    return words, total
+    # END SOLUTION
+
+
+def _greedy(
+    *,
+    fed: Callable[[list[int], list[int]], int] = lambda words, reference: (words or [2])[-1],
+    steps: Callable[[list[int], int], int] = lambda reference, longest: longest,
+    stops: bool = True,
+    carried: bool = True,
+    twice: bool = False,
+    gives: Callable[[list[int], list[float]], Any] = lambda words, logs: (words, sum(logs)),
+) -> Any:
+    """A greedy search with something wrong in it."""
+
+    def searched(step: Step, state: Any, reference: list[int], longest: int) -> Any:
+        words: list[int] = []
+        logs: list[float] = []
+        for _ in range(steps(reference, longest)):
+            log_probs, after = step(state, fed(words, reference))
+            state = after if carried else state
+            words.append(int(log_probs.argmax()))
+            logs.append(float(log_probs.max()))
+            if stops and words[-1] == 3:
+                break
+            if twice:
+                _, state = step(state, words[-1])
+        return gives(words, logs)
+
+    return searched
+
+
+def _fed_reference(words: list[int], reference: list[int]) -> int:
+    return [2, *reference][len(words)]
+
+
+def _reference_steps(reference: list[int], longest: int) -> int:
+    return len(reference) + 1
+
+
+def _without_end(words: list[int]) -> list[int]:
+    return words[:-1] if words[-1:] == [3] else words
+
+
+def _filled_up(step: Step, state: Any, reference: list[int], longest: int) -> Found:
+    words, total = greedy_search(step, state, reference, longest)
+    return words + [0] * (longest - len(words)), total
+
+
+_FORCED = _greedy(fed=_fed_reference, steps=_reference_steps, stops=False)
+_FORCED_STOPPING = _greedy(
+    fed=_fed_reference, steps=lambda reference, longest: min(len(reference) + 1, longest)
+)
+_ALWAYS_START = _greedy(fed=lambda words, reference: 2)
+_START_STATE = _greedy(carried=False)
+_FROM_PADDING = _greedy(fed=lambda words, reference: (words or [0])[-1])
+_FROM_END = _greedy(fed=lambda words, reference: (words or [3])[-1])
+_TWICE = _greedy(twice=True)
+_GREEDY_ALL = (
+    _FORCED, _FORCED_STOPPING, _ALWAYS_START, _START_STATE, _FROM_PADDING, _FROM_END, _TWICE,
+)  # fmt: skip
+
+
+def _greedy_cases(draw: Draw) -> Iterator[Case]:
+    def drawn(
+        states: int, words: int, length: int, longest: int, reference: int, end: str = ""
+    ) -> dict[str, Any]:
+        """A decoder that greedy search ends after so many words."""
+        return _telling(
+            lambda: {
+                **_tables(draw, states, words, end),
+                "reference": draw.integers(4, 4 + words, reference).tolist(),
+                "longest": longest,
+            },
+            greedy_search,
+            _GREEDY_ALL if length == 3 and not end else (),
+            lambda inputs, found: (
+                len(found[0]) == length and (end == "unlikely" or found[0][-1] == 3)
+            ),
+        )
+
+    yield Case(
+        "each word is the most probable one after the words that were written",
+        drawn(4, 2, 3, 6, 3),
+        hint="Follow it on paper: state 0 reads `<sos>`, the 2, and `moves[0, 2]` is the new state; "
+        "its row of `probabilities` has the first word, which is read next.",
+    )
+    yield Case(
+        "it stops at `<eos>`, which counts",
+        drawn(5, 3, 3, 7, 5),
+        hint="The 3 is the last word, and its log-probability is in the sum.",
+    )
+    yield Case(
+        "the reference may be shorter than the translation",
+        drawn(5, 3, 4, 8, 1),
+    )
+    yield Case(
+        "without a reference it finds the same",
+        drawn(4, 3, 3, 5, 0),
+        hint="This reference is empty. Who translates something new has none.",
+    )
+    yield Case(
+        "it ends at the longest length if `<eos>` does not come",
+        drawn(4, 3, 4, 4, 6, "unlikely"),
+    )
+    yield Case(
+        "`<eos>` may be the last word that has room",
+        drawn(5, 2, 4, 4, 2),
+    )
+    yield Case(
+        "an empty translation is `<eos>` alone",
+        drawn(3, 2, 1, 5, 2, "likely"),
+    )
+    yield Case(
+        "there may be room for one word only",
+        drawn(3, 3, 1, 1, 2, "unlikely"),
+    )
+
+
+GREEDY_SEARCH = Exercise(
+    solution=greedy_search,
+    title="Greedy search with the answers open on the desk",
+    difficulty=2,
+    minutes=15,
+    points=3,
+    goal="The function below was written for an evaluation and has a bug: it needs the human "
+    "translation to run. Find out what it does with it, and repair it: greedy search reads what "
+    "it wrote itself, stops when it writes `<eos>`, and has a longest length.",
+    shapes="`step(state, token)` → log-probabilities (vocabulary,), new state; `state` may be "
+    "anything, hand it on; `reference` a list of ids; `longest` a number of words, `<eos>` counted "
+    "→ (list of ids, sum of log-probabilities). In the checks `step` is made of two tables: "
+    "`moves[state, token]` is the new state, and its row of `probabilities` has those of all "
+    "words. A word of probability 0 has the logarithm $-\\infty$.",
+    example="After `<sos>` the probabilities are 0.6 for 4 and 0.4 for `<eos>`; after 4 they are "
+    "0.3 and 0.7. Greedy search writes 4 and then 3, and stops: $([4, 3], \\log 0.6 + \\log 0.7 = "
+    "-0.868)$. The reference may be $(4, 4)$; it plays no part.",
+    section="encoder-decoder-forcing",
+    explanation="What is read next is the word that was just written: `word` is fed back. The loop "
+    "ends by the model's own decision or by the limit, and not where the reference ends, whose "
+    "length nobody knows when something new is translated. The probability of `<eos>` belongs to "
+    "the sentence like that of any word. `reference` is not needed at all, which is the point.",
+    start="Which words does the loop read? At each step the decoder is given the right word before "
+    "it, whatever it wrote itself: that is teacher forcing. When something new is translated there "
+    "is no reference.",
+    more="Feed back `word` instead of the reference's words, beginning with `<sos>`, and go on "
+    "`while word != 3 and len(words) < longest`.",
+    cases=_greedy_cases,
+    probe="search",
+    mistakes=(
+        Mistake(
+            "teacher-forcing",
+            "Which words does the loop read? At each step the decoder is given the right word before "
+            "it, whatever it wrote itself: that is teacher forcing. When something new is translated "
+            "there is no reference.",
+            "Feed back `word` instead of the reference's words, beginning with `<sos>`, and go on "
+            "`while word != 3 and len(words) < longest`.",
+            _FORCED,
+        ),
+        Mistake(
+            "still-teacher-forcing",
+            "It stops at `<eos>` now, but the words it reads are still those of the reference: each "
+            "is chosen after the right words before it.",
+            "What is read next is `word`, the one just written.",
+            _FORCED_STOPPING,
+        ),
+        Mistake(
+            "as-long-as-the-reference",
+            "It writes as many words as the reference has, and one more, whether or not it wrote "
+            "`<eos>` long before.",
+            "The model decides: stop when the word written is 3, or at `longest`.",
+            _greedy(steps=_reference_steps, stops=False),
+        ),
+        Mistake(
+            "cut-at-the-reference",
+            "It stops at `<eos>`, but also where the reference ends. Its length is part of the "
+            "answer.",
+            "The limit is `longest`; leave the reference out altogether.",
+            _greedy(steps=_reference_steps),
+        ),
+        Mistake(
+            "start-mark-every-time",
+            "At every step `<sos>` was read. The decoder does not know what it wrote.",
+            "Read `<sos>` once, and then the word that was just written.",
+            _ALWAYS_START,
+        ),
+        Mistake(
+            "state-not-carried",
+            "Every step began with the first state: all that was written before the last word is "
+            "forgotten.",
+            "Hand the state that `step` gave back to its next call: "
+            "`log_probs, state = step(state, word)`.",
+            _START_STATE,
+        ),
+        Mistake(
+            "read-twice",
+            "Each word was read twice: `step` was called more often than words were written, and "
+            "every call moves the state on.",
+            "One call for each word: it gives the probabilities and the new state together.",
+            _TWICE,
+        ),
+        Mistake(
+            "begins-with-padding",
+            "The first token read was 0, which is `<pad>`.",
+            "Begin with 2, `<sos>`.",
+            _FROM_PADDING,
+        ),
+        Mistake(
+            "begins-with-the-end",
+            "The first token read was 3, which is `<eos>`.",
+            "Begin with 2, `<sos>`.",
+            _FROM_END,
+        ),
+        Mistake(
+            "runs-past-the-end",
+            "Words come after `<eos>`: the search went on until the longest length.",
+            "Leave the loop when the word is 3.",
+            _greedy(stops=False),
+        ),
+        Mistake(
+            "end-mark-dropped",
+            "`<eos>` is missing at the end, though its log-probability is in the sum. It tells a "
+            "finished translation from one that was cut off.",
+            "Append the word before you ask whether it is the last.",
+            _greedy(gives=lambda words, logs: (_without_end(words), sum(logs))),
+        ),
+        Mistake(
+            "end-mark-not-counted",
+            "`<eos>` was neither written nor counted. That a sentence stops here is one of the "
+            "decisions whose probabilities multiply to its own.",
+            "Append the word and add its log-probability first; then ask whether it is 3.",
+            _greedy(
+                gives=lambda words, logs: (
+                    _without_end(words), sum(logs[: len(_without_end(words))])
+                )
+            ),
+        ),
+        Mistake(
+            "one-word-too-many",
+            "A translation that is cut off has one word more than `longest`.",
+            "`<` instead of `<=`, or `range(longest)`.",
+            _greedy(steps=lambda reference, longest: longest + 1),
+        ),
+        Mistake(
+            "one-word-too-few",
+            "A translation that is cut off has one word less than `longest`. `<sos>` is read, not "
+            "written, and takes no place.",
+            "`range(longest)`: a step for each word.",
+            _greedy(steps=lambda reference, longest: longest - 1),
+        ),
+        Mistake(
+            "no-limit",
+            "There is an input for which your search never ends: its decoder never finds `<eos>` "
+            "the most probable word.",
+            "Count the words, and stop at `longest`.",
+            sign=_endless,
+        ),
+        Mistake(
+            "probabilities-multiplied",
+            "The second result is a product of probabilities. For a sentence of a hundred words it "
+            "vanishes in a computer's arithmetic.",
+            "Add up log-probabilities, without `exp`.",
+            _greedy(gives=lambda words, logs: (words, math.exp(sum(logs)))),
+        ),
+        Mistake(
+            "probabilities-added",
+            "Probabilities were added up. The probability of a sentence is their product; what may "
+            "be added are logarithms.",
+            "Leave out `exp`: `step` gives logarithms.",
+            _greedy(gives=lambda words, logs: (words, sum(map(math.exp, logs)))),
+        ),
+        Mistake(
+            "mean-for-sum",
+            "The second result is the mean per word. Asked for is the sum.",
+            "Do not divide by the length.",
+            _greedy(gives=lambda words, logs: (words, sum(logs) / max(1, len(logs)))),
+        ),
+        Mistake(
+            "last-word-only",
+            "The second result is the log-probability of the last word alone.",
+            "Add up: `total += …`.",
+            _greedy(gives=lambda words, logs: (words, logs[-1] if logs else 0.0)),
+        ),
+        Mistake(
+            "start-mark-written",
+            "The translation begins with 2, `<sos>`. It is read and never written.",
+            "Begin with an empty list of words, and keep the token to be read apart from it.",
+            _greedy(gives=lambda words, logs: ([2, *words], sum(logs))),
+        ),
+        Mistake(
+            "filled-up",
+            "Padding comes after `<eos>`. One sentence alone has none.",
+            "Return the words that were written and no more.",
+            _filled_up,
+        ),
+        Mistake(
+            "sum-missing",
+            "The words alone came back.",
+            "Return both: `return words, total`.",
+            _greedy(gives=lambda words, logs: words),
+        ),
+    ),
+)  # fmt: skip
+
+
+# --- beam_search ------------------------------------------------------------------------------
+
+
+def beam_search(
+    step: Callable, state: object, beam_size: int, longest: int, length_penalty: float
+) -> tuple[list[int], float]:
+    """The best translation that a beam finds, and the sum of its log-probabilities.
+
+    step(state, token) reads a token and gives the log-probabilities of all words (vocabulary,)
+    and the new state; state: the one before `<sos>`, which is 2, has been read. `<eos>` is 3.
+    At each step every beginning is continued with every word. Of all continuations together, those
+    among the best `beam_size` that end with `<eos>` are set aside; the best `beam_size` of those
+    that do not end are continued. It ends when `beam_size` are set aside, or at `longest` words.
+    Of those set aside the best has the largest sum / length ** length_penalty, `<eos>` counted in
+    the length; what is unfinished at the end counts only if nothing was set aside.
+    """
+    # BEGIN SOLUTION
+    beginnings: list = [([], 0.0, state)]
+    finished: list = []
+    for _ in range(longest):
+        continued = []
+        for words, total, before in beginnings:
+            log_probs, after = step(before, words[-1] if words else 2)
+            for word, log_prob in enumerate(log_probs.tolist()):
+                continued.append(([*words, word], total + log_prob, after))
+        continued.sort(key=lambda one: one[1], reverse=True)
+        finished += [one for one in continued[:beam_size] if one[0][-1] == 3]
+        beginnings = [one for one in continued if one[0][-1] != 3][:beam_size]
+        if len(finished) >= beam_size:
+            break
+    found = finished or beginnings
+    words, total, _ = max(found, key=lambda one: one[1] / len(one[0]) ** length_penalty)
+    return words, total
+    # END SOLUTION
+
+
 CHAPTER = Chapter(
     name="03_encoder_decoder",
     title="Encoder and decoder",
     opening="What surrounds the two networks of {doc}`chapter 3 <03_encoder_decoder>`: the batch "
     "that they read, the loss that they are trained on, and the search that turns their "
     "probabilities into a sentence.",
-    exercises=(PAD_BATCH, SHIFT_TARGETS, SEQUENCE_LOSS),
+    exercises=(PAD_BATCH, SHIFT_TARGETS, SEQUENCE_LOSS, GREEDY_SEARCH),
 )
