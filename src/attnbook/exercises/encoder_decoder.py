@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -1249,11 +1250,488 @@ def beam_search(
     # END SOLUTION
 
 
+Part = tuple[list[int], float, Any]
+
+
+def _score(total: float, words: list[int], penalty: float) -> float:
+    return float(total / len(words) ** penalty)
+
+
+def _beam(
+    *,
+    fed: Callable[[list[int]], int] = lambda words: (words or [2])[-1],
+    added: Callable[[float, float], float] = lambda total, log: total + log,
+    state_of: str = "beginning",
+    extra: int = 0,
+    pruned: Callable[[list[Part], int], list[Part]] = lambda continued, size: continued,
+    ends: Callable[[list[Part], int], list[Part]] = lambda continued, size: continued[:size],
+    places: str = "refilled",
+    until: str = "enough",
+    score: Callable[[float, list[int], float], float] = _score,
+    last: Callable[[list[Part], list[Part]], list[Part]] = lambda finished, cut: finished or cut,
+    gives: Callable[[Part, float], Any] = lambda best, penalty: (best[0], best[1]),
+) -> Any:
+    """A beam search with something wrong in it, or done otherwise."""
+
+    def searched(step: Step, state: Any, size: int, longest: int, penalty: float) -> Any:
+        start = state
+        beginnings: list[Part] = [([], 0.0, state)]
+        finished: list[Part] = []
+        for _ in range(longest + extra):
+            continued: list[Part] = []
+            for words, total, before in beginnings:
+                log_probs, after = step(start if state_of == "start" else before, fed(words))
+                own = [
+                    ([*words, word], added(total, log), after)
+                    for word, log in enumerate(log_probs.tolist())
+                    if log > -math.inf
+                ]
+                own.sort(key=lambda one: one[1], reverse=True)
+                continued += pruned(own, size) if words else own
+            afters = [one[2] for one in continued]
+            continued.sort(key=lambda one: one[1], reverse=True)
+            if places == "lost":
+                continued = continued[: size - len(finished)]
+            found = [one for one in ends(continued, size) if one[0][-1] == 3]
+            finished += found
+            open_ = [one for one in continued if one[0][-1] != 3]
+            beginnings = open_ if places == "never" else open_[:size]
+            if state_of == "place":
+                # The state of place 0 stays at place 0, whoever sits there now.
+                kept = list(dict.fromkeys(afters))
+                beginnings = [
+                    (words, total, kept[min(place, len(kept) - 1)])
+                    for place, (words, total, _) in enumerate(beginnings)
+                ]
+            if not beginnings or (until == "first" and finished):
+                break
+            if until == "enough" and len(finished) >= size:
+                break
+        best = max(last(finished, beginnings), key=lambda one: score(one[1], one[0], penalty))
+        return gives(best, penalty)
+
+    return searched
+
+
+def _running_on(whole: bool) -> Any:
+    """Nothing is set aside: what has ended is continued like the rest."""
+
+    def searched(step: Step, state: Any, size: int, longest: int, penalty: float) -> Found:
+        beginnings: list[Part] = [([], 0.0, state)]
+        for _ in range(longest):
+            continued: list[Part] = []
+            for words, total, before in beginnings:
+                log_probs, after = step(before, (words or [2])[-1])
+                continued += [
+                    ([*words, word], total + log, after)
+                    for word, log in enumerate(log_probs.tolist())
+                ]
+            beginnings = sorted(continued, key=lambda one: one[1], reverse=True)[:size]
+        words, total, _ = max(beginnings, key=lambda one: _score(one[1], one[0], penalty))
+        if not whole and 3 in words:
+            words = words[: words.index(3) + 1]
+        return words, total
+
+    return searched
+
+
+def _crowded_out(step: Step, state: Any, size: int, longest: int, penalty: float) -> Found:
+    """What has ended keeps its place in the beam, until others have a larger sum."""
+    beginnings: list[Part] = [([], 0.0, state)]
+    for _ in range(longest):
+        continued: list[Part] = []
+        for words, total, before in beginnings:
+            if words[-1:] == [3]:
+                continued.append((words, total, before))
+                continue
+            log_probs, after = step(before, (words or [2])[-1])
+            continued += [
+                ([*words, word], total + log, after) for word, log in enumerate(log_probs.tolist())
+            ]
+        beginnings = sorted(continued, key=lambda one: one[1], reverse=True)[:size]
+        if all(words[-1] == 3 for words, _, _ in beginnings):
+            break
+    finished = [one for one in beginnings if one[0][-1] == 3]
+    words, total, _ = max(finished or beginnings, key=lambda one: _score(one[1], one[0], penalty))
+    return words, total
+
+
+def _only_one(step: Step, state: Any, size: int, longest: int, penalty: float) -> Any:
+    return beam_search(step, state, 1, longest, penalty)
+
+
+def _penalty_as_factor(total: float, words: list[int], penalty: float) -> float:
+    return total / (len(words) * penalty)
+
+
+def _probability_added(total: float, log: float) -> float:
+    return total + math.exp(log)
+
+
+def _ends_overwritten(step: Step, state: Any, size: int, longest: int, penalty: float) -> Any:
+    """One place for what has ended: the later takes it from the earlier."""
+    return _beam(last=lambda finished, cut: finished[-1:] or cut)(
+        step, state, size, longest, penalty
+    )
+
+
+_LOST_PLACES = _beam(places="lost")
+_NEVER_EARLY = _beam(until="never")
+_RUNS_ON, _RUNS_ON_CUT = _running_on(True), _running_on(False)
+_FIRST_END = _beam(until="first")
+_BY_SUM = _beam(score=lambda total, words, penalty: total)
+_BY_MEAN = _beam(score=lambda total, words, penalty: total / len(words))
+_BY_FACTOR = _beam(score=_penalty_as_factor)
+_WORDS_ONLY = _beam(score=lambda total, words, penalty: total / max(1, len(words) - 1) ** penalty)
+_ONE_EACH = _beam(pruned=lambda own, size: own[:1])
+_UNPRUNED = _beam(places="never", pruned=lambda own, size: own[:size])
+_FORGETS_TOTALS = _beam(added=lambda total, log: log)
+_ADDS_PROBABILITIES = _beam(added=_probability_added)
+_STATES_STAY = _beam(state_of="place")
+_STATES_FIRST = _beam(state_of="start")
+_ALWAYS_START_BEAM = _beam(fed=lambda words: 2)
+_UNFINISHED_TOO = _beam(last=lambda finished, cut: [*finished, *cut])
+_EVERY_END = _beam(ends=lambda continued, size: continued)
+
+
+def _no_ties(step: Step, state: Any, size: int, longest: int, penalty: float) -> bool:
+    """Whether no two sums that are compared lie so near that rounding could decide."""
+    near: list[float] = []
+
+    def looked(continued: list[Part], count: int) -> list[Part]:
+        totals = [total for _, total, _ in continued[: 2 * count + 2]]
+        near.extend(a - b for a, b in pairwise(totals))
+        return continued[:count]
+
+    def kept(finished: list[Part], cut: list[Part]) -> list[Part]:
+        for power in {penalty, 0.0, 1.0}:
+            scores = sorted(_score(total, words, power) for words, total, _ in finished or cut)
+            near.extend(b - a for a, b in pairwise(scores))
+        return finished or cut
+
+    _beam(ends=looked, last=kept)(step, state, size, longest, penalty)
+    return min(near, default=1.0) > 5e-3
+
+
+def _beam_cases(draw: Draw) -> Iterator[Case]:
+    def drawn(
+        wrong: tuple[Any, ...],
+        *,
+        states: int = 7,
+        words: int = 4,
+        beam_size: int = 2,
+        longest: int = 6,
+        penalty: float = 1.0,
+        end: str = "",
+        fits: Callable[[Found], bool] = lambda found: True,
+        same: tuple[Any, ...] = (),
+    ) -> dict[str, Any]:
+        return _telling(
+            lambda: {
+                **_tables(draw, states, words, end),
+                "beam_size": beam_size,
+                "longest": longest,
+                "length_penalty": penalty,
+            },
+            beam_search,
+            wrong,
+            lambda inputs, found: fits(found) and search(_no_ties, inputs),
+            (_LOST_PLACES, _NEVER_EARLY, *same),
+        )
+
+    yield Case(
+        "the better sentence may have the worse beginning",
+        drawn(
+            (_only_one, _FORGETS_TOTALS),
+            states=4, words=3, longest=3,
+            fits=lambda found: len(found[0]) == 3 and found[0][-1] == 3,
+        ),
+        hint="Follow it on paper with two beginnings: after one step they are the two most probable "
+        "words, and the second of them leads to the better sentence.",
+    )  # fmt: skip
+    yield Case(
+        "a beam of 1 is greedy search",
+        drawn((), states=5, words=3, beam_size=1, longest=5, fits=lambda found: len(found[0]) > 2),
+    )
+    yield Case(
+        "what has ended is set aside, and is not continued",
+        drawn((_RUNS_ON, _ends_overwritten), fits=lambda found: found[0][-1] == 3),
+        hint="A translation that ends with `<eos>` leaves the beam and waits, as it is. The others "
+        "go on, and are compared with it in the end.",
+    )
+    yield Case(
+        "what has ended is not crowded out by what goes on",
+        drawn((_crowded_out,), fits=lambda found: found[0][-1] == 3),
+        hint="A finished translation may have a smaller sum than the beginnings that go on, and be "
+        "the best in the end. It must not compete with them for a place.",
+    )
+    yield Case(
+        "the search does not stop at the first `<eos>`",
+        drawn((_FIRST_END, _EVERY_END), beam_size=3, same=(_BY_SUM,)),
+    )
+    yield Case(
+        "with `length_penalty` 1 means per word are compared",
+        drawn((_BY_SUM, _WORDS_ONLY), beam_size=3),
+        hint="Divide each sum by the number of its words, `<eos>` counted, before you compare.",
+    )
+    yield Case(
+        "with `length_penalty` 0 sums are compared",
+        drawn((_BY_MEAN,), beam_size=3, penalty=0.0),
+        hint="Any length to the power of 0 is 1: nothing is divided.",
+    )
+    yield Case(
+        "in between a power of the length divides",
+        drawn((_BY_MEAN,), beam_size=3, penalty=0.5),
+        hint="With `length_penalty` 0.5 the divisor is the root of the length.",
+    )
+    yield Case(
+        "each beginning takes its own state along",
+        drawn((_STATES_STAY, _STATES_FIRST, _ALWAYS_START_BEAM)),
+        hint="When beginnings change places their states have to move with them.",
+    )
+    yield Case(
+        "of all continuations together the best are kept",
+        drawn((_ONE_EACH, _UNPRUNED)),
+    )
+    yield Case(
+        "what was cut short counts only if nothing was finished",
+        drawn((_UNFINISHED_TOO,), beam_size=3, longest=4, fits=lambda f: f[0][-1] == 3),
+    )
+    yield Case(
+        "if nothing was finished, the best of what was cut short is found",
+        drawn((), states=5, longest=4, end="unlikely", fits=lambda f: f[0][-1] != 3),
+    )
+
+
+def _nothing_found(cases: Any, wanted: Any, got: Any) -> bool:
+    """Only where nothing was finished: an empty translation, or the best of an empty list."""
+    cut = [outcome for want, outcome in zip(wanted, got, strict=True) if want.value[0][-1] != 3]
+
+    def empty(outcome: Any) -> bool:
+        value = outcome.value
+        if outcome.error:
+            return "empty" in outcome.error or "out of range" in outcome.error
+        return value is None or (isinstance(value, (list, tuple)) and not (value and value[0]))
+
+    return bool(cut) and all(map(empty, cut)) and sum(map(empty, got)) == len(cut)
+
+
+BEAM_SEARCH = Exercise(
+    solution=beam_search,
+    title="A beam search that loses nothing it has finished",
+    difficulty=3,
+    minutes=40,
+    points=5,
+    goal="Greedy search never looks back. Keep the `beam_size` best beginnings instead, continue "
+    "each with every word, and set aside what ends, so that in the end the best of several "
+    "translations can be chosen. With a beam of 1 it is greedy search.",
+    shapes="`step(state, token)` → log-probabilities (vocabulary,), new state, as in the exercise "
+    "before; `beam_size` and `longest` are counts, `length_penalty` a number: 1 compares means per "
+    "word, 0 sums → (list of ids, sum of log-probabilities), the sum undivided.",
+    example="The tree of the page, with $\\log 1$ for `<eos>` after the second word. Two beginnings "
+    "after one step: *a* 0.50, *the* 0.40. After two: *the man* 0.36, *a man* 0.20; *a dog*, 0.175, "
+    "is lost. Both end, and the first has the larger mean: *the man* `<eos>`, "
+    "$\\log 0.36 = -1.022$, a third of which is $-0.341$ per word.",
+    section="encoder-decoder-search",
+    explanation="A beginning is three things that must stay together: its words, its sum, its "
+    "state. All continuations go into one list, so that a good beginning may have several heirs and "
+    "a bad one none. What ends leaves that list for good: its sum can no longer fall, while those "
+    "of the others do with every word, so that in the beam it would win places by being short, or "
+    "be crowded out before the means are compared. Only the choice at the end divides by a length; "
+    "within a step all beginnings are equally long.",
+    start="Keep a list of beginnings, each with its words, its sum and its state; at first there is "
+    "one, without words. At each step, make one list of all their continuations and sort it by "
+    "the sum. Where do those go that end with `<eos>`?",
+    more="Of the sorted continuations, append those among the first `beam_size` that end with 3 to "
+    "a list of finished ones, and keep the first `beam_size` of those that do not end. Stop when "
+    "`beam_size` are finished. Then `max` by `total / len(words) ** length_penalty`.",
+    cases=_beam_cases,
+    probe="search",
+    mistakes=(
+        Mistake(
+            "only-one-beginning",
+            "This is greedy search, whatever the size of the beam: only one beginning goes on, or "
+            "all of them are the same.",
+            "Begin with a single empty beginning, and keep the best `beam_size` of all its "
+            "continuations. From copies of one beginning each would choose the same word.",
+            _only_one,
+        ),
+        Mistake(
+            "runs-past-the-end",
+            "What ended was continued: words come after `<eos>`.",
+            "Take continuations that end with 3 out of the beam and into a list of their own.",
+            _RUNS_ON,
+        ),
+        Mistake(
+            "finished-overwritten",
+            "The words stop at `<eos>`, but the sum does not: what ended was continued and cut off "
+            "afterwards, and so its sum was overwritten by a smaller one.",
+            "When a continuation ends, set it aside with the sum that it has then.",
+            _RUNS_ON_CUT,
+        ),
+        Mistake(
+            "finished-crowded-out",
+            "What ended stayed in the beam, and was lost when enough others had a larger sum. It "
+            "could have been the best by the mean.",
+            "A list of its own for what is finished; nothing in it competes for a place in the "
+            "beam.",
+            _crowded_out,
+        ),
+        Mistake(
+            "last-finished-wins",
+            "There is room for one finished translation only, and each later one takes it from the "
+            "earlier, whether it is better or not.",
+            "Append to a list, and choose when the search is over.",
+            _ends_overwritten,
+        ),
+        Mistake(
+            "first-finished-wins",
+            "The search stopped at the first `<eos>`. Others, still on their way, may end better.",
+            "Go on until `beam_size` translations are set aside.",
+            _FIRST_END,
+        ),
+        Mistake(
+            "every-end-set-aside",
+            "Every beginning was also ended with `<eos>`, however improbable that was. Only an end "
+            "that is among the best `beam_size` continuations is set aside.",
+            "Look for ends in the first `beam_size` of the sorted continuations.",
+            _EVERY_END,
+        ),
+        Mistake(
+            "by-the-sum",
+            "The best was chosen by its sum, whatever the penalty: that prefers short sentences.",
+            "Compare `total / len(words) ** length_penalty`.",
+            _BY_SUM,
+        ),
+        Mistake(
+            "always-by-the-mean",
+            "The sums were divided by the length, whatever the penalty.",
+            "The divisor is the length *to the power of* `length_penalty`; with 0 that is 1.",
+            _BY_MEAN,
+        ),
+        Mistake(
+            "penalty-as-factor",
+            "The penalty was multiplied with the length. That changes no comparison, and a penalty "
+            "of 0 divides by zero.",
+            "`**` instead of `*`.",
+            _BY_FACTOR,
+        ),
+        Mistake(
+            "end-not-in-length",
+            "`<eos>` was left out of the length, though its log-probability is in the sum.",
+            "Divide by the number of all words, `<eos>` counted.",
+            _WORDS_ONLY,
+        ),
+        Mistake(
+            "score-for-sum",
+            "The second result is the sum after the division. Asked for is the sum itself; the "
+            "division only decides which is best.",
+            "Return the total of the one you chose.",
+            _beam(gives=lambda best, penalty: (best[0], _score(best[1], best[0], penalty))),
+        ),
+        Mistake(
+            "one-continuation-each",
+            "Each beginning was continued with its own best word only: that is several greedy "
+            "searches side by side. A good beginning may have several heirs, and a bad one none.",
+            "Put all continuations of all beginnings into one list, and keep the best of that.",
+            _ONE_EACH,
+        ),
+        Mistake(
+            "never-pruned",
+            "Each beginning keeps `beam_size` continuations, so that there are more and more "
+            "beginnings: 2, 4, 8. That finds better sentences and takes forever.",
+            "Of all continuations together only the best `beam_size` go on.",
+            _UNPRUNED,
+        ),
+        Mistake(
+            "sums-forgotten",
+            "Continuations were compared by the log-probability of their last word alone.",
+            "Add it to the sum of the beginning that it continues.",
+            _FORGETS_TOTALS,
+        ),
+        Mistake(
+            "probabilities-added",
+            "Probabilities were added up. Logarithms are what may be added: a sum of probabilities "
+            "grows with every word.",
+            "Leave out `exp`: `step` gives logarithms.",
+            _ADDS_PROBABILITIES,
+        ),
+        Mistake(
+            "states-stay-behind",
+            "The words of the beginnings changed places and their states did not: a sentence is "
+            "continued with the state of another.",
+            "Keep each state together with its words, as the state after the beginning that was "
+            "continued.",
+            _STATES_STAY,
+        ),
+        Mistake(
+            "state-not-carried",
+            "Every step began with the first state: all that was written before the last word is "
+            "forgotten.",
+            "Keep the state that `step` gave back with the beginning that it belongs to.",
+            _STATES_FIRST,
+        ),
+        Mistake(
+            "start-mark-every-time",
+            "At every step `<sos>` was read. The decoder does not know what it wrote.",
+            "Read the last word of the beginning; `<sos>` only where it has none.",
+            _ALWAYS_START_BEAM,
+        ),
+        Mistake(
+            "unfinished-counts",
+            "A sentence that was cut off at the limit was compared with finished ones, and won. It "
+            "has not paid for its end.",
+            "Choose among the finished ones; among the others only if there are none.",
+            _UNFINISHED_TOO,
+        ),
+        Mistake(
+            "nothing-where-unfinished",
+            "Where no translation was finished before the limit, nothing was found.",
+            "`finished or beginnings`: then the best of what was cut off is the answer.",
+            sign=_nothing_found,
+        ),
+        Mistake(
+            "one-word-too-many",
+            "The search went on for one word more than `longest`.",
+            "`for _ in range(longest)`: a step for each word.",
+            _beam(extra=1),
+        ),
+        Mistake(
+            "one-word-too-few",
+            "The search ended one word before `longest`. `<sos>` is read, not written, and takes no "
+            "place.",
+            "`for _ in range(longest)`: a step for each word.",
+            _beam(extra=-1),
+        ),
+        Mistake(
+            "no-limit",
+            "There is an input for which your search never ends: its decoder finds every word more "
+            "probable than `<eos>`.",
+            "Stop after `longest` steps.",
+            sign=_endless,
+        ),
+        Mistake(
+            "end-mark-dropped",
+            "`<eos>` is missing at the end. It tells a finished translation from one that was cut "
+            "off.",
+            "Return the words as they were set aside.",
+            _beam(gives=lambda best, penalty: (_without_end(best[0]), best[1])),
+        ),
+        Mistake(
+            "start-mark-written",
+            "The translation begins with 2, `<sos>`. It is read and never written.",
+            "Leave it out of the result, and out of the length.",
+            _beam(gives=lambda best, penalty: ([2, *best[0]], best[1])),
+        ),
+    ),
+)  # fmt: skip
+
+
 CHAPTER = Chapter(
     name="03_encoder_decoder",
     title="Encoder and decoder",
     opening="What surrounds the two networks of {doc}`chapter 3 <03_encoder_decoder>`: the batch "
     "that they read, the loss that they are trained on, and the search that turns their "
     "probabilities into a sentence.",
-    exercises=(PAD_BATCH, SHIFT_TARGETS, SEQUENCE_LOSS, GREEDY_SEARCH),
+    exercises=(PAD_BATCH, SHIFT_TARGETS, SEQUENCE_LOSS, GREEDY_SEARCH, BEAM_SEARCH),
 )
