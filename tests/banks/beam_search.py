@@ -265,7 +265,7 @@ def wrong_never_pruned(step, state, beam_size, longest, length_penalty):
         live = [h for h in live if not h.ended]
         if len(done) >= beam_size or not live or length == longest:
             break
-        live = [new for old in live for new in heirs(step, old)[:beam_size]]
+        live = ranked(new for old in live for new in heirs(step, old)[:beam_size])
     return answer(max(done or live, key=lambda h: h.score(length_penalty)))
 
 

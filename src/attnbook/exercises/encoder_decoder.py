@@ -862,19 +862,30 @@ def _telling(
     make: Callable[[], dict[str, Any]],
     right: Any,
     wrong: tuple[Any, ...],
-    fits: Callable[[dict[str, Any], Found], bool],
+    fits: Callable[[Found], bool],
     same: tuple[Any, ...] = (),
+    clear: Any = None,
 ) -> dict[str, Any]:
-    """Inputs drawn again and again, until they tell the right search from wrong ones."""
+    """Inputs drawn again and again, until they tell the right search from wrong ones.
+
+    Wrong ones find something else each; others that are right find the same; and ``clear``, a
+    search that looks for ties, finds none.
+    """
     while True:
         inputs = make()
-        found = search(right, inputs)
-        if (
-            fits(inputs, found)
-            and not any(_alike(found, _tried(one, inputs)) for one in wrong)
-            and all(_alike(found, _tried(one, inputs)) for one in same)
-        ):
-            return inputs
+        found = [search(right, inputs)]
+        if not fits(found[0]):
+            continue
+        for one in wrong:
+            other = _tried(one, inputs)
+            if any(_alike(known, other) for known in found):
+                break
+            found.append(other)
+        else:
+            if all(_alike(found[0], _tried(one, inputs)) for one in same) and (
+                clear is None or search(clear, inputs)
+            ):
+                return inputs
 
 
 def _endless(cases: Any, wanted: Any, got: Any) -> bool:
@@ -986,9 +997,7 @@ def _greedy_cases(draw: Draw) -> Iterator[Case]:
             },
             greedy_search,
             _GREEDY_ALL if length == 3 and not end else (),
-            lambda inputs, found: (
-                len(found[0]) == length and (end == "unlikely" or found[0][-1] == 3)
-            ),
+            lambda found: len(found[0]) == length and (end == "unlikely" or found[0][-1] == 3),
         )
 
     yield Case(
@@ -1435,8 +1444,9 @@ def _beam_cases(draw: Draw) -> Iterator[Case]:
             },
             beam_search,
             wrong,
-            lambda inputs, found: fits(found) and search(_no_ties, inputs),
-            (_LOST_PLACES, _NEVER_EARLY, *same),
+            fits,
+            (*same, _LOST_PLACES, _NEVER_EARLY),
+            _no_ties,
         )
 
     yield Case(
@@ -1455,19 +1465,23 @@ def _beam_cases(draw: Draw) -> Iterator[Case]:
     )
     yield Case(
         "what has ended is set aside, and is not continued",
-        drawn((_RUNS_ON, _ends_overwritten), fits=lambda found: found[0][-1] == 3),
+        drawn((_RUNS_ON, _ends_overwritten, _EVERY_END), fits=lambda found: found[0][-1] == 3),
         hint="A translation that ends with `<eos>` leaves the beam and waits, as it is. The others "
         "go on, and are compared with it in the end.",
     )
     yield Case(
         "what has ended is not crowded out by what goes on",
-        drawn((_crowded_out,), fits=lambda found: found[0][-1] == 3),
+        drawn(
+            (_crowded_out,),
+            states=4, words=3, beam_size=3, longest=4,
+            fits=lambda found: found[0][-1] == 3,
+        ),
         hint="A finished translation may have a smaller sum than the beginnings that go on, and be "
         "the best in the end. It must not compete with them for a place.",
-    )
+    )  # fmt: skip
     yield Case(
         "the search does not stop at the first `<eos>`",
-        drawn((_FIRST_END, _EVERY_END), beam_size=3, same=(_BY_SUM,)),
+        drawn((_FIRST_END,), beam_size=3, same=(_BY_SUM,)),
     )
     yield Case(
         "with `length_penalty` 1 means per word are compared",
@@ -1491,7 +1505,7 @@ def _beam_cases(draw: Draw) -> Iterator[Case]:
     )
     yield Case(
         "of all continuations together the best are kept",
-        drawn((_ONE_EACH, _UNPRUNED)),
+        drawn((_ONE_EACH, _UNPRUNED), longest=5),
     )
     yield Case(
         "what was cut short counts only if nothing was finished",
