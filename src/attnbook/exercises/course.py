@@ -13,6 +13,7 @@ __all__ = ["CHAPTERS", "chapter", "chapters", "exercise", "exercises"]
 #: The modules that hold a chapter's exercises, in the order of the course.
 CHAPTERS = (
     "recurrent",
+    "encoder_decoder",
     "bottleneck",
     "dot_attention",
     "general_concat",

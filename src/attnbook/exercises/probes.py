@@ -365,9 +365,35 @@ def training(train: Any, inputs: dict[str, Any]) -> Any:
         return losses
     return {"losses": losses, "parameters": dict(model.state_dict())}
 
+
+#: So often a search may ask its decoder; one that never ends would otherwise never come back.
+STEPS = 2000
+
+
+def search(function: Any, inputs: dict[str, Any]) -> Any:
+    """A search with a decoder made of tables: ``function(step, 0, …)`` with all other inputs.
+
+    ``step(state, token)`` goes to the state ``inputs["moves"][state, token]`` and gives the
+    logarithms of that state's row of ``inputs["probabilities"]``, and the new state.
+    """
+    moves, probabilities = inputs["moves"], inputs["probabilities"]
+    steps = 0
+
+    def step(state: Any, token: Any) -> tuple[Tensor, int]:
+        nonlocal steps
+        steps += 1
+        if steps > STEPS:
+            raise RuntimeError(f"the search has no end: it has asked for {STEPS} steps")
+        after = int(moves[int(state), int(token)])
+        return probabilities[after].log(), after
+
+    rest = [value for name, value in inputs.items() if name not in ("moves", "probabilities")]
+    return function(step, 0, *rest)
+
 PROBES: dict[str, Probe] = {
     "call": call,
     "module": module,
+    "search": search,
     "training": training,
     "train": train,
 }
