@@ -705,7 +705,7 @@ TRAIN_TRANSLATOR = Exercise(
     "`loss.item()`. Before all of it, `model.train()`.",
     cases=_training_cases,
     given=(TinyTranslator,),
-    probe="training",
+    probe="train_translator",
     seconds=30,
     mistakes=(
         Mistake(

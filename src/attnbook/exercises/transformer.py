@@ -938,7 +938,7 @@ TRAIN_TRANSFORMER = Exercise(
     "`backward`, `step`. Set `group[\"lr\"]` of each of `optimizer.param_groups` before that.",
     cases=_training_cases,
     given=(TinyTransformer,),
-    probe="train",
+    probe="train_transformer",
     seconds=30,
     tolerance=(1e-4, 1e-4),
     mistakes=(
