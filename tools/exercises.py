@@ -26,7 +26,7 @@ PAGES = ROOT / "book"
 HOW = (
     "Write what is missing where `...` stands, run the cell, then the one below it: it checks your "
     "function on small inputs, and says what holds, what does not, and what may be the reason. "
-    "`hint(name)` says more. Points are kept on this machine and nowhere else."
+    "`hint({name})` says more. Points are kept on this machine and nowhere else."
 )
 
 
@@ -72,11 +72,12 @@ def notebook(chapter: Chapter, solved: bool = False) -> NotebookNode:
         solved: a solution in place of each stub.
     """
     link = colab_link(f"exercises/{chapter.name}", "Open these exercises in Colab")
+    how = HOW.format(name=chapter.exercises[0].name)
     title = f"# Exercises {chapter.number}: {chapter.title}"
     cells = [
         new_markdown_cell(
             f"{title}\n\n{plain(chapter.opening, chapter.name)}\n\n"
-            f"{totals(chapter)}. {HOW}\n\n{link}"
+            f"{totals(chapter)}. {how}\n\n{link}"
         ),
         new_code_cell(setup_code(), metadata={"tags": ["setup"]}),
         new_code_cell(f"{PRELUDE}\nfrom attnbook.exercises import check, hint, progress"),

@@ -389,10 +389,11 @@ def _fold(
 ) -> block:
     """All answers with what is said to them, for where nothing answers."""
     for place, answer in enumerate(answers):
-        if asked.kind == "number" and asked.values[place] is None:
-            answer.children = [nodes.Text("another number")]
-        elif asked.kind == "number" and place == asked.right:
-            answer.children = [nodes.Text(f"{asked.values[place]:g}".replace("-", "−"))]
+        value = asked.values[place] if asked.kind == "number" else None
+        if asked.kind == "number" and (value is None or place == asked.right):
+            answer.clear()
+            said = "another number" if value is None else f"{value:g}".replace("-", "−")
+            answer += nodes.Text(said)
         if asked.kind != "order" and place == asked.right:
             answer += nodes.Text(" (right)")
     listed = nodes.definition_list(
@@ -438,7 +439,7 @@ class ExercisesDirective(SphinxDirective):
         return f"**{totals(found)}**, in {' · '.join(ways)}."
 
     def _section(self, one: Exercise) -> nodes.section:
-        file = inspect.getsourcefile(one.solution)
+        file = inspect.getsourcefile(inspect.unwrap(one.solution))
         assert file is not None
         self.env.note_dependency(file)
         label = f"exercise-{one.name}".replace("_", "-")

@@ -27,9 +27,10 @@ def facts(exercise: Exercise) -> str:
 
 
 def totals(chapter: Chapter) -> str:
-    """How many exercises a chapter has, their points and the time they take."""
+    """How many exercises a chapter has, their points and the time they take, to five minutes."""
     each = chapter.exercises
-    points, minutes = sum(e.points for e in each), sum(e.minutes for e in each)
+    points = sum(e.points for e in each)
+    minutes = max(5, 5 * round(sum(e.minutes for e in each) / 5))
     return (
         f"{_count(len(each), 'exercise')}, {_count(points, 'point')}, "
         f"about {_count(minutes, 'minute')}"
