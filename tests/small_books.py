@@ -1,4 +1,4 @@
-"""Small books that Sphinx builds in a moment, to see what the course's directives make of a page."""
+"""Small books that Sphinx builds in a moment, to see what directives make of a page."""
 
 from __future__ import annotations
 

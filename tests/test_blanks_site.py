@@ -54,6 +54,7 @@ def show(show_bare: Callable[..., Any]) -> Callable[..., Any]:
     )
     return lambda *figures, **options: show_bare(*map(markup, figures), head=head, **options)
 
+
 READ = """card => {
   const texts = (selector, within = card) =>
     [...within.querySelectorAll(selector)].map(e => e.textContent);

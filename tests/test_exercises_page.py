@@ -9,13 +9,13 @@ import pytest
 import yaml
 from bs4 import BeautifulSoup
 
-from attnbook.exercises import chapters
+from attnbook.exercises import Chapter, chapter, chapters
 from attnbook.exercises.definition import source_of
 from attnbook.exercises.statement import facts, plain, totals
 from small_books import SmallBook
 
 ROOT = Path(__file__).resolve().parents[1]
-CHAPTER = chapters()[0]
+CHAPTER = chapter(5)
 NOTEBOOK = f"notebooks/exercises/{CHAPTER.name}"
 
 
@@ -24,7 +24,9 @@ def page(leave_out: str = "") -> str:
     labels = sorted({one.section for one in CHAPTER.exercises} - {leave_out})
     parts = [f"({label})=\n## About {label}\n\nText.\n" for label in labels]
     return (
-        "# Page\n\n" + "\n".join(parts) + f"\n## Exercises\n\n```{{exercises}} {CHAPTER.name}\n```\n"
+        "# Page\n\n"
+        + "\n".join(parts)
+        + f"\n## Exercises\n\n```{{exercises}} {CHAPTER.name}\n```\n"
         f"\n```{{toctree}}\n{NOTEBOOK}\n```\n"
     )
 
@@ -110,27 +112,25 @@ def test_colab_is_linked_where_the_repository_is_known(tmp_path: Path) -> None:
 # --- the book itself ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("chapter", chapters(), ids=lambda c: c.name)
-def test_every_chapter_with_exercises_shows_and_lists_them(chapter) -> None:
-    text = (ROOT / "book" / f"{chapter.name}.md").read_text(encoding="utf-8")
-    assert text.count(f"```{{exercises}} {chapter.name}\n```\n") == 1
+@pytest.mark.parametrize("one", chapters(), ids=lambda c: c.name)
+def test_every_chapter_with_exercises_shows_and_lists_them(one: Chapter) -> None:
+    text = (ROOT / "book" / f"{one.name}.md").read_text(encoding="utf-8")
+    assert text.count(f"```{{exercises}} {one.name}\n```\n") == 1
     parts = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))["parts"]
-    (entry,) = [
-        c for part in parts for c in part["chapters"] if c["file"] == f"book/{chapter.name}"
-    ]
+    (entry,) = [c for part in parts for c in part["chapters"] if c["file"] == f"book/{one.name}"]
     exercises = {
-        "file": f"notebooks/exercises/{chapter.name}",
-        "title": f"Exercises {chapter.number}",
+        "file": f"notebooks/exercises/{one.name}",
+        "title": f"Exercises {one.number}",
     }
     assert entry["sections"] == [entry["sections"][0], exercises], "below the lab"
 
 
-@pytest.mark.parametrize("chapter", chapters(), ids=lambda c: c.name)
-def test_what_a_notebook_shows_has_no_role_of_the_site(chapter) -> None:
-    plain(chapter.opening, chapter.name)
-    for one in chapter.exercises:
+@pytest.mark.parametrize("one", chapters(), ids=lambda c: c.name)
+def test_what_a_notebook_shows_has_no_role_of_the_site(one: Chapter) -> None:
+    plain(one.opening, one.name)
+    for each in one.exercises:
         for part in ("title", "goal", "shapes", "example", "explanation"):
-            assert plain(getattr(one, part), one.name) == getattr(one, part)
+            assert plain(getattr(each, part), each.name) == getattr(each, part)
 
 
 @pytest.mark.parametrize("text", ["see {doc}`x`", "{ref}`a <b>`", "a\n```{note}\n```", ":::{tip}"])

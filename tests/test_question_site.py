@@ -243,7 +243,9 @@ def test_nothing_is_wider_than_the_page_and_all_can_be_hit(
     page = show(width=width)
     answer_all(page)
     assert page.evaluate("document.documentElement.scrollWidth") == width
-    for target in page.locator(".attn-question :is(fieldset label, button, input[type=text])").all():
+    for target in page.locator(
+        ".attn-question :is(fieldset label, button, input[type=text])"
+    ).all():
         box = target.bounding_box()
         assert box["width"] >= 24
         assert box["height"] >= 24
@@ -305,7 +307,7 @@ def pages_with_questions() -> list[str]:
 TRY = """card => {
   const status = card.querySelector("[role=status]");
   const check = card.querySelector(".attn-question-check");
-  const tell = () => { check.click(); return [status.dataset.right, status.innerText]; };
+  const tell = () => { check.click(); return [status.dataset.said, status.innerText]; };
   const radios = [...card.querySelectorAll("input[type=radio]")];
   return radios.length ? radios.map(radio => { radio.checked = true; return tell(); }) : [tell()];
 }"""
@@ -320,13 +322,13 @@ def test_every_question_of_the_site(open_page: Callable[..., Any], path: str) ->
     for card in cards.all():
         told = card.evaluate(TRY)
         if len(told) > 1:
-            assert sorted(right for right, _ in told) == ["no"] * (len(told) - 1) + ["yes"]
+            assert sorted(right for right, _ in told) == ["right"] + ["wrong"] * (len(told) - 1)
             assert all(len(text.split()) > 5 for _, text in told)
         elif card.get_by_role("textbox").count():
             card.get_by_role("textbox").fill("123456")
             card.get_by_role("button", name="Check").click()
             assert said(card).startswith("✗ Not right. Try again. ")
         else:
-            assert told[0][0] == "no"
+            assert told[0][0] == "wrong"
     assert visit.problems() == []
     assert violations(visit.page, ".attn-questions") == []

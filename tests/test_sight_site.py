@@ -40,11 +40,10 @@ def markup(figure: list[Sight]) -> str:
 @pytest.fixture
 def show(show_bare: Callable[..., Any]) -> Callable[..., Any]:
     """A page with figures, as a phone or a desk shows it; nothing may go wrong in it."""
-    head = (
-        f"<style>body{{margin:16px}}\n{sight.styles()}</style>"
-        f"<script>document.addEventListener('DOMContentLoaded', () => {{{sight.script()}}})</script>"
-    )
+    start = f"document.addEventListener('DOMContentLoaded', () => {{{sight.script()}}})"
+    head = f"<style>body{{margin:16px}}\n{sight.styles()}</style><script>{start}</script>"
     return lambda *figures, **options: show_bare(*map(markup, figures), head=head, **options)
+
 
 READ = """card => {
   const texts = (selector, within = card) =>

@@ -85,7 +85,7 @@ def notebook(chapter: Chapter, solved: bool = False) -> NotebookNode:
     for number, one in enumerate(chapter.exercises, start=1):
         cells += _exercise(chapter, number, one, solved)
     cells += [
-        new_markdown_cell("## What is done"),
+        new_markdown_cell("## Points so far"),
         new_code_cell(f"progress({chapter.number})"),
     ]
     for number, cell in enumerate(cells):

@@ -140,14 +140,14 @@
 
     function clear() {
       verdict.textContent = "";
-      delete feedback.dataset.right;
+      delete feedback.dataset.said;
       reasons.forEach((reason) => { reason.hidden = true; });
     }
     /** Say whether an answer is right (null: it is none yet), and why. */
     function say(right, text, reason = null, unseen = false) {
       clear();
+      if (!unseen) feedback.dataset.said = right === null ? "more" : right ? "right" : "wrong";
       if (right !== null) {
-        feedback.dataset.right = right ? "yes" : "no";
         verdict.append(h("span", { "aria-hidden": "true" }, right ? "✓ " : "✗ "));
       }
       verdict.append(text);
