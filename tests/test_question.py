@@ -45,7 +45,12 @@ def test_steps_are_shuffled_the_same_way_each_time_and_never_right(count: int) -
 
 def test_what_decides_about_a_number() -> None:
     asked = question.question("number", ["0,33", "else", "right", "−2"], "0.47", "0.005")
-    assert asked == ("number", 2, (0.33, None, 0.47, -2.0), 0.005, ())
+    assert asked[:5] == ("number", 2, (0.33, None, 0.47, -2.0), 0.005, ())
+
+
+def test_what_is_heard_of_a_formula() -> None:
+    asked = question.question("choice", ["h_t", r"the \bar{h}_s"], "1")
+    assert asked.names == ("h_t", "the bar h _s")
 
 
 # --- a book with questions ----------------------------------------------------------------------
@@ -129,7 +134,12 @@ def test_a_good_book_has_no_warning(book: SmallBook) -> None:
 
 def test_what_the_script_is_told(asked: list) -> None:
     choice, value, order = map(data, asked)
-    assert choice == {"kind": "choice", "todo": "choose one", "right": 1}
+    assert choice == {
+        "kind": "choice",
+        "todo": "choose one",
+        "right": 1,
+        "names": ["the batch", "the source"],
+    }
     assert value == {
         "kind": "number",
         "todo": "a number",
@@ -139,6 +149,7 @@ def test_what_the_script_is_told(asked: list) -> None:
     }
     assert order["kind"] == "order"
     assert sorted(order["order"]) == [0, 1, 2]
+    assert order["names"] == ["compare", "softmax over e", "add up"]
     assert order["order"] != [0, 1, 2]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -35,6 +36,7 @@ class Question(NamedTuple):
         values: for a number, that of each answer, None for ``else``.
         within: how far a number may be off.
         order: for an order, in which the steps are shown first.
+        names: the answers as plain text, for who hears them.
     """
 
     kind: str
@@ -42,6 +44,7 @@ class Question(NamedTuple):
     values: tuple[float | None, ...] = ()
     within: float = 0.0
     order: tuple[int, ...] = ()
+    names: tuple[str, ...] = ()
 
 
 def number(text: str) -> float:
@@ -83,10 +86,14 @@ def question(
     if within is not None and kind != "number":
         raise ValueError(f"{kind}: :within: belongs to a number")
     if kind == "order":
-        return _order(answers, right)
-    if right is None:
+        asked = _order(answers, right)
+    elif right is None:
         raise ValueError(f"{kind}: :right: is missing, so that no answer would be right")
-    return _choice(answers, right) if kind == "choice" else _number(answers, right, within)
+    else:
+        asked = _choice(answers, right) if kind == "choice" else _number(answers, right, within)
+    # Of a formula the names of its symbols remain.
+    heard = (re.sub(r"[\\{}]+", " ", text).split() for text in answers)
+    return asked._replace(names=tuple(map(" ".join, heard)))
 
 
 def _choice(answers: Sequence[str], right: str) -> Question:
@@ -144,7 +151,9 @@ def figure_data(asked: Question) -> str:
         data["order"] = list(asked.order)
     else:
         data["right"] = asked.right
-    if asked.kind == "number":
+    if asked.kind != "number":
+        data["names"] = list(asked.names)
+    else:
         data |= {"values": list(asked.values), "within": asked.within}
     return data_element(data)
 

@@ -19,9 +19,14 @@
     return /^[+-]?(\d+\.?\d*|\.\d+)$/.test(plain) ? Number(plain) : NaN;
   }
 
+  /** Whether there is nothing but formulas, which have no text that could name a button. */
+  const onlyMath = (element) => [...element.childNodes].every((node) =>
+    (node instanceof Element ? node.matches(".math") : !node.textContent.trim()));
+
   /** Radio buttons, one for each answer. */
-  function choice({ right }, { id, answers, say, clear }) {
-    const radios = answers.map((_, i) => h("input", { type: "radio", name: `${id}-answer`, value: i }));
+  function choice({ right, names }, { id, answers, say, clear }) {
+    const radios = answers.map((answer, i) => h("input", { type: "radio", name: `${id}-answer`,
+      value: i, ...(onlyMath(answer) ? { "aria-label": names[i] } : {}) }));
     radios.forEach((radio) => radio.addEventListener("change", clear));
     const element = h("fieldset", { "aria-labelledby": `${id}-stem` },
       h("legend", { class: "attn-question-unseen" }, "Answers"),
@@ -64,19 +69,17 @@
   }
 
   /** A list whose steps are moved up and down by buttons. */
-  function order({ order: first }, { id, answers, reasons, say, clear, feedback }) {
+  function order({ order: first, names }, { id, answers, reasons, say, clear, feedback }) {
     const steps = answers.map((answer, i) => {
-      const text = h("span", { id: `${id}-step-${i}`, class: "attn-question-step" },
-        ...answer.childNodes);
+      const text = h("span", { class: "attn-question-step" }, ...answer.childNodes);
       const [up, down] = [["up", "↑", -1], ["down", "↓", 1]].map(([name, sign, by]) => {
-        const button = h("button", { type: "button", id: `${id}-${name}-${i}`,
-          "aria-label": `Move ${name}:`, "aria-labelledby": `${id}-${name}-${i} ${id}-step-${i}`,
-        }, sign);
+        const button = h("button", { type: "button",
+          "aria-label": `Move ${name}: ${names[first[i]]}` }, sign);
         button.addEventListener("click", () => move(i, by, button));
         return button;
       });
       const line = h("div", {}, text, h("span", { class: "attn-question-moves" }, up, down));
-      return { up, down, text, element: h("li", {}, line) };
+      return { up, down, element: h("li", {}, line) };
     });
     // The answers come as the page shows them; what is right is known by the place in `first`.
     let shown = first.map((_, i) => i);
@@ -97,9 +100,9 @@
       clear();
       draw();
       // The button keeps the focus, or hands it to its neighbour at the end of the list.
-      const { up, down, text } = steps[step];
+      const { up, down } = steps[step];
       (button.disabled ? (button === up ? down : up) : button).focus();
-      say(null, `Place ${place + by + 1} of ${shown.length}: ${text.textContent.trim()}`, null, true);
+      say(null, `Place ${place + by + 1} of ${shown.length}: ${names[first[step]]}`, null, true);
     }
     draw();
     return {
