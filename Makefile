@@ -73,7 +73,7 @@ wheel: .venv/.installed  ## build the wheel into dist/
 	@rm -rf dist && $(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 	@ls dist
 
-colab: wheel  ## run the labs under Colab's versions, from the notebook file and the wheel alone
+colab: wheel  ## run labs and exercises under Colab's versions, from the notebook file and the wheel alone
 	@$(BIN)/python tools/colab.py
 
 data: .venv/.installed  ## download Multi30k, verify it and unpack it (DATA=folder, default data)
