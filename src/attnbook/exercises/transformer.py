@@ -1136,6 +1136,6 @@ CHAPTER = Chapter(
     name="13_transformer",
     title="The Transformer",
     opening="A layer, a step of decoding, a training: three places in which a "
-    "{doc}`Transformer <13_transformer>` can be wrong without complaining.",
+    "Transformer can be wrong without complaining.",
     exercises=(PRE_NORM_BLOCK, CACHED_STEP, TRAIN_TRANSFORMER),
 )
