@@ -20,6 +20,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 
@@ -48,6 +49,7 @@ HOSTILE = (
 RIGHT, EMPTY = 72, 10
 
 
+@lru_cache
 def _bank(name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, ROOT / "tests" / "banks" / f"{name}.py")
     assert spec is not None
@@ -86,14 +88,28 @@ def hostile(name: str, exercises: Sequence[Exercise], folder: Path) -> list[str]
     return [*solved(exercises[1:]), code]
 
 
-def make(folder: Path) -> list[Path]:
-    """Write the class into a folder; gives the notebooks."""
+def make(folder: Path, learners: int = 50, attackers: int = len(HOSTILE)) -> list[Path]:
+    """Write a class into a folder.
+
+    Args:
+        folder: where to.
+        learners: in all.
+        attackers: among them, at most as many as there are names in ``HOSTILE``.
+
+    Returns:
+        The notebooks.
+    """
     exercises = chapter(5).exercises
     chance = random.Random("a made class")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "secret.txt").write_text("Nobody in the sandbox can read this.\n", encoding="utf-8")
-    cells = {name: honest(exercises, chance) for name in HONEST}
-    cells |= {name: hostile(name, exercises, folder.resolve()) for name in HOSTILE}
+    cells = {}
+    for place in range(learners - attackers):
+        again, which = divmod(place, len(HONEST))
+        name = f"{HONEST[which]}-{again + 1}" if again else HONEST[which]
+        cells[name] = honest(exercises, chance)
+    for name in HOSTILE[:attackers]:
+        cells[name] = hostile(name, exercises, folder.resolve())
     return [write(folder / name / "05_dot_attention.ipynb", these) for name, these in cells.items()]
 
 
@@ -104,9 +120,16 @@ def main() -> None:
         epilog="The attacks are real: grade them in the sandbox, and do not run them otherwise.",
     )
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="where to; made if missing")
+    parser.add_argument("--learners", type=int, default=50, metavar="N", help="in all (50)")
+    parser.add_argument(
+        "--hostile", type=int, default=len(HOSTILE), metavar="N", choices=range(len(HOSTILE) + 1),
+        help=f"among them, up to {len(HOSTILE)} ({len(HOSTILE)})",
+    )  # fmt: skip
     args = parser.parse_args()
-    written = make(args.folder)
-    print(f"{len(written)} notebooks in {args.folder}, {len(HOSTILE)} of them hostile")
+    if args.learners < args.hostile:
+        parser.error(f"--learners: at least as many as are hostile, {args.hostile}")
+    written = make(args.folder, args.learners, args.hostile)
+    print(f"{len(written)} notebooks in {args.folder}, {args.hostile} of them hostile")
 
 
 if __name__ == "__main__":
