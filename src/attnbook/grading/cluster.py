@@ -7,8 +7,8 @@ that asked, one for each notebook.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from functools import lru_cache
 
 from attnbook.grading.canary import check_installation
 from attnbook.grading.classroom import Assignment, Results, make_grader, stored
@@ -18,16 +18,29 @@ from attnbook.grading.submissions import Refused, Submission
 __all__ = ["grade_on"]
 
 
-@lru_cache(maxsize=4)
+_local = threading.local()
+
+
 def _grader(names: tuple[str, ...], points: tuple[float, ...], seed: str, unsafe: bool) -> Grader:
-    """A worker process's own grader, made for its first task."""
+    """A worker thread's own grader, made for its first task.
+
+    Each thread has one, because a sandbox answers one question at a time: Dask's workers have as
+    many threads as processors, and two that shared a sandbox would read each other's answers.
+    """
     from attnbook.exercises import exercise
 
-    chosen = tuple(exercise(name) for name in names)
-    assignment = Assignment(chosen, dict(zip(names, points, strict=True)))
-    grader = make_grader(assignment, seed, unsafe)
-    check_installation(grader, isolated=not unsafe)
-    return grader
+    asked = (names, points, seed, unsafe)
+    if getattr(_local, "asked", None) != asked:
+        if hasattr(_local, "grader"):
+            _local.grader.close()
+        _local.asked = None
+        chosen = tuple(exercise(name) for name in names)
+        assignment = Assignment(chosen, dict(zip(names, points, strict=True)))
+        _local.grader = make_grader(assignment, seed, unsafe)
+        check_installation(_local.grader, isolated=not unsafe)
+        _local.asked = asked
+    mine: Grader = _local.grader
+    return mine
 
 
 def _grade(
