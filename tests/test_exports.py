@@ -16,7 +16,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from classroom import solved, write
 
 from attnbook.exercises import exercise
 from attnbook.exercises.probes import pack, unpack
@@ -26,6 +25,7 @@ from attnbook.grading.classroom import read_assignment
 from attnbook.grading.exports import hidden_inputs, write_gradescope, write_otter
 from attnbook.grading.grader import Grader
 from attnbook.grading.sandbox import Limits, Sandbox
+from classroom import solved, write
 
 SEED = "the-seed-of-this-test"
 NAMES = ["dot_scores", "masked_softmax"]
@@ -178,10 +178,10 @@ def test_the_script_grades_with_bubblewrap(archive, tmp_path):
 
 
 # What Docker leaves to root, unless one asks for more.
-DOCKER = (
-    "CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP "
-    "NET_BIND_SERVICE SYS_CHROOT KILL AUDIT_WRITE"
-).split()
+DOCKER = [
+    "CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID", "SETFCAP",
+    "SETPCAP", "NET_BIND_SERVICE", "SYS_CHROOT", "KILL", "AUDIT_WRITE",
+]  # fmt: skip
 
 
 @needs_root
