@@ -81,7 +81,7 @@ class Sandboxed:
         replaced["cells"] = []
         replaced["metadata"] = _node(submission, {"kernelspec": _KERNEL})
         source = f"attnbook_grades = {grades!r}"
-        cell = {
+        cell: dict[str, Any] = {
             "cell_type": "code", "metadata": {}, "execution_count": None, "outputs": [],
             "source": source, "id": "attnbook-grades",
         }  # fmt: skip
