@@ -21,11 +21,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from classroom import notebook, solved, write
 
 from attnbook.__main__ import main
 from attnbook.exercises import chapter, exercise
 from attnbook.exercises.report import inputs_in_words
+from classroom import notebook, solved, write
 
 SEED = "the instructor's own secret"
 
@@ -432,9 +432,9 @@ ATTACKS = {
         def dot_scores(queries, keys):
             return torch.zeros(1).expand(1 << 40)
     """,
-    "deep-source": "def dot_scores(queries, keys):\n            return " + "(" * 5000 + "0" + ")" * 5000,
-    "long-sum": "def dot_scores(queries, keys):\n            return " + "+".join(["1"] * 60000),
-    "null-bytes": "def dot_scores(queries, keys):\n            return 0  # \x00",
+    "deep-source": f"def dot_scores(queries, keys):\n    return {'(' * 5000}0{')' * 5000}",
+    "long-sum": "def dot_scores(queries, keys):\n    return " + "+".join(["1"] * 60000),
+    "null-bytes": "def dot_scores(queries, keys):\n    return 0  # \x00",
     "metaclass": """
         class Meta(type):
             def __call__(cls, *a, **k):
@@ -506,7 +506,7 @@ def graded(tmp_path_factory):
     submissions = folder / "submissions"
     package = str(Path(main.__code__.co_filename).parents[1])
     for name, body in ATTACKS.items():
-        code = textwrap.dedent(body) if body.startswith("\n") else body.replace(" " * 8, "", 1)
+        code = textwrap.dedent(body)
         for key, value in {
             "{secret}": secret, "{port}": listener.port, "{out}": out, "{package}": package,
         }.items():  # fmt: skip
@@ -540,8 +540,7 @@ def graded(tmp_path_factory):
 def test_no_attack_earns_a_point(graded, name):
     row = graded["rows"][name]
     assert row["dot_scores"] in ("0", ""), row
-    if name not in ("null-bytes",):
-        assert [row[other] for other in graded["others"]] == ["3", "2"], row
+    assert [row[other] for other in graded["others"]] == ["3", "2"], row
 
 
 def test_everybody_else_is_graded(graded):
@@ -552,7 +551,7 @@ def test_everybody_else_is_graded(graded):
 
 
 def test_no_hidden_input_is_carried_out(graded):
-    """Neither the numbers of a hidden input nor a file of the instructor's are in what is written."""
+    """No number of a hidden input, and no file of the instructor's, is in what is written."""
     hidden = exercise("dot_scores").drawn(SEED)
     numbers = [repr(case.inputs["queries"].tolist()) for case in hidden]
     lines = [line for case in hidden for line in inputs_in_words(case.inputs)]
@@ -696,7 +695,6 @@ def test_archives_are_never_unpacked(tmp_path, capsys):
     data = bytearray(bomb.getvalue())
     place = tmp_path / "class.zip"
     place.write_bytes(data)
-    # The same, with a directory that states a size of 100 bytes for the bomb.
     out = tmp_path / "deep" / "er" / "grades"
     assert main(["grade", str(place), "--chapters", "5", "--out", str(out), "--quiet"]) == 0
     rows = json.loads((out / "grades.json").read_text(encoding="utf-8"))["learners"]
@@ -712,7 +710,9 @@ def test_a_size_that_lies_is_found_out(tmp_path):
     from attnbook.grading.submissions import LARGEST, Refused, find
 
     place = _zip(tmp_path / "lie.zip", {"eve/05_dot_attention.ipynb": bytes(LARGEST + 5000)})
-    data = place.read_bytes().replace((LARGEST + 5000).to_bytes(4, "little"), (99).to_bytes(4, "little"))
+    data = place.read_bytes().replace(
+        (LARGEST + 5000).to_bytes(4, "little"), (99).to_bytes(4, "little")
+    )
     place.write_bytes(data)
     (only,) = find([place])
     with pytest.raises(Refused):

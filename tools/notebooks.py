@@ -107,9 +107,13 @@ def _digest(paths: Iterable[Path]) -> str:
 def made_from(source: Path) -> str:
     """A digest of all that a lab's outputs depend on: its source and the package as it sees it."""
     code = "\n".join(c.source for c in jupytext.read(source).cells if c.cell_type == "code")
+    modules = _modules(code)
     shipped = {".json", ".safetensors", ".txt", ".js", ".css"}
     data = sorted(p for p in PACKAGE.rglob("*") if p.suffix in shipped)
-    return _digest([source, *_modules(code), *data])
+    # A script or style belongs to the module of its name, and says nothing to labs without that.
+    drawn = {p.stem for p in modules}
+    data = [p for p in data if p.parent.name != "static" or p.stem in drawn]
+    return _digest([source, *modules, *data])
 
 
 def is_current(source: Path) -> bool:

@@ -13,10 +13,17 @@ __all__ = ["CHAPTERS", "chapter", "chapters", "exercise", "exercises"]
 #: The modules that hold a chapter's exercises, in the order of the course.
 CHAPTERS = (
     "recurrent",
+    "encoder_decoder",
     "bottleneck",
     "dot_attention",
     "general_concat",
     "bahdanau",
+    "one_table",
+    "query_key_value",
+    "self_attention",
+    "many_heads",
+    "transformer",
+    "bert",
 )
 
 

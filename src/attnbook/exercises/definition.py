@@ -34,6 +34,7 @@ __all__ = [
 #: What a solution may use without importing it: the first cell of every notebook.
 PRELUDE = """\
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch

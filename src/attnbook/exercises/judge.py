@@ -252,10 +252,12 @@ def _diagnose(
 
     # That both raise an exception says little; a misconception has to show in a result.
     telling = {i for i in failing if not got[i].error}
-    fits = {m: alike(m) for m in exercise.mistakes if m.wrong is not None} if telling else {}
-    for mistake, places in fits.items():
-        if len(places) == len(compared):
-            return mistake
+    fits: dict[Mistake, set[int]] = {}
+    for mistake in exercise.mistakes if telling else ():
+        if mistake.wrong is not None:
+            fits[mistake] = alike(mistake)
+            if len(fits[mistake]) == len(compared):
+                return mistake
     for mistake in exercise.mistakes:
         if mistake.sign is not None and mistake.sign(cases, wanted, got):
             return mistake

@@ -23,7 +23,10 @@ from torch import Tensor, nn
 
 __all__ = [
     "PROBES",
+    "TRAININGS",
     "Outcome",
+    "TinyTransformer",
+    "TinyTranslator",
     "Unknown",
     "as_values",
     "clone",
@@ -199,7 +202,205 @@ def module(make: Any, inputs: dict[str, Any]) -> Any:
     return made(*inputs["call"].values())
 
 
-PROBES: dict[str, Probe] = {"call": call, "module": module}
+class TinyTransformer(nn.Module):
+    """A Transformer of one layer on each side and one head, with the norms before the functions.
+
+    words: how many there are; width: of a word's vector; longest: how many places it knows;
+    dropout: of word vectors.
+    """
+
+    def __init__(self, words: int, width: int, longest: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.words = nn.Embedding(words, width)
+        self.places = nn.Embedding(longest, width)
+        self.dropout = nn.Dropout(dropout)
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(7))
+        self.queries, self.keys, self.values = (
+            nn.ModuleList(nn.Linear(width, width, bias=False) for _ in range(3)) for _ in range(3)
+        )
+        self.networks = nn.ModuleList(
+            nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, width))
+            for _ in range(2)
+        )
+        self.output = nn.Linear(width, words)
+
+    def place(self, ids: Tensor) -> Tensor:
+        """Word vectors with their places."""
+        placed: Tensor = self.dropout(self.words(ids) + self.places.weight[: ids.shape[1]])
+        return placed
+
+    def look(self, number: int, asking: Tensor, asked: Tensor, mask: Tensor) -> Tensor:
+        """What one of the three attentions finds; zeros where the mask allows nothing."""
+        keys, values = self.keys[number](asked), self.values[number](asked)
+        scores = self.queries[number](asking) @ keys.transpose(1, 2) / math.sqrt(keys.shape[-1])
+        nowhere = ~mask.any(dim=-1, keepdim=True)
+        weights = torch.softmax(scores.masked_fill(~(mask | nowhere), -torch.inf), dim=-1)
+        found: Tensor = weights.masked_fill(nowhere, 0.0) @ values
+        return found
+
+    def forward(
+        self, source: Tensor, target: Tensor, source_mask: Tensor, target_mask: Tensor
+    ) -> Tensor:
+        """Unnormalized log-probabilities of the next word at each place of the target.
+
+        source: ids (batch, source); target: ids (batch, target); source_mask: bool (batch, 1,
+        source), target_mask: bool (target, target), True = may look. Gives (batch, target, words).
+        """
+        read = self.place(source)
+        normed = self.norms[0](read)
+        read = read + self.look(0, normed, normed, source_mask)
+        read = read + self.networks[0](self.norms[1](read))
+        memory = self.norms[2](read)
+        states = self.place(target)
+        normed = self.norms[3](states)
+        states = states + self.look(1, normed, normed, target_mask)
+        states = states + self.look(2, self.norms[4](states), memory, source_mask)
+        states = states + self.networks[1](self.norms[5](states))
+        logits: Tensor = self.output(self.norms[6](states))
+        return logits
+
+
+def train_transformer(fit: Any, inputs: dict[str, Any]) -> Any:
+    """A training: ``fit(model, optimizer, batches, rate, warmup)`` with a new tiny Transformer.
+
+    ``inputs["make"]`` has its sizes, ``inputs["seed"]`` decides its first weights, and
+    ``inputs["optimizer"]`` is ``"sgd"`` or ``"adam"``. Gives the losses that came back, all weights
+    in a row, and whether the model learned and was left in training mode; or, where there are
+    ``inputs["questions"]``, sources, not the weights but what the model writes for them.
+    """
+    sos, rate = 2, inputs["rate"]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(inputs["seed"])
+        model = TinyTransformer(**inputs["make"]).double().eval()
+        kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[inputs["optimizer"]]
+        modes: set[bool] = set()
+
+        def note(model: nn.Module, _: Any) -> None:
+            if torch.is_grad_enabled():
+                modes.add(model.training)
+
+        hook = model.register_forward_pre_hook(note)
+        optimizer = kind(model.parameters(), lr=rate)
+        losses = fit(model, optimizer, inputs["batches"], rate, inputs["warmup"])
+        hook.remove()
+        if losses is None:
+            return None
+        found = {
+            "losses": losses,
+            "learned in training mode": modes == {True},
+            "left in training mode": model.training,
+        }
+        if inputs["questions"] is None:
+            return found | {"weights": torch.cat([p.flatten() for p in model.parameters()])}
+        source = inputs["questions"]
+        written = torch.full((len(source), 1), sos)
+        with torch.no_grad():
+            while written.shape[1] < model.places.num_embeddings:
+                size = written.shape[1]
+                earlier = torch.ones(size, size, dtype=torch.bool).tril()
+                logits = model(source, written, (source != 0).unsqueeze(1), earlier)
+                written = torch.cat([written, logits[:, -1:].argmax(dim=-1)], dim=1)
+        return found | {"written": written[:, 1:]}
+
+
+class TinyTranslator(nn.Module):
+    """A translator like Luong's, with the dot product, small enough to be trained in a moment.
+
+    words: how many ids both languages have together; 0 is padding, 2 <sos>, 3 <eos>.
+    """
+
+    def __init__(self, words: int, width: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(words, width, padding_idx=0)
+        self.dropout = nn.Dropout(dropout)
+        self.encoder = nn.GRU(width, width // 2, batch_first=True, bidirectional=True)
+        self.decoder = nn.GRU(width, width, batch_first=True)
+        self.combine = nn.Linear(2 * width, width)
+        self.output = nn.Linear(width, words)
+
+    def forward(self, source: Tensor, previous: Tensor) -> Tensor:
+        """The logits of each next word, (batch, target, words), from the words before it.
+
+        source: (batch, source), previous: (batch, target), ids.
+        """
+        lengths = (source != 0).sum(dim=1)
+        vectors = self.dropout(self.embedding(source))
+        packed = nn.utils.rnn.pack_padded_sequence(vectors, lengths, True, enforce_sorted=False)
+        encoded, last = self.encoder(packed)
+        encoded, _ = nn.utils.rnn.pad_packed_sequence(
+            encoded, batch_first=True, total_length=source.shape[1]
+        )
+        first = torch.cat([last[0], last[1]], dim=-1).unsqueeze(0)
+        states, _ = self.decoder(self.dropout(self.embedding(previous)), first)
+        scores = states @ encoded.transpose(1, 2)
+        scores = scores.masked_fill((source == 0).unsqueeze(1), -torch.inf)
+        context = torch.softmax(scores, dim=-1) @ encoded
+        attentional = torch.tanh(self.combine(torch.cat([context, states], dim=-1)))
+        logits: Tensor = self.output(attentional)
+        return logits
+
+    @torch.no_grad()
+    def translate(self, source: Tensor, limit: int) -> Tensor:
+        """Greedy search: (batch, limit), what is written, also after <eos>."""
+        self.eval()
+        written = torch.full((len(source), 1), 2)
+        for _ in range(limit):
+            best = self(source, written)[:, -1].argmax(dim=-1)
+            written = torch.cat([written, best.unsqueeze(1)], dim=1)
+        return written[:, 1:]
+
+
+def train_translator(train: Any, inputs: dict[str, Any]) -> Any:
+    """A training: ``train(model, optimizer, batches, epochs, clip)``, and what the model became.
+
+    The model is a :class:`TinyTranslator` of ``inputs["model"]``, in evaluation mode, the optimizer
+    one of torch's by its name, with the learning rate ``inputs["rate"]``.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(inputs["seed"])
+        model = TinyTranslator(**inputs["model"]).eval()
+        optimizer = getattr(torch.optim, inputs["optimizer"])(model.parameters(), lr=inputs["rate"])
+        losses = train(model, optimizer, inputs["batches"], inputs["epochs"], inputs["clip"])
+    if losses is None or losses is ...:
+        return losses
+    return {"losses": losses, "parameters": dict(model.state_dict())}
+
+
+#: So often a search may ask its decoder; one that never ends would otherwise never come back.
+STEPS = 2000
+
+
+def search(function: Any, inputs: dict[str, Any]) -> Any:
+    """A search with a decoder made of tables: ``function(step, 0, …)`` with all other inputs.
+
+    ``step(state, token)`` goes to the state ``inputs["moves"][state, token]`` and gives the
+    logarithms of that state's row of ``inputs["probabilities"]``, and the new state.
+    """
+    moves, probabilities = inputs["moves"], inputs["probabilities"]
+    steps = 0
+
+    def step(state: Any, token: Any) -> tuple[Tensor, int]:
+        nonlocal steps
+        steps += 1
+        if steps > STEPS:
+            raise RuntimeError(f"the search has no end: it has asked for {STEPS} steps")
+        after = int(moves[int(state), int(token)])
+        return probabilities[after].log(), after
+
+    rest = [value for name, value in inputs.items() if name not in ("moves", "probabilities")]
+    return function(step, 0, *rest)
+
+
+PROBES: dict[str, Probe] = {
+    "call": call,
+    "module": module,
+    "search": search,
+    "train_translator": train_translator,
+    "train_transformer": train_transformer,
+}
+
+#: Those that need an optimizer.
+TRAININGS = ("train_translator", "train_transformer")
 
 
 def observe(

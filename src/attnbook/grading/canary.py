@@ -31,8 +31,7 @@ def escape(secret, port):
             could[name] = False
 
     def write(path):
-        with open(path, "w") as file:
-            file.write("x")
+        open(path, "w").close()
 
     attempt("read a file of the grader", lambda: open(secret).read())
     attempt("reach the network", lambda: socket.create_connection(("127.0.0.1", port), 2))

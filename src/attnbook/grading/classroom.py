@@ -47,7 +47,7 @@ class Assignment:
     @property
     def total(self) -> float:
         """All points."""
-        return sum(self.points[e.name] for e in self.exercises)
+        return sum((self.points[e.name] for e in self.exercises), 0.0)
 
 
 def read_assignment(
@@ -244,6 +244,20 @@ def _grade_here(
     started: Callable[[int], None] | None,
 ) -> None:
     first = make_grader(assignment, seed, unsafe)
+    told_of, todo = [], []
+    for submission in listed:
+        old = stored(results, submission, first.digest)
+        todo.append(submission) if old is None else told_of.append(old)
+    if todo:
+        try:
+            check_installation(first, isolated=not unsafe)
+        except BaseException:
+            first.close()
+            raise
+    if started is not None:
+        started(len(listed))
+    for graded in told_of:
+        told(graded, True)
     graders = [first]
     local = threading.local()
     lock = threading.Lock()
@@ -261,30 +275,22 @@ def _grade_here(
         mine: Grader = local.grader
         return mine
 
-    def one(submission: Submission) -> tuple[Graded, bool]:
-        old = stored(results, submission, first.digest)
-        if old is not None:
-            return old, True
+    def one(submission: Submission) -> Graded:
         graded = own().grade(submission)
         results.write(graded)
-        return graded, False
+        return graded
 
     first_taken: list[bool] = []
     try:
-        check_installation(first, isolated=not unsafe)
-        if started is not None:
-            started(len(listed))
         count = workers or os.cpu_count() or 1
         with ThreadPoolExecutor(count) as pool:
-            waiting = iter(listed)
-            running: set[Future[tuple[Graded, bool]]] = {
-                pool.submit(one, s) for s in islice(waiting, 2 * count)
-            }
+            waiting = iter(todo)
+            running: set[Future[Graded]] = {pool.submit(one, s) for s in islice(waiting, 2 * count)}
             try:
                 while running:
                     done, running = wait(running, return_when=FIRST_COMPLETED)
                     for future in done:
-                        told(*future.result())
+                        told(future.result(), False)
                         running |= {pool.submit(one, s) for s in islice(waiting, 1)}
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)

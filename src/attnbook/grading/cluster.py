@@ -82,7 +82,7 @@ def grade_on(
             started(len(listed))
         waiting = iter(listed)
         ahead = 4 * max(1, len(client.scheduler_info()["workers"]))
-        tasks = as_completed()
+        tasks = as_completed(loop=client.loop)
 
         def submit() -> bool:
             """The next submission that has no result yet; False at the end."""

@@ -26,6 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 # Libraries ask for a folder for temporary files when they are imported, and refuse if none can be
@@ -259,8 +260,19 @@ def _frames(data: bytes) -> list[bytes]:
     return frames
 
 
+@lru_cache(maxsize=1)
+def _warm() -> None:
+    """What torch imports for its first optimizer, seconds of work, is imported once for all forks.
+
+    Nothing may be differentiated here: torch's engine does not survive a fork.
+    """
+    torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+
+
 def _answer(request: dict[str, Any]) -> bytes:
     """Fork, run, and pass on what the child wrote, as it is: bytes of frames after a word."""
+    if request["trains"]:
+        _warm()
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:

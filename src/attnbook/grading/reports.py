@@ -47,7 +47,7 @@ class Learner:
     @property
     def points(self) -> float:
         """Points of all exercises."""
-        return sum(g.points for g in self.grades.values())
+        return sum((g.points for g in self.grades.values()), 0.0)
 
     def add(self, graded: Graded) -> None:
         """Count one notebook; of two answers to an exercise the better one counts."""
@@ -83,7 +83,7 @@ def _environment() -> Environment:
     return environment
 
 
-def number(value: float) -> str:
+def number(value: float | int) -> str:
     """Points without a needless fraction."""
     return f"{value:g}"
 
@@ -210,7 +210,7 @@ def _class(learners: list[Learner], assignment: Assignment) -> dict[str, Any]:
     return {
         "assignment": assignment,
         "learners": learners,
-        "median": points[len(points) // 2] if points else 0,
+        "median": points[len(points) // 2] if points else 0.0,
         "scale": scale,
         "most": max([n for _, n in scale], default=0),
         "exercises": [

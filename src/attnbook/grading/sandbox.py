@@ -306,6 +306,7 @@ class Sandbox:
                 "name": name,
                 "before": before,
                 "probe": probe,
+                "trains": probe in probes.TRAININGS,
                 "cases": [{"inputs": i, "gradients": list(g)} for i, g in cases],
                 "seconds": limits.seconds,
                 "wall": limits.wall,

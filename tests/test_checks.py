@@ -1,0 +1,367 @@
+"""What a learner meets: a check, its card, a stronger hint, and the progress that is kept."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from attnbook.exercises import chapter, check, exercise, exercises, hint, progress
+from attnbook.exercises.definition import Case, Draw, Exercise, Mistake, stub_of
+from attnbook.exercises.judge import attempt, expected, judge, run, show
+from attnbook.exercises.probes import (
+    Outcome,
+    Unknown,
+    as_values,
+    from_values,
+    observe,
+    pack,
+    unpack,
+)
+from attnbook.exercises.record import place
+
+
+@pytest.fixture(autouse=True)
+def own_progress(tmp_path, monkeypatch):
+    monkeypatch.setenv("ATTNBOOK_PROGRESS", str(tmp_path / "folder" / "progress.json"))
+
+
+def dot_scores(queries, keys):
+    return torch.einsum("btw,bsw->bts", queries, keys)
+
+
+# --------------------------------------------------------------------------------- check and hint
+
+
+def test_a_pass_says_what_holds_and_is_kept():
+    report = check(dot_scores)
+    assert report.passed
+    said = repr(report)
+    assert said.startswith("Dot scores for a whole batch: passed, 2 points")
+    assert "✓ sentences of a batch do not meet" in said
+    assert "✗" not in said
+    assert progress(5).points == 2
+    assert "✓ Dot scores for a whole batch (2)" in repr(progress())
+    assert "<td" in progress()._repr_html_()
+
+
+def test_a_failure_shows_the_input_what_was_expected_and_a_hint():
+    def dot_scores(queries, keys):
+        return (queries @ keys.transpose(1, 2)).softmax(-1)
+
+    report = check(dot_scores)
+    assert not report.passed
+    said = repr(report)
+    assert "First that failed: an entry is the dot product of one query and one key" in said
+    case = exercise("dot_scores").drawn()[0]
+    assert f"queries = {show(case.inputs['queries'])}" in said
+    assert f"expected: {show(case.inputs['queries'] @ case.inputs['keys'].mT)}" in said
+    assert "Hint: These are weights" in said
+    assert "Leave the softmax to the next exercise" not in said
+    assert "Leave the softmax to the next exercise" in repr(hint(dot_scores))
+    assert repr(hint("dot_scores")) == repr(hint(dot_scores))
+    page = report._repr_html_()
+    assert "<details" in page
+    assert "These are weights" in page
+    assert "Leave the softmax to the next exercise" in page
+    assert progress(5).points == 0
+
+
+def test_html_of_a_result_is_text():
+    def dot_scores(queries, keys):
+        raise ValueError("<script>alert(1)</script>")
+
+    page = check(dot_scores)._repr_html_()
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_a_later_failure_does_not_take_a_pass_back():
+    assert check(dot_scores).passed
+    assert not check(lambda queries, keys: queries, "dot_scores").passed
+    assert progress(5).points == 2
+
+
+def test_a_hint_before_the_first_check_is_the_first_one():
+    assert repr(hint("attention_context")) == exercise("attention_context").start
+
+
+def test_a_hint_after_a_pass_points_to_the_page():
+    check(dot_scores)
+    assert "passed" in repr(hint("dot_scores"))
+    assert "<div" in hint("dot_scores")._repr_html_()
+
+
+def test_what_cannot_be_checked_is_refused(as_user):
+    with pytest.raises(TypeError, match="the function itself, without brackets"):
+        check(torch.zeros(1))
+    with pytest.raises(ValueError, match="there is no exercise 'sum'"):
+        check(sum)
+    with pytest.raises(ValueError, match="did you mean dot_scores"):
+        check(dot_scores, "dot_score")
+    with pytest.raises(ValueError, match="the package's own"):
+        check(exercise("dot_scores").solution)
+    with pytest.raises(ValueError, match="no chapter 99"):
+        progress(99)
+
+
+def test_a_lambda_has_to_say_which_exercise_it_answers():
+    assert check(lambda queries, keys: queries @ keys.mT, "dot_scores").passed
+    with pytest.raises(ValueError, match="there is no exercise '<lambda>'"):
+        check(lambda queries, keys: queries @ keys.mT)
+
+
+def test_an_interrupt_is_the_learners():
+    def dot_scores(queries, keys):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        check(dot_scores)
+
+
+def test_an_unreadable_record_is_set_aside():
+    place().parent.mkdir(parents=True)
+    place().write_text("not JSON", encoding="utf-8")
+    assert progress().points == 0
+    assert place().with_suffix(".unreadable").read_text(encoding="utf-8") == "not JSON"
+    assert check(dot_scores).passed
+    assert list(json.loads(place().read_text(encoding="utf-8"))["passed"]) == ["dot_scores"]
+
+
+def test_a_record_that_cannot_be_written_does_not_spoil_a_check(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    monkeypatch.setenv("ATTNBOOK_PROGRESS", str(tmp_path / "file" / "progress.json"))
+    assert check(dot_scores).passed
+
+
+def test_chapters_are_found_by_number_and_name():
+    assert chapter(5) is chapter("5") is chapter("05") is chapter("05_dot_attention")
+    assert all(e.chapter == "05_dot_attention" for e in chapter(5).exercises)
+
+
+# ----------------------------------------------------------------------------------------- values
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None, True, 3, -1.5, "text", [], (), {}, [1, (2, {"a": [None]})],
+        torch.arange(6).reshape(2, 3), torch.zeros(0, 2), torch.tensor(2.5, dtype=torch.float64),
+        torch.tensor([True, False]), {"x": [torch.ones(2), torch.ones(2)]},
+    ],
+)  # fmt: skip
+def test_values_come_back_as_they_were(value):
+    back = unpack(pack(value))
+    assert repr(back) == repr(value)
+    assert type(back) is type(value)
+
+
+def test_infinities_and_strange_things_survive_or_are_named():
+    assert unpack(pack(float("inf"))) == float("inf")
+    assert np.isnan(unpack(pack(float("nan"))))
+    for value, name in (
+        (object(), "object"), ({1, 2}, "set"), (np.zeros(2), "numpy.ndarray"), (1j, "complex"),
+    ):  # fmt: skip
+        back = unpack(pack(value))
+        assert isinstance(back, Unknown)
+        assert back == name
+    assert unpack(pack(torch.ones(3).expand(2, 3))).tolist() == torch.ones(2, 3).tolist()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"x", b"\x00" * 8, b"\xff" * 16, (1 << 60).to_bytes(8, "little") + b"{}",
+     pack([1])[:12]],
+)  # fmt: skip
+def test_bytes_that_are_no_value_are_refused(data):
+    with pytest.raises(ValueError, match="not a packed value"):
+        unpack(data)
+
+
+def test_outcomes_come_back_and_forged_ones_do_not():
+    outcome = Outcome(torch.ones(2), "", ("x",), {"x": torch.zeros(1), "y": None}, False)
+    assert repr(from_values(unpack(pack(as_values(outcome))))) == repr(outcome)
+    for forged in (
+        None, [], {}, {"value": 1}, as_values(outcome) | {"error": 3},
+        as_values(outcome) | {"changed": [1]}, as_values(outcome) | {"gradients": {"x": 1}},
+        as_values(outcome) | {"attached": "yes"},
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match="not an outcome"):
+            from_values(forged)
+
+
+def test_a_probe_sees_edits_gradients_and_exceptions():
+    x = torch.ones(2, 2)
+
+    def edits(x):
+        x[0] = 5.0
+        return x.sum(0)
+
+    found = observe(edits, {"x": x}, ("x",))
+    assert found.changed == ("x",)
+    assert x.tolist() == [[1, 1], [1, 1]]
+    found = observe(lambda x: x * 2, {"x": x}, ("x",))
+    assert found.gradients["x"].shape == (2, 2)
+    assert observe(lambda x: x.detach(), {"x": x}, ("x",)).attached is False
+    assert observe(lambda x: 1 / 0, {"x": x}).error.startswith("ZeroDivisionError")
+    assert observe(lambda: None, {"x": x}).error.startswith("TypeError")
+
+
+def test_a_module_gets_its_parameters():
+    class Line(nn.Module):
+        def __init__(self, width):
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(width))
+
+        def forward(self, x):
+            return x * self.weight
+
+    inputs = {
+        "make": {"width": 2},
+        "parameters": {"weight": torch.tensor([2.0, 3.0])},
+        "call": {"x": torch.ones(2)},
+    }
+    assert observe(Line, inputs, probe="module").value.tolist() == [2, 3]
+    inputs["parameters"] = {"scale": torch.ones(2)}
+    assert observe(Line, inputs, probe="module").value == {"parameters": {"weight": [2]}}
+
+
+# -------------------------------------------------------------------------------------- the judge
+
+
+def twice(x):
+    """Twice."""
+    # BEGIN SOLUTION
+    return 2 * x
+    # END SOLUTION
+
+
+def made(**changes):
+    """A small exercise of our own."""
+    settings = {
+        "solution": twice, "title": "Twice", "difficulty": 1, "minutes": 1, "points": 1,
+        "goal": "g", "shapes": "s", "example": "e", "section": "x", "explanation": "y",
+        "start": "Multiply.", "more": "By 2.",
+        "cases": lambda draw: [
+            Case("two rows", {"x": draw.normal(2, 3)}),
+            Case("a batch of one", {"x": draw.normal(1, 3)}),
+            Case("floats of 64 bits", {"x": draw.normal(3, dtype=torch.float64)}, ("x",)),
+        ],
+        "mistakes": (Mistake("thrice", "Three?", "Two.", lambda x: 3 * x),),
+    }  # fmt: skip
+    return Exercise(**(settings | changes))
+
+
+@pytest.mark.parametrize(
+    ("answer", "mistake"),
+    [
+        (lambda x: x + x, None),
+        (lambda x: None, "nothing-returned"),
+        (lambda x: ..., "nothing-returned"),
+        (lambda x: x + x + x, "thrice"),
+        (lambda x: (2 * x).tolist(), "other-kind"),
+        (lambda x: (2 * x).numpy(force=True), "other-kind"),
+        (lambda x: (2 * x).float(), "dtype-fixed"),
+        (lambda x: (2 * x).squeeze(), "squeezed"),
+        (lambda x: (2 * x)[..., :2], "other-shape"),
+        (lambda x: (2 * x).detach(), "detached"),
+        (lambda x: x + x.detach(), "other-gradient"),
+        (lambda x: (2 * x).flip(0), "order-lost"),
+        (lambda x: 2 * x / 0, "not-a-number"),
+        (lambda x: 2 * x + 0.5, "property-fails"),
+        (lambda x: x.mul_(2), "edits-its-input"),
+        (lambda x: x.nothing, "raises"),
+    ],
+)
+def test_general_faults_have_names(answer, mistake):
+    verdict = attempt(made(), answer)
+    assert (verdict.mistake and verdict.mistake.name) == mistake
+
+
+def test_a_second_mistake_does_not_hide_the_first():
+    """Three times, and a batch of one squeezed: the first is said first."""
+    verdict = attempt(made(), lambda x: (3 * x).squeeze())
+    assert verdict.mistake.name == "thrice"
+    assert dict(verdict.properties)["two rows"] is False
+
+
+def test_long_cases_wait_for_the_others():
+    tried = []
+
+    def cases(draw):
+        yield Case("small", {"x": draw.normal(2)})
+        yield Case("large", {"x": torch.ones(7)}, accept=lambda v: v.sum() == 14, long=True)
+
+    def answer(x):
+        tried.append(len(x))
+        return 2 * x if len(tried) < 3 else x
+
+    one = made(cases=cases, mistakes=())
+    assert attempt(one, answer).passed
+    assert tried == [2, 7]
+    verdict = attempt(one, answer)
+    assert tried == [2, 7, 2]
+    assert verdict.properties == (("small", False), ("large", None))
+    with pytest.raises(ValueError, match="needs `accept`"):
+        Case("long", {}, long=True)
+
+
+def test_a_solution_that_fails_is_an_error_of_ours():
+    def broken(x):
+        """Broken."""
+        # BEGIN SOLUTION
+        return x.nothing
+        # END SOLUTION
+
+    with pytest.raises(RuntimeError, match="broken: the solution fails"):
+        expected(made(solution=broken))
+
+
+def test_a_sign_can_recognize_a_mistake():
+    sign = Mistake("small", "h", "m", sign=lambda cases, wanted, got: got[0].value.sum() == 0)
+    assert attempt(made(mistakes=(sign,)), lambda x: x * 0).mistake.name == "small"
+
+
+def test_numbers_lists_and_tuples_are_compared_by_meaning():
+    def pair(x):
+        """Pair."""
+        # BEGIN SOLUTION
+        return x.sum().item(), [1, 2], x
+        # END SOLUTION
+
+    one = made(solution=pair, mistakes=(), cases=lambda draw: [Case("all", {"x": draw.normal(2)})])
+    assert attempt(one, lambda x: (x.sum(), torch.tensor([1, 2]), x.clone())).passed
+    assert attempt(one, lambda x: [x.sum().item(), (1, 2), x]).passed
+    assert attempt(one, lambda x: (x, [1, 2], x.sum().item())).mistake.name == "results-swapped"
+    assert attempt(one, lambda x: (x.sum(), [1, 3], x)).mistake.name == "property-fails"
+
+
+def test_stubs_need_their_marks():
+    def unmarked():
+        """Nothing."""
+
+    with pytest.raises(ValueError, match="no # BEGIN SOLUTION"):
+        stub_of(unmarked)
+    assert stub_of(twice) == 'def twice(x):\n    """Twice."""\n    ...\n'
+
+
+def test_draws_are_fixed_numbers():
+    """The same on every machine: a change here changes every learner's and every class's inputs."""
+    draw = Draw("seed", "name")
+    assert draw.normal(3).tolist() == pytest.approx([1.7, 0.0, 0.5])
+    assert sorted(draw.permutation(4).tolist()) == [0, 1, 2, 3]
+    assert draw.choice("abc") in "abc"
+    assert draw.permutation(1).tolist() == [0]
+    assert judge(made(), run(made(), twice, made().drawn())).passed
+
+
+def test_every_exercise_answers_in_under_a_second_of_work():
+    """Counted in calls of the solution, not in seconds: few and small inputs."""
+    for each in exercises().values():
+        cases = each.drawn()
+        assert 4 <= len(cases) <= 16, each.name
+        small = [c for c in cases if not c.long]
+        assert sum(len(pack(c.inputs)) for c in small) < 300_000, each.name
