@@ -17,7 +17,7 @@ PYTEST = $(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=
 FIRST := book/results/train.py book/results/traces.py
 
 .DEFAULT_GOAL := help
-.PHONY: help book site serve test lint types browser notebooks results benchmark colab wheel data links picture pins clean
+.PHONY: help book site serve test lint types browser notebooks results benchmark mutants colab wheel data links picture pins clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -72,6 +72,9 @@ benchmark: .venv/.installed  ## measure speed and memory beside other libraries,
 wheel: .venv/.installed  ## build the wheel into dist/
 	@rm -rf dist && $(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 	@ls dist
+
+mutants: .venv/.installed  ## break the exercises' solutions in every small way; the checks have to notice
+	@$(BIN)/python tools/mutants.py $(ONLY)
 
 colab: wheel  ## run labs and exercises under Colab's versions, from the notebook file and the wheel alone
 	@$(BIN)/python tools/colab.py
