@@ -858,6 +858,9 @@ def _tried(function: Any, inputs: dict[str, Any]) -> Any:
         return type(error).__name__
 
 
+MOST_DRAWN = 100_000
+
+
 def _telling(
     make: Callable[[], dict[str, Any]],
     right: Any,
@@ -871,7 +874,7 @@ def _telling(
     Wrong ones find something else each; others that are right find the same; and ``clear``, a
     search that looks for ties, finds none.
     """
-    while True:
+    for _ in range(MOST_DRAWN):
         inputs = make()
         found = [search(right, inputs)]
         if not fits(found[0]):
@@ -886,6 +889,7 @@ def _telling(
                 clear is None or search(clear, inputs)
             ):
                 return inputs
+    raise RuntimeError(f"none of {MOST_DRAWN} inputs tells the right search from the wrong ones")
 
 
 def _endless(cases: Any, wanted: Any, got: Any) -> bool:
@@ -989,6 +993,8 @@ def _greedy_cases(draw: Draw) -> Iterator[Case]:
         states: int, words: int, length: int, longest: int, reference: int, end: str = ""
     ) -> dict[str, Any]:
         """A decoder that greedy search ends after so many words."""
+        # Without a reference, who follows it stops after one word in either way.
+        wrong = tuple(one for one in _GREEDY_ALL if reference or one is not _FORCED_STOPPING)
         return _telling(
             lambda: {
                 **_tables(draw, states, words, end),
@@ -996,7 +1002,7 @@ def _greedy_cases(draw: Draw) -> Iterator[Case]:
                 "longest": longest,
             },
             greedy_search,
-            _GREEDY_ALL if length == 3 and not end else (),
+            wrong if length == 3 and not end else (),
             lambda found: len(found[0]) == length and (end == "unlikely" or found[0][-1] == 3),
         )
 
