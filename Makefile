@@ -17,7 +17,7 @@ PYTEST = $(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=
 FIRST := book/results/train.py book/results/traces.py
 
 .DEFAULT_GOAL := help
-.PHONY: help book site serve test lint types browser notebooks results benchmark colab wheel data links picture pins clean
+.PHONY: help book site serve test lint types browser notebooks results benchmark mutants colab wheel data links picture pins clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -43,7 +43,7 @@ serve: site  ## build if needed, serve the book on this machine and open it
 	@$(BIN)/python tools/serve.py
 
 test: lint types site browser  ## every check: style, types, labs, tests, the site in a browser
-	@$(PYTEST) --nbval --nbval-current-env --nbval-cell-timeout=300 tests/test_notebooks.py notebooks
+	@$(PYTEST) --nbval --nbval-current-env --nbval-cell-timeout=300 --ignore=notebooks/exercises tests/test_notebooks.py notebooks
 	@$(PYTEST) --cov --cov-report=term-missing:skip-covered --ignore=tests/test_notebooks.py tests
 
 lint: .venv/.installed
@@ -58,7 +58,8 @@ browser: .venv/.browser
 	@$(BIN)/python tools/browser.py > $@.part || { cat $@.part; rm -f $@.part; exit 1; }
 	@mv $@.part $@
 
-notebooks: .venv/.installed  ## execute the labs that changed (ALL=1: all of them; ONLY=02_recurrent: one)
+notebooks: .venv/.installed  ## write the exercises, execute the labs that changed (ALL=1: all; ONLY=02_recurrent: one)
+	@$(BIN)/python tools/exercises.py
 	@$(BIN)/python tools/notebooks.py $(if $(ALL),--all) $(ONLY)
 
 results: .venv/.installed  ## train the models and measure again what the book reports (hours on a CPU)
@@ -72,7 +73,10 @@ wheel: .venv/.installed  ## build the wheel into dist/
 	@rm -rf dist && $(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 	@ls dist
 
-colab: wheel  ## run the labs under Colab's versions, from the notebook file and the wheel alone
+mutants: .venv/.installed  ## break the exercises' solutions in every small way; the checks have to notice
+	@$(BIN)/python tools/mutants.py $(ONLY)
+
+colab: wheel  ## run labs and exercises under Colab's versions, from the notebook file and the wheel alone
 	@$(BIN)/python tools/colab.py
 
 data: .venv/.installed  ## download Multi30k, verify it and unpack it (DATA=folder, default data)

@@ -173,6 +173,41 @@ def browser(playwright: Playwright) -> Iterator[Browser]:
     browser.close()
 
 
+@pytest.fixture
+def show_bare(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Page]]:
+    """``show_bare(html, head="", width=360)`` opens a page of nothing else.
+
+    Nothing may go wrong in it: no error, no line in the console, no request.
+    """
+    contexts = []
+    wrong: list[str] = []
+
+    def open_it(*parts: str, head: str = "", width: int = 800, **options: object) -> Page:
+        path = tmp_path / f"page{len(contexts)}.html"
+        path.write_text(
+            '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Page</title>'
+            f'<meta name="viewport" content="width=device-width">{head}</head>'
+            f"<body><main><h1>Page</h1>{''.join(parts)}</main></body></html>",
+            encoding="utf-8",
+        )
+        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("console", lambda message: wrong.append(message.text))
+        page.on(
+            "request",
+            lambda r: None if r.url == path.as_uri() else wrong.append(f"request {r.url}"),
+        )
+        page.goto(path.as_uri())
+        return page
+
+    yield open_it
+    for context in contexts:
+        context.close()
+    assert wrong == []
+
+
 @dataclass
 class Visit:
     """A page, and what went wrong while it was open."""

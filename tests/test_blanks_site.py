@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import ROUND_HALF_UP, Decimal
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 
+from accessible import violations
 from attnbook import blanks
 from attnbook.blanks import Blank, figure_data
 
@@ -47,34 +47,12 @@ def markup(figure: list[Blank]) -> str:
 
 
 @pytest.fixture
-def show(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+def show(show_bare: Callable[..., Any]) -> Callable[..., Any]:
     """A page with figures, as a phone or a desk shows it; nothing may go wrong in it."""
-    contexts = []
-
-    def open_it(*figures: list[Blank], width: int = 800, **options: Any) -> Any:
-        path = tmp_path / f"page{len(contexts)}.html"
-        path.write_text(
-            '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Blanks</title>'
-            '<meta name="viewport" content="width=device-width">'
-            f"<style>body{{margin:16px}}\n{blanks.styles()}</style>"
-            f"<script>{blanks.script()}</script></head><body><main><h1>Blanks</h1>"
-            f"{''.join(map(markup, figures))}</main></body></html>",
-            encoding="utf-8",
-        )
-        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.wrong = []
-        page.on("pageerror", lambda error: page.wrong.append(str(error)))
-        page.on("console", lambda message: page.wrong.append(message.text))
-        page.goto(path.as_uri())
-        return page
-
-    yield open_it
-    for context in contexts:
-        for page in context.pages:
-            assert page.wrong == []
-        context.close()
+    head = (
+        f"<style>body{{margin:16px}}\n{blanks.styles()}</style><script>{blanks.script()}</script>"
+    )
+    return lambda *figures, **options: show_bare(*map(markup, figures), head=head, **options)
 
 
 READ = """card => {
@@ -156,11 +134,6 @@ def go_through(page: Any, card: Any, figure: list[Blank]) -> None:
         assert seen == set(range(len(one.pieces)))
 
 
-def violations(page: Any, context: str = ".attn-blanks") -> list[str]:
-    found = Axe().run(page, context=context).response["violations"]
-    return [f"{v['id']}: {n['html']} {n['failureSummary']}" for v in found for n in v["nodes"]]
-
-
 def test_every_text_and_every_piece_by_keyboard(show: Callable[..., Any]) -> None:
     page = show(FIGURE)
     go_through(page, page.locator(".attn-blank"), FIGURE)
@@ -200,7 +173,7 @@ def test_what_a_screen_reader_gets(show: Callable[..., Any]) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(show: Callable[..., Any], width: int, scheme: str) -> None:
     page = show(FIGURE, FIGURE[1:], width=width, color_scheme=scheme)
-    assert violations(page) == []
+    assert violations(page, ".attn-blanks") == []
 
 
 @pytest.mark.parametrize("width", [320, 360, 800])
@@ -273,4 +246,4 @@ def test_every_figure_of_the_site(open_page: Callable[..., Any], path: str) -> N
         stored = figure.locator("script[type='application/json']").text_content()
         go_through(visit.page, figure.locator(".attn-blank"), blanks.blanks(json.loads(stored)))
     assert visit.problems() == []
-    assert violations(visit.page) == []
+    assert violations(visit.page, ".attn-blanks") == []

@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import re
 from html import unescape
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
-from sphinx.application import Sphinx
-from sphinx.util.docutils import docutils_namespace
 
 from attnbook import directives, plots, scrubber
 from attnbook.directives import inline_svg, look_up
 from example_traces import example
+from small_books import SmallBook
 
 trace = example(links=frozenset({(3, 4)}))
 fixed = example(target="i would like beer <eos>", attends=False, model="example-fixed")
@@ -38,12 +36,11 @@ SVG = (
 )
 
 
-class Book:
-    """A folder with a small book in it, and what building it said."""
+class Book(SmallBook):
+    """A small book with traces, figures and results."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
-        self.warnings = ""
+        super().__init__(root)
         for name in ("traces", "figures", "results"):
             (root / "book" / name).mkdir(parents=True)
         trace.save(root / "book/traces/beer.json")
@@ -52,33 +49,6 @@ class Book:
         self.write("book/figures/lines.svg", SVG)
         results = {"bleu": {"dot": [34.25, -1.5], "n": 1000, "who": "ten-fold"}, "ok": True}
         self.write("book/results/run.json", json.dumps(results))
-
-    def write(self, name: str, text: str) -> None:
-        (self.root / name).write_text(text, encoding="utf-8")
-
-    def read(self, name: str) -> str:
-        return (self.root / "_build" / name).read_text(encoding="utf-8")
-
-    def build(self, page: str, builder: str = "html", **settings: Any) -> None:
-        """Build a book whose first page is ``page``."""
-        self.write("index.md", page)
-        warnings = StringIO()
-        with docutils_namespace():
-            self.app = Sphinx(
-                self.root, None, self.root / "_build" / builder, self.root / "_build/doctrees",
-                builder,
-                confoverrides={
-                    "project": "book",
-                    "extensions": ["myst_nb", "attnbook.directives"],
-                    "html_theme": "basic",
-                    "numfig": True,
-                    "nb_execution_mode": "off",
-                    "exclude_patterns": ["_build"],
-                } | settings,
-                status=None, warning=warnings,
-            )  # fmt: skip
-            self.app.build(force_all=True)
-        self.warnings += re.sub(r"\x1b\[[\d;]*m", "", warnings.getvalue())
 
 
 FIGURES = """

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 
+from accessible import violations
 from attnbook import sight
 from attnbook.sight import Sight, figure_data, sights
 
@@ -38,35 +38,11 @@ def markup(figure: list[Sight]) -> str:
 
 
 @pytest.fixture
-def show(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+def show(show_bare: Callable[..., Any]) -> Callable[..., Any]:
     """A page with figures, as a phone or a desk shows it; nothing may go wrong in it."""
-    contexts = []
-
-    def open_it(*figures: list[Sight], width: int = 800, **options: Any) -> Any:
-        path = tmp_path / f"page{len(contexts)}.html"
-        path.write_text(
-            '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Sight</title>'
-            '<meta name="viewport" content="width=device-width">'
-            f"<style>body{{margin:16px}}\n{sight.styles()}</style>"
-            f"<script>document.addEventListener('DOMContentLoaded', () => {{{sight.script()}}})"
-            f"</script></head><body><main><h1>Sight</h1>"
-            f"{''.join(map(markup, figures))}</main></body></html>",
-            encoding="utf-8",
-        )
-        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.wrong = []
-        page.on("pageerror", lambda error: page.wrong.append(str(error)))
-        page.on("console", lambda message: page.wrong.append(message.text))
-        page.goto(path.as_uri())
-        return page
-
-    yield open_it
-    for context in contexts:
-        for page in context.pages:
-            assert page.wrong == []
-        context.close()
+    start = f"document.addEventListener('DOMContentLoaded', () => {{{sight.script()}}})"
+    head = f"<style>body{{margin:16px}}\n{sight.styles()}</style><script>{start}</script>"
+    return lambda *figures, **options: show_bare(*map(markup, figures), head=head, **options)
 
 
 READ = """card => {
@@ -148,11 +124,6 @@ def go_through(page: Any, card: Any, figure: list[Sight]) -> None:
         page.keyboard.press("Shift+Tab")
 
 
-def violations(page: Any, context: str = ".attn-sights") -> list[str]:
-    found = Axe().run(page, context=context).response["violations"]
-    return [f"{v['id']}: {n['html']} {n['failureSummary']}" for v in found for n in v["nodes"]]
-
-
 def test_every_kind_and_every_row_by_keyboard(show: Callable[..., Any]) -> None:
     page = show(FIGURE)
     go_through(page, page.locator(".attn-sight"), FIGURE)
@@ -202,7 +173,7 @@ def test_axe_finds_nothing(show: Callable[..., Any], width: int, scheme: str) ->
     page = show(FIGURE, FIGURE[:2], width=width, color_scheme=scheme)
     for kind in ("Self", "Masked self", "Padded self"):
         page.get_by_role("radio", name=kind, exact=True).first.check()
-        assert violations(page) == []
+        assert violations(page, ".attn-sights") == []
 
 
 @pytest.mark.parametrize("width", [320, 360, 800])
@@ -280,4 +251,4 @@ def test_every_figure_of_the_site(open_page: Callable[..., Any], path: str) -> N
             visit.page, figure.locator(".attn-sight"), [Sight(**one) for one in json.loads(stored)]
         )
     assert visit.problems() == []
-    assert violations(visit.page) == []
+    assert violations(visit.page, ".attn-sights") == []

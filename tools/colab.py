@@ -1,9 +1,9 @@
-"""Runs the labs as Colab does: its versions, the notebook file and the built wheel, no repository.
+"""Runs the notebooks as Colab does: its versions, the notebook file and the built wheel.
 
 ``make colab`` calls this after it has built the wheel. It makes an environment of what Colab
 preinstalls (tools/colab.txt), installs the wheel and checks that pip moved none of those versions,
-runs each lab in an empty folder, and last runs the labs' setup cell itself, with the repository's
-address answered by this checkout.
+runs each lab in an empty folder and the exercises with their solutions, which must earn all points,
+and last runs the labs' setup cell itself, with the repository's address answered by this checkout.
 """
 
 from __future__ import annotations
@@ -94,6 +94,20 @@ def run(python: Path, notebook: dict, name: str, extra: dict[str, str] | None = 
     print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
 
 
+def solved(stems: list[str]) -> dict[str, dict]:
+    """The exercises' notebooks with solutions, and a last cell that insists on all points."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, ROOT / "tools" / "exercises.py", "--solved", folder]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        paths = sorted(p for p in Path(folder).glob("*.ipynb") if not stems or p.stem in stems)
+        found = {p.stem: json.loads(p.read_text(encoding="utf-8")) for p in paths}
+    for notebook in found.values():
+        points = notebook["cells"][-1]
+        all_points = ["done = ", *points["source"], "\nassert done.points == done.total, done"]
+        notebook["cells"].append(dict(points, id="points", source=all_points))
+    return found
+
+
 def main() -> None:
     """Environment, wheel, labs, setup cell; the first failure ends it."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
@@ -124,6 +138,8 @@ def main() -> None:
     unmoved(preinstalled, versions(python))
     for lab in labs:
         run(python, json.loads(lab.read_text(encoding="utf-8")), lab.stem)
+    for stem, notebook in solved(args.labs).items():
+        run(python, notebook, f"exercises of {stem}", {"ATTNBOOK_PROGRESS": "progress.json"})
 
     # The setup cell as Colab meets it, in the place of the package that is not there yet.
     pip(python, "uninstall", "-qqy", "attnbook")

@@ -61,11 +61,11 @@ def setup_code() -> str:
     )
 
 
-def colab_link(lab: str) -> str:
-    """The Markdown link that opens a lab in Colab."""
+def colab_link(lab: str, text: str = "Open this lab in Colab") -> str:
+    """The Markdown link that opens a notebook in Colab."""
     owner = repository().removeprefix("https://github.com/")
     address = f"https://colab.research.google.com/github/{owner}/blob/{branch()}/notebooks/{lab}"
-    return f"[Open this lab in Colab]({address}.ipynb)"
+    return f"[{text}]({address}.ipynb)"
 
 
 def sources() -> list[Path]:

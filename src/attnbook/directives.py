@@ -11,19 +11,23 @@
                               object in ``book/results/<file>.json``
 ``{blanks} name``             the texts of ``book/results/<name>.json`` with a piece to hide, and
                               what two models guess
+``{question} kind``           a question that answers at once: ``choice``, ``number`` or ``order``
+``{exercises} NN_page``       a chapter's exercises, each with a solution in a fold
 ``{measured}`file:path|.1f``` a number out of ``book/results/<file>.json``
 ============================  ===================================================================
 
-All but the last are numbered figures with ``:name:`` for references. A file or key that does not
-exist is a warning, so that a build with ``-W`` stops: prose cannot outlive what it reports.
+All but the last three are numbered figures with ``:name:`` for references. A file or key that does
+not exist is a warning, so that a build with ``-W`` stops: prose cannot outlive what it reports.
 Figures that a lab drew as SVG are put into the page like charts. Other builders than HTML get the
 tables of those that move, and the chart's description.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from html import escape
 from pathlib import Path
@@ -32,12 +36,16 @@ from xml.etree import ElementTree
 
 from docutils import nodes
 from docutils.parsers.rst import directives
+from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
-from attnbook import __version__, blanks, plots, regression, scrubber, sight
+from attnbook import __version__, blanks, plots, question, regression, scrubber, sight
+from attnbook.exercises import Chapter, Exercise, chapter
+from attnbook.exercises.definition import source_of
+from attnbook.exercises.statement import plain, statement, totals
 from attnbook.trace import DecodingTrace
 
 __all__ = ["inline_svg", "look_up", "setup"]
@@ -52,6 +60,8 @@ REGRESSION_SCRIPT = "attnbook-regression.js"
 REGRESSION_STYLES = "attnbook-regression.css"
 BLANKS_SCRIPT = "attnbook-blanks.js"
 BLANKS_STYLES = "attnbook-blanks.css"
+QUESTION_SCRIPT = "attnbook-question.js"
+QUESTION_STYLES = "attnbook-question.css"
 
 _ASSETS = {
     SCRIPT: scrubber.script,
@@ -62,6 +72,8 @@ _ASSETS = {
     REGRESSION_STYLES: regression.styles,
     BLANKS_SCRIPT: blanks.script,
     BLANKS_STYLES: blanks.styles,
+    QUESTION_SCRIPT: question.script,
+    QUESTION_STYLES: question.styles,
 }
 
 
@@ -81,6 +93,9 @@ _KINDS = {
         "attn-regression-figure", "attn-fallback", REGRESSION_SCRIPT, (STYLES, REGRESSION_STYLES)
     ),
     "blanks": _Kind("attn-blanks", "attn-blank-fallback", BLANKS_SCRIPT, (BLANKS_STYLES,)),
+    "question": _Kind(
+        "attn-questions", "attn-question-fallback", QUESTION_SCRIPT, (QUESTION_STYLES,)
+    ),
 }
 
 # A chart may shrink to this part of its size before it scrolls; below, its words are too small.
@@ -89,11 +104,19 @@ _NARROWEST_PAGE = 320  # pixels that a page of 360 has for a figure
 
 
 class live_figure(nodes.General, nodes.Element):
-    """A figure that a script brings to life; its children are tables for where nothing moves."""
+    """What a script brings to life; its children are for where nothing moves, mostly tables."""
 
 
 class chart(nodes.General, nodes.Element):
     """An SVG that becomes part of the page."""
+
+
+class block(nodes.General, nodes.Element):
+    """A part of a question; in HTML an element of its own, ``tag``."""
+
+
+class fold_title(nodes.Part, nodes.TextElement):
+    """What a fold says while it is closed; elsewhere than in HTML a paragraph."""
 
 
 # -------------------------------------------------------------------------------- directives
@@ -293,6 +316,146 @@ class ChartDirective(_Figure):
             )
         svg = path.read_text(encoding="utf-8")
         return self._figure(chart(svg=svg, alt=self.options.get("alt", "")))
+
+
+class QuestionDirective(SphinxDirective):
+    """``{question} kind``: a question with its answers and what is said to each of them.
+
+    The content is the question and a definition list: terms are answers, definitions what is said.
+    """
+
+    required_arguments = 1
+    has_content = True
+    option_spec: ClassVar[dict[str, Any]] = {
+        "right": directives.unchanged_required,
+        "within": directives.unchanged_required,
+        "name": directives.unchanged,
+    }
+
+    def run(self) -> list[nodes.Node]:
+        """Take question and answers apart, refuse what cannot be answered, and place it."""
+        content = nodes.Element()
+        self.state.nested_parse(self.content, self.content_offset, content)
+        try:
+            stem, answers, reasons = _answers(content)
+            asked = question.question(
+                self.arguments[0],
+                [answer.astext() for answer in answers],
+                self.options.get("right"),
+                self.options.get("within"),
+            )
+        except ValueError as error:
+            logger.warning("question: %s", error, location=self.get_location())
+            return []
+        parts = [block("", *stem, tag="div", classes=["attn-question-stem"])]
+        order = asked.order or range(len(answers))
+        if asked.kind != "number":
+            parts.append(
+                nodes.bullet_list("", *(_item(answers[place].deepcopy()) for place in order))
+            )
+        parts.append(_fold(asked, answers, reasons))
+        live = live_figure("", *parts, kind="question", data=question.figure_data(asked), alt="")
+        self.set_source_info(live)
+        self.add_name(live)
+        return [live]
+
+
+def _answers(
+    content: nodes.Element,
+) -> tuple[list[nodes.Node], list[nodes.term], list[nodes.definition]]:
+    """The parts of a question: itself, the answers, and what is said to each of them."""
+    *stem, last = content.children or [nodes.paragraph()]
+    if not isinstance(last, nodes.definition_list):
+        raise ValueError("it has to end with its answers, as a definition list")
+    if not stem:
+        raise ValueError("there is nothing that is asked, only answers")
+    answers, reasons = [], []
+    for item in last.children:
+        terms = [child for child in item.children if isinstance(child, nodes.term)]
+        said = [child for child in item.children if isinstance(child, nodes.definition)]
+        if len(terms) != 1 or len(said) != 1:
+            raise ValueError(f"{terms[0].astext()!r} needs one explanation, got {len(said)}")
+        answers += terms
+        reasons += said
+    return stem, answers, reasons
+
+
+def _item(answer: nodes.term) -> nodes.list_item:
+    return nodes.list_item("", nodes.paragraph("", "", *answer.children))
+
+
+def _fold(
+    asked: question.Question, answers: Sequence[nodes.term], reasons: Sequence[nodes.definition]
+) -> block:
+    """All answers with what is said to them, for where nothing answers."""
+    for place, answer in enumerate(answers):
+        value = asked.values[place] if asked.kind == "number" else None
+        if asked.kind == "number" and (value is None or place == asked.right):
+            answer.clear()
+            said = "another number" if value is None else f"{value:g}".replace("-", "−")
+            answer += nodes.Text(said)
+        if asked.kind != "order" and place == asked.right:
+            answer += nodes.Text(" (right)")
+    listed = nodes.definition_list(
+        "",
+        *(
+            nodes.definition_list_item("", answer, reason)
+            for answer, reason in zip(answers, reasons, strict=True)
+        ),
+    )
+    title = "The right order" if asked.kind == "order" else "Answers"
+    return block("", fold_title("", title), listed, tag="details", classes=["attn-question-fold"])
+
+
+class ExercisesDirective(SphinxDirective):
+    """``{exercises} NN_page``: what a chapter's exercises ask, with a solution in a fold each."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Write each exercise as a section."""
+        try:
+            found = chapter(self.arguments[0])
+            sections = [self._section(one) for one in found.exercises]
+            return [*self._parsed(self._opening(found)), *sections]
+        except ValueError as error:
+            logger.warning("exercises: %s", error, location=self.get_location())
+            return []
+
+    def _parsed(self, markdown: str) -> list[nodes.Node]:
+        parent = nodes.Element()
+        lines = StringList(markdown.splitlines(), source=self.get_source_info()[0])
+        self.state.nested_parse(lines, 0, parent)
+        return list(parent.children)
+
+    def _opening(self, found: Chapter) -> str:
+        notebook = f"notebooks/exercises/{found.name}"
+        ways = [f"{{doc}}`their notebook </{notebook}>`"]
+        theme = self.config["html_theme_options"]
+        if address := theme.get("repository_url"):
+            owner = address.removeprefix("https://github.com/")
+            place = f"{owner}/blob/{theme.get('repository_branch') or 'main'}/{notebook}.ipynb"
+            ways.append(f"[open it in Colab](https://colab.research.google.com/github/{place})")
+        return f"**{totals(found)}**, in {' · '.join(ways)}."
+
+    def _section(self, one: Exercise) -> nodes.section:
+        file = inspect.getsourcefile(inspect.unwrap(one.solution))
+        assert file is not None
+        self.env.note_dependency(file)
+        label = f"exercise-{one.name}".replace("_", "-")
+        section = nodes.section("", ids=[nodes.make_id(label)], names=[label])
+        self.set_source_info(section)
+        (title,) = self._parsed(plain(one.title, one.name))
+        section += nodes.title(one.title, "", *title.children)
+        self.state.document.note_explicit_target(section, section)
+        source = source_of(one.solution)
+        section += self._parsed(
+            f"{statement(one)}\n\n"
+            f"Explained in {{ref}}`{one.section}`.\n\n"
+            "````{dropdown} A solution, and why it is so\n"
+            f"```python\n{source}```\n\n{plain(one.explanation, one.name)}\n````\n"
+        )
+        return section
 
 
 def _table(head: list[str], rows: list[list[str]]) -> nodes.table:
@@ -513,6 +676,7 @@ class InlineLabFigures(SphinxPostTransform):
 def _visit_live_html(self: Any, node: live_figure) -> None:
     kind = _KINDS[node["kind"]]
     label = f' data-label="{escape(node["alt"])}"' if node["alt"] else ""
+    label += "".join(f' id="{name}"' for name in node["ids"][:1])
     self.body.append(
         f'<div class="{kind.container}"{label}>{node["data"]}<div class="{kind.fallback}">\n'
     )
@@ -520,6 +684,30 @@ def _visit_live_html(self: Any, node: live_figure) -> None:
 
 def _depart_live_html(self: Any, _node: live_figure) -> None:
     self.body.append("</div></div>\n")
+
+
+def _visit_block_html(self: Any, node: block) -> None:
+    self.body.append(self.starttag(node, node["tag"]))
+
+
+def _depart_block_html(self: Any, node: block) -> None:
+    self.body.append(f"</{node['tag']}>\n")
+
+
+def _visit_fold_title_html(self: Any, node: fold_title) -> None:
+    self.body.append(self.starttag(node, "summary", ""))
+
+
+def _depart_fold_title_html(self: Any, _node: fold_title) -> None:
+    self.body.append("</summary>\n")
+
+
+def _visit_paragraph(self: Any, node: nodes.Element) -> None:
+    self.visit_paragraph(node)
+
+
+def _depart_paragraph(self: Any, node: nodes.Element) -> None:
+    self.depart_paragraph(node)
 
 
 def _pass(_self: Any, _node: nodes.Element) -> None:
@@ -575,7 +763,7 @@ def _add_assets(
     _context: dict[str, Any],
     doctree: nodes.document | None,
 ) -> None:
-    """A script and its styles, on pages that have a figure for them."""
+    """A script and its styles, on pages that have something for them."""
     if doctree is None:
         return
     there = {figure["kind"] for figure in doctree.findall(live_figure)}
@@ -607,11 +795,29 @@ def setup(app: Sphinx) -> dict[str, Any]:
         man=(_visit_chart_plain, _pass),
         texinfo=(_visit_chart_plain, _pass),
     )
+    app.add_node(
+        block,
+        html=(_visit_block_html, _depart_block_html),
+        latex=(_pass, _pass),
+        text=(_pass, _pass),
+        man=(_pass, _pass),
+        texinfo=(_pass, _pass),
+    )
+    app.add_node(
+        fold_title,
+        html=(_visit_fold_title_html, _depart_fold_title_html),
+        latex=(_visit_paragraph, _depart_paragraph),
+        text=(_visit_paragraph, _depart_paragraph),
+        man=(_visit_paragraph, _depart_paragraph),
+        texinfo=(_visit_paragraph, _depart_paragraph),
+    )
     app.add_directive("trace", TraceDirective)
     app.add_directive("sight", SightDirective)
     app.add_directive("regression", RegressionDirective)
     app.add_directive("blanks", BlanksDirective)
     app.add_directive("chart", ChartDirective)
+    app.add_directive("question", QuestionDirective)
+    app.add_directive("exercises", ExercisesDirective)
     app.add_role("measured", MeasuredRole())
     app.add_post_transform(InlineLabFigures)
     app.connect("config-inited", _prefer_html)

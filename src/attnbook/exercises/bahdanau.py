@@ -688,7 +688,7 @@ BAHDANAU_STEP = Exercise(
 CHAPTER = Chapter(
     name="07_bahdanau",
     title="Bahdanau's aligner",
-    opening="The alignment model and the step around it, as {doc}`chapter 7 <07_bahdanau>` has "
+    opening="The alignment model and the step around it, as chapter 7 has "
     "them: first the scores of one step, then the whole step in the order in which the first "
     "decoder with attention did it.",
     exercises=(ADDITIVE_SCORES, BAHDANAU_STEP),

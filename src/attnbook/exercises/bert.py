@@ -978,6 +978,6 @@ CHAPTER = Chapter(
     name="14_bert",
     title="BERT",
     opening="What to hide, what to ask, and what goes wrong when both are the same tensor: the "
-    "training of {doc}`BERT <14_bert>` without the model.",
+    "training of BERT without the model.",
     exercises=(MASK_TOKENS, MASKED_LM_LOSS, PRETRAINING_LOSS),
 )

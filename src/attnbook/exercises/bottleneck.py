@@ -457,7 +457,7 @@ JOINED_STATES = Exercise(
 CHAPTER = Chapter(
     name="04_bottleneck",
     title="The bottleneck",
-    opening="{doc}`Chapter 4 <04_bottleneck>` asks what the one vector holds that the decoder "
+    opening="Chapter 4 asks what the one vector holds that the decoder "
     "gets. Before that can be asked it has to be the right vector: that of the sentence's last "
     "word, and that of this sentence. Both go wrong without an error message.",
     exercises=(LAST_STATES, JOINED_STATES),

@@ -653,7 +653,7 @@ CHAPTER = Chapter(
     name="05_dot_attention",
     title="Dot-product attention",
     opening="The three moves of a step of attention, one function each: compare, share out, add "
-    "up. Together they are the whole of {doc}`chapter 5 <05_dot_attention>`'s attention, for a "
-    "batch of sentences of unequal length.",
+    "up. Together they are the whole of chapter 5's attention, for a batch of sentences of unequal "
+    "length.",
     exercises=(DOT_SCORES, MASKED_SOFTMAX, ATTENTION_CONTEXT),
 )

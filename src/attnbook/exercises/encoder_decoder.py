@@ -1744,7 +1744,7 @@ BEAM_SEARCH = Exercise(
 CHAPTER = Chapter(
     name="03_encoder_decoder",
     title="Encoder and decoder",
-    opening="What surrounds the two networks of {doc}`chapter 3 <03_encoder_decoder>`: the batch "
+    opening="What surrounds the two networks of chapter 3: the batch "
     "that they read, the loss that they are trained on, and the search that turns their "
     "probabilities into a sentence.",
     exercises=(PAD_BATCH, SHIFT_TARGETS, SEQUENCE_LOSS, GREEDY_SEARCH, BEAM_SEARCH),

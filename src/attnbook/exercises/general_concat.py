@@ -909,7 +909,6 @@ CHAPTER = Chapter(
     name="06_general_concat",
     title="General and concat attention",
     opening="Two scores that a dot product cannot give, each as a function for a batch of "
-    "sentences, and a decoder to be repaired. The formulas are those of {doc}`chapter 6 "
-    "<06_general_concat>`, and the matrices come as arguments: nothing is trained here.",
+    "sentences, and a decoder to be repaired. The formulas are those of chapter 6, and the matrices come as arguments: nothing is trained here.",
     exercises=(GENERAL_SCORES, CONCAT_SCORES, INPUT_FEEDING_STEP),
 )

@@ -804,7 +804,7 @@ MULTI_HEAD_ATTENTION = Exercise(
 CHAPTER = Chapter(
     name="12_many_heads",
     title="Many heads",
-    opening="The cut, the way back and the layer of {doc}`chapter 12 <12_many_heads>`. The first two "
+    opening="The cut, the way back and the layer of chapter 12. The first two "
     "are a line each, and the place where most mistakes with several heads are made, because the "
     "wrong line has the right shape.",
     exercises=(SPLIT_HEADS, MERGE_HEADS, MULTI_HEAD_ATTENTION),

@@ -705,7 +705,7 @@ TRAIN_TRANSLATOR = Exercise(
     "`loss.item()`. Before all of it, `model.train()`.",
     cases=_training_cases,
     given=(TinyTranslator,),
-    probe="training",
+    probe="train_translator",
     seconds=30,
     mistakes=(
         Mistake(
@@ -1216,7 +1216,7 @@ PAIRED_DIFFERENCE = Exercise(
 CHAPTER = Chapter(
     name="08_one_table",
     title="One table",
-    opening="What stands behind a row of the table of {doc}`chapter 8 <08_one_table>`: a step of the "
+    opening="What stands behind a row of the table of chapter 8: a step of the "
     "decoder, the training that all rows share, and how sure one may be of a difference between "
     "two rows.",
     exercises=(LUONG_STEP, TRAIN_TRANSLATOR, PAIRED_DIFFERENCE),

@@ -260,7 +260,7 @@ class TinyTransformer(nn.Module):
         return logits
 
 
-def train(fit: Any, inputs: dict[str, Any]) -> Any:
+def train_transformer(fit: Any, inputs: dict[str, Any]) -> Any:
     """A training: ``fit(model, optimizer, batches, rate, warmup)`` with a new tiny Transformer.
 
     ``inputs["make"]`` has its sizes, ``inputs["seed"]`` decides its first weights, and
@@ -350,7 +350,7 @@ class TinyTranslator(nn.Module):
         return written[:, 1:]
 
 
-def training(train: Any, inputs: dict[str, Any]) -> Any:
+def train_translator(train: Any, inputs: dict[str, Any]) -> Any:
     """A training: ``train(model, optimizer, batches, epochs, clip)``, and what the model became.
 
     The model is a :class:`TinyTranslator` of ``inputs["model"]``, in evaluation mode, the optimizer
@@ -390,16 +390,17 @@ def search(function: Any, inputs: dict[str, Any]) -> Any:
     rest = [value for name, value in inputs.items() if name not in ("moves", "probabilities")]
     return function(step, 0, *rest)
 
+
 PROBES: dict[str, Probe] = {
     "call": call,
     "module": module,
     "search": search,
-    "training": training,
-    "train": train,
+    "train_translator": train_translator,
+    "train_transformer": train_transformer,
 }
 
 #: Those that need an optimizer.
-TRAININGS = ("training", "train", )
+TRAININGS = ("train_translator", "train_transformer")
 
 
 def observe(

@@ -919,7 +919,7 @@ CHAPTER = Chapter(
     name="10_query_key_value",
     title="Query, key, value",
     opening="A dictionary that mixes its values, first for one question and then for all sentences "
-    "and heads at once, as {doc}`chapter 10 <10_query_key_value>` builds it; and a program by "
+    "and heads at once, as chapter 10 builds it; and a program by "
     "somebody else, whose root is the wrong one.",
     exercises=(SOFT_DICTIONARY, SCALED_ATTENTION, REPAIR_SCALE),
 )

@@ -887,7 +887,7 @@ CHAPTER = Chapter(
     name="02_recurrent",
     title="Recurrent networks",
     opening="The steps of two cells, and a loop that reads a text of any length. The first two are "
-    "the equations of {doc}`chapter 2 <02_recurrent>` with a batch in front; the third is about "
+    "the equations of chapter 2 with a batch in front; the third is about "
     "what flows back.",
     exercises=(RNN_STEP, GRU_STEP, CHUNKED_STATES),
 )

@@ -1115,7 +1115,7 @@ SINUSOIDAL_POSITIONS = Exercise(
 CHAPTER = Chapter(
     name="11_self_attention",
     title="Self-attention",
-    opening="The layer of {doc}`chapter 11 <11_self_attention>` and what it needs to be used in a "
+    opening="The layer of chapter 11 and what it needs to be used in a "
     "decoder: who may see whom, what happens where that is wrong, the layer itself, and the places "
     "of the words, which it cannot see.",
     exercises=(DECODER_MASK, CAUSAL_WEIGHTS, SELF_ATTENTION, SINUSOIDAL_POSITIONS),

@@ -41,6 +41,8 @@ def escape(secret, port):
     attempt("start a process", lambda: os._exit(0) if os.fork() == 0 else None)
     attempt("take 8 GB of memory", lambda: torch.ones(1 << 31))
     attempt("import the package with the solutions", lambda: __import__("attnbook"))
+    attempt("become root", lambda: os.setresuid(0, 0, 0))
+    attempt("see other processes' files", lambda: os.listdir(f"/proc/{os.getppid()}/fd"))
     could["run as root"] = 0 in os.getresuid()
     return could
 """

@@ -107,6 +107,7 @@ class Grader:
         points: for each exercise; one that is missing has its own.
         seed: that hidden inputs are drawn from.
         unsafe: without a sandbox; see :class:`attnbook.grading.sandbox.Sandbox`.
+        container: in the sandbox of a container's root; see there, too.
     """
 
     def __init__(
@@ -115,13 +116,14 @@ class Grader:
         seed: str,
         points: dict[str, float] | None = None,
         unsafe: bool = False,
+        container: bool = False,
     ) -> None:
         if not seed or seed == PRACTICE:
             raise ValueError("the seed must be a secret text, not empty and not the learners' own")
         self.exercises = tuple(exercises)
         self.points = {e.name: float((points or {}).get(e.name, e.points)) for e in self.exercises}
         self.seed = seed
-        self.hidden, self.practice = Sandbox(unsafe), Sandbox(unsafe)
+        self.hidden, self.practice = Sandbox(unsafe, container), Sandbox(unsafe, container)
 
     def close(self) -> None:
         """End the sandboxes."""

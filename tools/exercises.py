@@ -1,0 +1,119 @@
+"""Writes the exercises' notebooks: ``notebooks/exercises/NN_page.ipynb``, from the definitions.
+
+``make notebooks`` calls this. Statement, stub and solution of an exercise stand in one place,
+``attnbook.exercises``; the notebook for learners is made from it, and so is the solved one, with
+the same cells and a solution in place of each stub, which tests execute and nobody commits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from notebooks import LABS, METADATA, ROOT, colab_link, setup_code
+
+from attnbook.exercises import Chapter, Exercise, chapters
+from attnbook.exercises.definition import PRELUDE, source_of, stub_of
+from attnbook.exercises.statement import plain, statement, totals
+
+EXERCISES = LABS / "exercises"
+PAGES = ROOT / "book"
+
+HOW = (
+    "Write what is missing where `...` stands, run the cell, then the one below it: it checks your "
+    "function on small inputs, and says what holds, what does not, and what may be the reason. "
+    "`hint({name})` says more. Points are kept on this machine and nowhere else."
+)
+
+
+def page_link(chapter: Chapter, label: str) -> str:
+    """The Markdown link to the part of a page below a label, from a notebook.
+
+    Links are relative, as in the labs: they hold on the site, in the repository and in a checkout.
+
+    Raises:
+        ValueError: the page has no such label above a heading.
+    """
+    page = (PAGES / f"{chapter.name}.md").read_text(encoding="utf-8")
+    found = re.search(rf"^\({re.escape(label)}\)=\n+(?:\(.+\)=\n+)*#+ (.+)$", page, re.MULTILINE)
+    if found is None:
+        raise ValueError(f"book/{chapter.name}.md has no heading below the label {label}")
+    title = found[1].strip()
+    # What a heading is called in an address, on the site and on GitHub.
+    words = re.sub(r"[*`$]", "", title).lower().replace(" ", "-")
+    slug = re.sub(r"[^\w\u4e00-\u9fff\- ]", "", words)
+    return f"[{title}](../../book/{chapter.name}.md#{slug})"
+
+
+def _exercise(chapter: Chapter, number: int, one: Exercise, solved: bool) -> list[NotebookNode]:
+    text = (
+        f"## {number} · {plain(one.title, one.name)}\n\n{statement(one)}\n\n"
+        f"Explained in {page_link(chapter, one.section)}."
+    )
+    source = source_of(one.solution) if solved else stub_of(one.solution)
+    given = "\n\n".join(source_of(thing) for thing in one.given)
+    return [
+        new_markdown_cell(text),
+        *([new_code_cell(given.rstrip(), metadata={"tags": ["given"]})] if given else []),
+        new_code_cell(source.rstrip(), metadata={"tags": ["answer"]}),
+        new_code_cell(f"check({one.name})"),
+    ]
+
+
+def notebook(chapter: Chapter, solved: bool = False) -> NotebookNode:
+    """A chapter's exercises as a notebook, without outputs.
+
+    Args:
+        chapter: whose exercises.
+        solved: a solution in place of each stub.
+    """
+    link = colab_link(f"exercises/{chapter.name}", "Open these exercises in Colab")
+    how = HOW.format(name=chapter.exercises[0].name)
+    title = f"# Exercises {chapter.number}: {chapter.title}"
+    cells = [
+        new_markdown_cell(
+            f"{title}\n\n{plain(chapter.opening, chapter.name)}\n\n"
+            f"{totals(chapter)}. {how}\n\n{link}"
+        ),
+        new_code_cell(setup_code(), metadata={"tags": ["setup"]}),
+        new_code_cell(f"{PRELUDE}\nfrom attnbook.exercises import check, hint, progress"),
+    ]
+    for number, one in enumerate(chapter.exercises, start=1):
+        cells += _exercise(chapter, number, one, solved)
+    cells += [
+        new_markdown_cell("## Points so far"),
+        new_code_cell(f"progress({chapter.number})"),
+    ]
+    for number, cell in enumerate(cells):
+        cell["id"] = f"cell-{number:02d}"
+    return new_notebook(cells=cells, metadata=nbformat.from_dict(METADATA))
+
+
+def text_of(chapter: Chapter, solved: bool = False) -> str:
+    """The file of :func:`notebook`."""
+    return nbformat.writes(notebook(chapter, solved)) + "\n"
+
+
+def main() -> None:
+    """Write every chapter's notebook where it differs."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--solved", type=Path, help="write the solved notebooks into this folder")
+    args = parser.parse_args()
+    folder = args.solved or EXERCISES
+    folder.mkdir(parents=True, exist_ok=True)
+    for chapter in chapters():
+        path = folder / f"{chapter.name}.ipynb"
+        text = text_of(chapter, solved=args.solved is not None)
+        if path.exists() and path.read_text(encoding="utf-8") == text:
+            print(f"exercises of {chapter.name}: nothing changed")
+            continue
+        path.write_text(text, encoding="utf-8")
+        print(f"exercises of {chapter.name}: written")
+
+
+if __name__ == "__main__":
+    main()
