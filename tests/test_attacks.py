@@ -194,7 +194,7 @@ ATTACKS = {
             found = []
             for path in ("{secret}", "{out}/seed.txt", "/etc/passwd", "/etc/shadow",
                          "/proc/1/environ", f"/proc/{os.getppid()}/environ",
-                         f"/proc/{os.getppid()}/mem", "/proc/1/root/etc/hostname"):
+                         f"/proc/{os.getppid()}/mem", "/proc/1/cwd/etc/passwd"):
                 try:
                     found.append(open(path, "rb").read(100).decode("latin1"))
                 except OSError:
@@ -210,7 +210,7 @@ ATTACKS = {
     "solution-from-the-disk": """
         def dot_scores(queries, keys):
             import importlib, sys
-            sys.path[:0] = ["{package}", "/work", "/usr/src"]
+            sys.path[:0] = ["{package}", "/usr/src"]
             return importlib.import_module("attnbook.exercises").exercise("dot_scores").solution(
                 queries, keys)
     """,
