@@ -988,7 +988,13 @@ _GREEDY_ALL = (
 
 def _greedy_cases(draw: Draw) -> Iterator[Case]:
     def drawn(
-        states: int, words: int, length: int, longest: int, reference: int, end: str = ""
+        states: int,
+        words: int,
+        length: int,
+        longest: int,
+        reference: int,
+        end: str = "",
+        wrong: tuple[Any, ...] = (),
     ) -> dict[str, Any]:
         """A decoder that greedy search ends after so many words."""
         return _telling(
@@ -998,19 +1004,19 @@ def _greedy_cases(draw: Draw) -> Iterator[Case]:
                 "longest": longest,
             },
             greedy_search,
-            _GREEDY_ALL if length == 3 and reference else (),
+            wrong,
             lambda found: len(found[0]) == length and (end == "unlikely" or found[0][-1] == 3),
         )
 
     yield Case(
         "each word is the most probable one after the words that were written",
-        drawn(4, 2, 3, 6, 3),
+        drawn(4, 2, 3, 6, 3, wrong=(_FORCED, _ALWAYS_START)),
         hint="Follow it on paper: state 0 reads `<sos>`, the 2, and `moves[0, 2]` is the new state; "
         "its row of `probabilities` has the first word, which is read next.",
     )
     yield Case(
         "it stops at `<eos>`, which counts",
-        drawn(5, 3, 3, 7, 5),
+        drawn(6, 4, 3, 7, 5, wrong=_GREEDY_ALL),
         hint="The 3 is the last word, and its log-probability is in the sum.",
     )
     yield Case(
