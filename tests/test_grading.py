@@ -497,6 +497,18 @@ def test_whose_a_notebook_is(tmp_path):
         list(find([tmp_path / "empty"]))
 
 
+def test_a_folder_around_all_learners_is_none(tmp_path):
+    for name in ("hw/anna/05_dot_attention.ipynb", "hw/bo/05_dot_attention.ipynb"):
+        write(tmp_path / "a" / name, [])
+    assert [s.learner for s in find([tmp_path / "a"])] == ["anna", "bo"]
+    for name in ("hw/anna_05_dot_attention.ipynb", "hw/bo_05_dot_attention.ipynb"):
+        write(tmp_path / "b" / name, [])
+    assert [s.learner for s in find([tmp_path / "b"])] == ["anna", "bo"]
+    for name in ("anna/05_dot_attention.ipynb", "anna/06_general_concat.ipynb"):
+        write(tmp_path / "c" / name, [])
+    assert [s.learner for s in find([tmp_path / "c"])] == ["anna", "anna"]
+
+
 def test_old_and_odd_notebook_formats_are_read():
     cells = [{"cell_type": "code", "input": ["a = 1\n", "b = 2"]}, {"cell_type": "markdown"}, 7]
     data = json.dumps({"nbformat": 3, "worksheets": [{"cells": cells}]}).encode()

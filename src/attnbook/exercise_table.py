@@ -29,7 +29,7 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 from attnbook import __version__
-from attnbook.exercises import Chapter, chapters
+from attnbook.exercises import Chapter, Exercise, chapters
 
 __all__ = ["Page", "read_page", "setup"]
 
@@ -40,6 +40,9 @@ TO_DO = {1: "fill in", 2: "write", 3: "build"}
 
 _TITLE = re.compile(r"^# (.+)$", re.MULTILINE)
 _TIME = re.compile(r"^\*\*Time:\*\* (\d+) minutes\b.*?\b(\d+) for the \[lab\]", re.MULTILINE)
+
+#: A hyphen that is there when it is needed: on a phone every letter of a heading counts.
+_BREAK = "\N{SOFT HYPHEN}"
 
 _Cell: TypeAlias = str | nodes.Node | Sequence[nodes.Node]
 
@@ -144,8 +147,8 @@ class _Table(SphinxDirective):
         self.state.nested_parse(lines, 0, parent)
         return list(parent.children)
 
-    def _table(self, head: list[str], rows: list[list[_Cell]], wide: int) -> nodes.table:
-        """A table whose first column is text and whose last ones, from ``wide`` on, are numbers."""
+    def _table(self, head: list[str], rows: list[list[_Cell]]) -> nodes.table:
+        """A table whose first column is text and whose others are numbers."""
         group = nodes.tgroup(cols=len(head))
         # Widths for the builders that need some; a browser finds its own.
         group += [nodes.colspec(colwidth=50 if i == 0 else 10) for i in range(len(head))]
@@ -153,7 +156,7 @@ class _Table(SphinxDirective):
         def row(cells: Sequence[_Cell]) -> nodes.row:
             made = nodes.row()
             for place, cell in enumerate(cells):
-                entry = nodes.entry(classes=["text-right"] if place >= wide else [])
+                entry = nodes.entry(classes=["text-right"] if place else [])
                 if isinstance(cell, str):
                     entry += nodes.paragraph("", cell)
                 else:
@@ -183,25 +186,21 @@ class ExerciseTableDirective(_Table):
         try:
             for chapter in found:
                 link = self._link(self._page(chapter.number))
-                rows.append([_strong(link), "", *self._sums([chapter])])
+                rows.append([_strong(link), *self._sums([chapter])])
                 rows += [
-                    [
-                        [
-                            *self._markdown(e.title),
-                            nodes.paragraph("", "", nodes.literal("", e.name)),
-                        ],
-                        TO_DO[e.difficulty],
-                        str(e.minutes),
-                        str(e.points),
-                    ]
-                    for e in chapter.exercises
+                    [self._exercise(e), str(e.minutes), str(e.points)] for e in chapter.exercises
                 ]
         except ValueError as error:
             logger.warning("exercise-table: %s", error, location=self.get_location())
             return []
         count = sum(len(c.exercises) for c in found)
-        rows.append([_strong(f"The course: {count} exercises"), "", *self._sums(found)])
-        return [self._table(["exercise", "to do", "minutes", "points"], rows, 2)]
+        rows.append([_strong(f"The course: {count} exercises"), *self._sums(found)])
+        return [self._table(["exercise", "min", "points"], rows)]
+
+    def _exercise(self, one: Exercise) -> list[nodes.Node]:
+        """Its title, and below that its function and what is to be done."""
+        below = [nodes.literal("", one.name), nodes.Text(f" · {TO_DO[one.difficulty]}")]
+        return [*self._markdown(one.title), nodes.paragraph("", "", *below)]
 
     def _sums(self, counted: Sequence[Chapter]) -> list[_Cell]:
         each = [e for chapter in counted for e in chapter.exercises]
@@ -237,7 +236,7 @@ class SyllabusDirective(_Table):
             logger.warning("syllabus: %s", error, location=self.get_location())
             return []
         rows.append([_strong("Together"), *map(_strong, self._row(whole))])
-        return [self._table(["", "page", "lab", "exercises", "hours"], rows, 1)]
+        return [self._table(["chapter", "page", "lab", f"exer{_BREAK}cises", "h"], rows)]
 
     @staticmethod
     def _row(minutes: Sequence[int]) -> list[str]:

@@ -859,6 +859,9 @@ def _tried(function: Any, inputs: dict[str, Any]) -> Any:
         return type(error).__name__
 
 
+MOST_DRAWN = 100_000
+
+
 def _telling(
     make: Callable[[], dict[str, Any]],
     right: Any,
@@ -872,7 +875,7 @@ def _telling(
     Wrong ones find something else each; others that are right find the same; and ``clear``, a
     search that looks for ties, finds none.
     """
-    for _ in range(50_000):
+    for _ in range(MOST_DRAWN):
         inputs = make()
         found = [search(right, inputs)]
         if not fits(found[0]):
@@ -887,7 +890,7 @@ def _telling(
                 clear is None or search(clear, inputs)
             ):
                 return inputs
-    raise RuntimeError("no such inputs: two of the wrong searches may always find the same")
+    raise RuntimeError(f"none of {MOST_DRAWN} inputs tells the right search from the wrong ones")
 
 
 def _endless(cases: Any, wanted: Any, got: Any) -> bool:

@@ -44,6 +44,27 @@ class Submission:
     read: Callable[[], bytes] = field(compare=False)
 
 
+def _around(paths: list[PurePosixPath]) -> int:
+    """How many folders stand around all learners, as in an archive of one folder.
+
+    A folder around everything is no learner if there are folders in it, or if the notebooks
+    directly in it have learners' names before the chapter's.
+    """
+    count = 0
+    while paths and len({path.parts[: count + 1] for path in paths}) == 1:
+        inner = [PurePosixPath(*path.parts[count + 1 :]) for path in paths]
+        deeper = all(len(path.parts) > 1 for path in inner)
+        named = all(len(p.parts) == 1 and _learner(p) != p.stem for p in inner)
+        if not (deeper or named):
+            break
+        count += 1
+    return count
+
+
+def _inside(path: PurePosixPath, around: int) -> PurePosixPath:
+    return PurePosixPath(*path.parts[around:])
+
+
 def _learner(path: PurePosixPath) -> str:
     """Who a notebook is from: the first folder it lies in, else its name without the chapter's."""
     if len(path.parts) > 1:
@@ -97,7 +118,8 @@ def find(places: Iterable[Path | str]) -> Iterator[Submission]:
     """All notebooks in some folders, zip archives and files, in order.
 
     A notebook's learner is the first folder inside the place (``anna/05_dot_attention.ipynb``), or
-    its name without the chapter's (``anna_05_dot_attention.ipynb``). A link is not followed.
+    its name without the chapter's (``anna_05_dot_attention.ipynb``). One folder around all of them,
+    as in many archives, does not count. A link is not followed.
 
     Raises:
         FileNotFoundError: a place does not exist.
@@ -106,29 +128,24 @@ def find(places: Iterable[Path | str]) -> Iterator[Submission]:
     for place in map(Path, places):
         if not place.exists():
             raise FileNotFoundError(2, "no such file or folder", str(place))
-        count = 0
+        found: dict[PurePosixPath, Callable[[], bytes]] = {}
         if place.is_dir():
             for path in sorted(place.rglob("*.ipynb")):
                 inner = PurePosixPath(path.relative_to(place).as_posix())
                 if _wanted(inner) and (path.is_file() or path.is_symlink()):
-                    count += 1
-                    if path.is_symlink():
-                        yield Submission(_learner(inner), str(inner), _a_link)
-                    else:
-                        yield Submission(_learner(inner), str(inner), partial(_from_file, path))
+                    found[inner] = _a_link if path.is_symlink() else partial(_from_file, path)
         elif place.suffix == ".ipynb":
-            count += 1
-            inner = PurePosixPath(place.name)
-            yield Submission(_learner(inner), place.name, partial(_from_file, place))
+            found[PurePosixPath(place.name)] = partial(_from_file, place)
         elif zipfile.is_zipfile(place):
             for name in _members(place):
-                inner = PurePosixPath(name)
-                count += 1
-                yield Submission(_learner(inner), name, partial(_from_zip, place, name))
+                found[PurePosixPath(name)] = partial(_from_zip, place, name)
         else:
             raise ValueError(f"{place}: neither a folder, nor a zip archive, nor a notebook")
-        if not count:
+        if not found:
             raise ValueError(f"{place}: there is no notebook (.ipynb) in it")
+        around = _around(list(found))
+        for inner, read in found.items():
+            yield Submission(_learner(_inside(inner, around)), str(inner), read)
 
 
 def _a_link() -> bytes:
