@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -990,11 +991,15 @@ _GREEDY_ALL = (
 
 def _greedy_cases(draw: Draw) -> Iterator[Case]:
     def drawn(
-        states: int, words: int, length: int, longest: int, reference: int, end: str = ""
+        states: int,
+        words: int,
+        length: int,
+        longest: int,
+        reference: int,
+        end: str = "",
+        wrong: tuple[Any, ...] = (),
     ) -> dict[str, Any]:
         """A decoder that greedy search ends after so many words."""
-        # Without a reference, who follows it stops after one word in either way.
-        wrong = tuple(one for one in _GREEDY_ALL if reference or one is not _FORCED_STOPPING)
         return _telling(
             lambda: {
                 **_tables(draw, states, words, end),
@@ -1002,19 +1007,19 @@ def _greedy_cases(draw: Draw) -> Iterator[Case]:
                 "longest": longest,
             },
             greedy_search,
-            wrong if length == 3 and not end else (),
+            wrong,
             lambda found: len(found[0]) == length and (end == "unlikely" or found[0][-1] == 3),
         )
 
     yield Case(
         "each word is the most probable one after the words that were written",
-        drawn(4, 2, 3, 6, 3),
+        drawn(4, 2, 3, 6, 3, wrong=(_FORCED, _ALWAYS_START)),
         hint="Follow it on paper: state 0 reads `<sos>`, the 2, and `moves[0, 2]` is the new state; "
         "its row of `probabilities` has the first word, which is read next.",
     )
     yield Case(
         "it stops at `<eos>`, which counts",
-        drawn(5, 3, 3, 7, 5),
+        drawn(6, 4, 3, 7, 5, wrong=_GREEDY_ALL),
         hint="The 3 is the last word, and its log-probability is in the sum.",
     )
     yield Case(
@@ -1272,7 +1277,12 @@ def _score(total: float, words: list[int], penalty: float) -> float:
     return float(total / len(words) ** penalty)
 
 
-def _beam(
+def _beam_of(
+    step: Step,
+    state: Any,
+    size: int,
+    longest: int,
+    penalty: float,
     *,
     fed: Callable[[list[int]], int] = lambda words: (words or [2])[-1],
     added: Callable[[float, float], float] = lambda total, log: total + log,
@@ -1287,45 +1297,46 @@ def _beam(
     gives: Callable[[Part, float], Any] = lambda best, penalty: (best[0], best[1]),
 ) -> Any:
     """A beam search with something wrong in it, or done otherwise."""
+    start = state
+    beginnings: list[Part] = [([], 0.0, state)]
+    finished: list[Part] = []
+    for _ in range(longest + extra):
+        continued: list[Part] = []
+        for words, total, before in beginnings:
+            log_probs, after = step(start if state_of == "start" else before, fed(words))
+            own = [
+                ([*words, word], added(total, log), after)
+                for word, log in enumerate(log_probs.tolist())
+                if log > -math.inf
+            ]
+            own.sort(key=lambda one: one[1], reverse=True)
+            continued += pruned(own, size) if words else own
+        afters = [one[2] for one in continued]
+        continued.sort(key=lambda one: one[1], reverse=True)
+        if places == "lost":
+            continued = continued[: size - len(finished)]
+        found = [one for one in ends(continued, size) if one[0][-1] == 3]
+        finished += found
+        open_ = [one for one in continued if one[0][-1] != 3]
+        beginnings = open_ if places == "never" else open_[:size]
+        if state_of == "place":
+            # The state of place 0 stays at place 0, whoever sits there now.
+            kept = list(dict.fromkeys(afters))
+            beginnings = [
+                (words, total, kept[min(place, len(kept) - 1)])
+                for place, (words, total, _) in enumerate(beginnings)
+            ]
+        if not beginnings or (until == "first" and finished):
+            break
+        if until == "enough" and len(finished) >= size:
+            break
+    best = max(last(finished, beginnings), key=lambda one: score(one[1], one[0], penalty))
+    return gives(best, penalty)
 
-    def searched(step: Step, state: Any, size: int, longest: int, penalty: float) -> Any:
-        start = state
-        beginnings: list[Part] = [([], 0.0, state)]
-        finished: list[Part] = []
-        for _ in range(longest + extra):
-            continued: list[Part] = []
-            for words, total, before in beginnings:
-                log_probs, after = step(start if state_of == "start" else before, fed(words))
-                own = [
-                    ([*words, word], added(total, log), after)
-                    for word, log in enumerate(log_probs.tolist())
-                    if log > -math.inf
-                ]
-                own.sort(key=lambda one: one[1], reverse=True)
-                continued += pruned(own, size) if words else own
-            afters = [one[2] for one in continued]
-            continued.sort(key=lambda one: one[1], reverse=True)
-            if places == "lost":
-                continued = continued[: size - len(finished)]
-            found = [one for one in ends(continued, size) if one[0][-1] == 3]
-            finished += found
-            open_ = [one for one in continued if one[0][-1] != 3]
-            beginnings = open_ if places == "never" else open_[:size]
-            if state_of == "place":
-                # The state of place 0 stays at place 0, whoever sits there now.
-                kept = list(dict.fromkeys(afters))
-                beginnings = [
-                    (words, total, kept[min(place, len(kept) - 1)])
-                    for place, (words, total, _) in enumerate(beginnings)
-                ]
-            if not beginnings or (until == "first" and finished):
-                break
-            if until == "enough" and len(finished) >= size:
-                break
-        best = max(last(finished, beginnings), key=lambda one: score(one[1], one[0], penalty))
-        return gives(best, penalty)
 
-    return searched
+def _beam(**otherwise: Any) -> Any:
+    """A beam search with something wrong in it, or done otherwise."""
+    return partial(_beam_of, **otherwise)
 
 
 def _running_on(whole: bool) -> Any:
@@ -1383,14 +1394,9 @@ def _probability_added(total: float, log: float) -> float:
     return total + math.exp(log)
 
 
-def _ends_overwritten(step: Step, state: Any, size: int, longest: int, penalty: float) -> Any:
-    """One place for what has ended: the later takes it from the earlier."""
-    return _beam(last=lambda finished, cut: finished[-1:] or cut)(
-        step, state, size, longest, penalty
-    )
-
-
 _LOST_PLACES = _beam(places="lost")
+# One place for what has ended: the later takes it from the earlier.
+_OVERWRITTEN = _beam(last=lambda finished, cut: finished[-1:] or cut)
 _NEVER_EARLY = _beam(until="never")
 _RUNS_ON, _RUNS_ON_CUT = _running_on(True), _running_on(False)
 _FIRST_END = _beam(until="first")
@@ -1409,22 +1415,26 @@ _UNFINISHED_TOO = _beam(last=lambda finished, cut: [*finished, *cut])
 _EVERY_END = _beam(ends=lambda continued, size: continued)
 
 
+def _look_at_sums(near: list[float], continued: list[Part], size: int) -> list[Part]:
+    totals = [total for _, total, _ in continued[: 2 * size + 2]]
+    near.extend(a - b for a, b in pairwise(totals))
+    return continued[:size]
+
+
+def _look_at_scores(
+    near: list[float], penalty: float, finished: list[Part], cut: list[Part]
+) -> list[Part]:
+    for power in {penalty, 0.0, 1.0}:
+        scores = sorted(_score(total, words, power) for words, total, _ in finished or cut)
+        near.extend(b - a for a, b in pairwise(scores))
+    return finished or cut
+
+
 def _no_ties(step: Step, state: Any, size: int, longest: int, penalty: float) -> bool:
     """Whether no two sums that are compared lie so near that rounding could decide."""
     near: list[float] = []
-
-    def looked(continued: list[Part], count: int) -> list[Part]:
-        totals = [total for _, total, _ in continued[: 2 * count + 2]]
-        near.extend(a - b for a, b in pairwise(totals))
-        return continued[:count]
-
-    def kept(finished: list[Part], cut: list[Part]) -> list[Part]:
-        for power in {penalty, 0.0, 1.0}:
-            scores = sorted(_score(total, words, power) for words, total, _ in finished or cut)
-            near.extend(b - a for a, b in pairwise(scores))
-        return finished or cut
-
-    _beam(ends=looked, last=kept)(step, state, size, longest, penalty)
+    looks = {"ends": partial(_look_at_sums, near), "last": partial(_look_at_scores, near, penalty)}
+    _beam_of(step, state, size, longest, penalty, **looks)  # type: ignore[arg-type]
     return min(near, default=1.0) > 5e-3
 
 
@@ -1471,7 +1481,7 @@ def _beam_cases(draw: Draw) -> Iterator[Case]:
     )
     yield Case(
         "what has ended is set aside, and is not continued",
-        drawn((_RUNS_ON, _ends_overwritten, _EVERY_END), fits=lambda found: found[0][-1] == 3),
+        drawn((_RUNS_ON, _OVERWRITTEN, _EVERY_END), fits=lambda found: found[0][-1] == 3),
         hint="A translation that ends with `<eos>` leaves the beam and waits, as it is. The others "
         "go on, and are compared with it in the end.",
     )
@@ -1602,7 +1612,7 @@ BEAM_SEARCH = Exercise(
             "There is room for one finished translation only, and each later one takes it from the "
             "earlier, whether it is better or not.",
             "Append to a list, and choose when the search is over.",
-            _ends_overwritten,
+            _OVERWRITTEN,
         ),
         Mistake(
             "first-finished-wins",

@@ -11,10 +11,12 @@ as one safetensors file whose header describes the structure; nothing is ever pi
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -370,23 +372,22 @@ def train_translator(train: Any, inputs: dict[str, Any]) -> Any:
 STEPS = 2000
 
 
+def _step(
+    moves: Tensor, probabilities: Tensor, steps: Iterator[int], state: Any, token: Any
+) -> tuple[Tensor, int]:
+    if next(steps) > STEPS:
+        raise RuntimeError(f"the search has no end: it has asked for {STEPS} steps")
+    after = int(moves[int(state), int(token)])
+    return probabilities[after].log(), after
+
+
 def search(function: Any, inputs: dict[str, Any]) -> Any:
     """A search with a decoder made of tables: ``function(step, 0, …)`` with all other inputs.
 
     ``step(state, token)`` goes to the state ``inputs["moves"][state, token]`` and gives the
     logarithms of that state's row of ``inputs["probabilities"]``, and the new state.
     """
-    moves, probabilities = inputs["moves"], inputs["probabilities"]
-    steps = 0
-
-    def step(state: Any, token: Any) -> tuple[Tensor, int]:
-        nonlocal steps
-        steps += 1
-        if steps > STEPS:
-            raise RuntimeError(f"the search has no end: it has asked for {STEPS} steps")
-        after = int(moves[int(state), int(token)])
-        return probabilities[after].log(), after
-
+    step = partial(_step, inputs["moves"], inputs["probabilities"], itertools.count(1))
     rest = [value for name, value in inputs.items() if name not in ("moves", "probabilities")]
     return function(step, 0, *rest)
 
