@@ -85,7 +85,8 @@ def test_a_later_failure_does_not_take_a_pass_back():
     assert progress(5).points == 2
 
 
-def test_a_hint_before_the_first_check_is_the_first_one():
+def test_a_hint_before_the_first_check_is_the_first_one(monkeypatch):
+    monkeypatch.setattr("attnbook.exercises._last", {})
     assert repr(hint("attention_context")) == exercise("attention_context").start
 
 

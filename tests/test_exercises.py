@@ -66,8 +66,10 @@ def test_right_answers_of_every_style_pass(name):
     exercise = exercises()[name]
     right, _ = bank(name)
     assert len(right) >= 4
+    # A training takes seconds; wrong answers seldom get that far and are tried on all seeds.
+    seeds = SEEDS[:1] if any(case.long for case in exercise.drawn()) else SEEDS
     for style, answer in right.items():
-        for seed in SEEDS:
+        for seed in seeds:
             found = attempt(exercise, answer, seed)
             assert found.passed, f"{style}, seed {seed}: {found.mistake}\n{found.want}\n{found.got}"
 

@@ -293,7 +293,7 @@ def test_a_second_run_grades_only_what_changed(tmp_path):
     def run(seed="a secret", these=assignment):
         told: dict[str, bool] = {}
         grade_class(
-            find([place]), these, seed, results,
+            find([place]), these, seed, results, workers=1,
             after_each=lambda graded, old: told.__setitem__(graded.learner, old),
         )  # fmt: skip
         return told
@@ -426,13 +426,6 @@ def test_a_cluster_loses_nothing_when_a_worker_dies(tmp_path):
     assert list(results) == list(here)
 
 
-def test_a_scheduler_that_is_not_there(tmp_path, capsys):
-    place = made_class(tmp_path / "in", 1)
-    words = ["grade", str(place), "--chapters", "5", "--out", str(tmp_path / "out"), "--quiet"]
-    assert main([*words, "--scheduler", "tcp://127.0.0.1:9"]) == 2
-    assert "no Dask scheduler answers at tcp://127.0.0.1:9" in capsys.readouterr().err
-
-
 # --------------------------------------------------------------------------------- what is graded
 
 
@@ -555,6 +548,29 @@ def test_tables_for_canvas_and_moodle(grades, tmp_path, capsys):
     assert "The mask has no effect" in row["Feedback comments"]
     assert strangers == ["learner0", "learner2"]
     assert without == []
+
+
+def test_an_archive_of_an_lms_finds_its_roster(tmp_path):
+    moodle, canvas = tmp_path / "moodle", tmp_path / "canvas"
+    cells = solved(FIVE[:1])
+    write(moodle / "Anna Schmidt_4711_assignsubmission_file_" / "05_dot_attention.ipynb", cells)
+    write(moodle / "Bo Ek_4712_assignsubmission_file_" / "05_dot_attention.ipynb", [])
+    write(canvas / "schmidtanna_LATE_815_4711_05_dot_attention-1.ipynb", cells)
+    write(canvas / "ekbo_816_4712_05_dot_attention.ipynb", [])
+    rosters = {
+        "moodle": "Identifier,Full name,Grade\nParticipant 4711,Anna,\nParticipant 4712,Bo,\n",
+        "canvas": 'Student,ID\n"Schmidt, Anna",815\n"Ek, Bo",816\n',
+    }
+    for system, place in (("moodle", moodle), ("canvas", canvas)):
+        out = tmp_path / f"{system}-out"
+        words = ["grade", str(place), "--exercises", "dot_scores", "--out", str(out), "--quiet"]
+        assert main(words) == 0
+        roster = tmp_path / f"{system}.csv"
+        roster.write_text(rosters[system], encoding="utf-8")
+        table, strangers, without = lms_table(out / "grades.json", roster, system, "Week")
+        column = {"moodle": "Grade", "canvas": "Week"}[system]
+        assert [row[column] for row in csv.DictReader(table.splitlines())] == ["2", "0"]
+        assert (strangers, without) == ([], [])
 
 
 def test_a_roster_without_names_is_refused(grades, tmp_path):

@@ -24,14 +24,20 @@ _PASSED, _FAILED = "#009E73", "#D55E00"
 _PRE = "white-space:pre-wrap;overflow-wrap:anywhere;margin:.2em 0;font-size:.92em"
 
 
+_STARS = re.compile(r"\*([^*\s](?:[^*]*[^*\s])?)\*")
+
+
 def _signs(holds: bool | None) -> str:
     return {True: "✓", False: "✗", None: "·"}[holds]
 
 
 def inline_code(text: str) -> str:
-    """HTML of a hint: Markdown's backquotes become code, everything else is text."""
+    """HTML of a hint: Markdown's code and emphasis; everything else is text."""
     parts = re.split(r"`([^`]+)`", text)
-    return "".join(f"<code>{escape(p)}</code>" if i % 2 else escape(p) for i, p in enumerate(parts))
+    return "".join(
+        f"<code>{escape(p)}</code>" if i % 2 else _STARS.sub(r"<em>\1</em>", escape(p))
+        for i, p in enumerate(parts)
+    )
 
 
 def inputs_in_words(inputs: dict[str, Any]) -> list[str]:

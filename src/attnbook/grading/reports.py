@@ -184,6 +184,23 @@ def _json(learners: list[Learner], assignment: Assignment) -> str:
     return json.dumps(values, ensure_ascii=False, indent=1) + "\n"
 
 
+# What the class report says of the faults that any exercise may have.
+_GENERAL = {
+    "nothing-returned": "The function was left empty, or returns nothing.",
+    "raises": "The code raises an exception on one of the inputs.",
+    "too-slow": "The code does not end in time.",
+    "ends-its-process": "The code ends the process that runs it.",
+    "cannot-be-run": "The function cannot be defined outside its notebook.",
+    "other-kind": "The result is not a tensor, or not of the kind asked for.",
+    "other-shape": "The result has another shape than asked for.",
+    "edits-its-input": "An argument is changed in place.",
+    "dtype-fixed": "The numbers are right, their dtype does not follow the input's.",
+    "squeezed": "A dimension of size 1 is dropped.",
+    "other-gradient": "The numbers are right, their gradient is not.",
+    "property-fails": "A property does not hold, and no known misconception explains how.",
+}
+
+
 def _class(learners: list[Learner], assignment: Assignment) -> dict[str, Any]:
     """What the class report shows: points, how each exercise went, which mistakes were made."""
     passed: Counter[str] = Counter()
@@ -197,7 +214,9 @@ def _class(learners: list[Learner], assignment: Assignment) -> dict[str, Any]:
             if grade.mistake:
                 mistakes[name][grade.mistake] += 1
                 hints.setdefault((name, grade.mistake), grade.hint)
-    for one in assignment.exercises:  # in our words, rather than filled in for one learner
+    for one in assignment.exercises:  # as they are, rather than filled in for one learner
+        for name, hint in _GENERAL.items():
+            hints[one.name, name] = hint
         for mistake in one.mistakes:
             hints[one.name, mistake.name] = mistake.hint
     width = max(1, round(assignment.total / 10))
@@ -233,14 +252,28 @@ def _class(learners: list[Learner], assignment: Assignment) -> dict[str, Any]:
 # ----------------------------------------------------------------------------------- for an LMS
 
 
+def _login(learner: str) -> str:
+    """What a roster calls a learner whose folder or file an LMS has named.
+
+    Moodle packs ``Anna Schmidt_4711_assignsubmission_file_``, and its worksheet has "Participant
+    4711"; Canvas packs ``schmidtanna_LATE_815_4711_``, and its gradebook has the ID 815.
+    """
+    name = learner.lower().strip()
+    if found := re.search(r"_(\d+)_assignsubmission_", f"{name}_"):
+        return f"participant {found[1]}"
+    if found := re.fullmatch(r"[^_]+(?:_late)?_(\d+)_\d+", name):
+        return found[1]
+    return name
+
+
 def _column(row: dict[str, str], names: tuple[str, ...]) -> str:
     lowered = {key.strip().lower(): value for key, value in row.items() if key}
     return next((lowered[n].strip() for n in names if lowered.get(n)), "")
 
 
 _IDENTITIES = (
-    "sis login id", "login", "username", "id number", "email", "email address", "sis user id", "id",
-    "student", "name",
+    "identifier", "sis login id", "login", "username", "id number", "email", "email address",
+    "sis user id", "id", "student", "name",
 )  # fmt: skip
 
 
@@ -263,7 +296,7 @@ def lms_table(
     """
     read = json.loads(grades.read_text(encoding="utf-8"))
     title = title or read["title"]
-    earned = {x["learner"].lower(): x for x in read["learners"]}
+    earned = {_login(x["learner"]): x for x in read["learners"]}
     with roster.open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     if not rows:

@@ -67,17 +67,22 @@ def _inside(path: PurePosixPath, around: int) -> PurePosixPath:
 
 def _learner(path: PurePosixPath) -> str:
     """Who a notebook is from: the first folder it lies in, else its name without the chapter's."""
-    if len(path.parts) > 1:
-        return path.parts[0]
+    parts = [part for part in path.parts if part not in ("/", "..")]
+    if len(parts) > 1:
+        return parts[0]
     name = path.stem
+    # A browser's or an LMS's second copy has a number behind its name.
+    plain = re.sub(r"(?:-\d+| \(\d+\))$", "", name)
     for chapter in chapters():
-        if name.endswith(chapter.name):
-            return name[: -len(chapter.name)].rstrip("-_. ") or name
+        if plain.endswith(chapter.name):
+            return plain[: -len(chapter.name)].rstrip("-_. ") or name
     return name
 
 
 def _wanted(path: PurePosixPath) -> bool:
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+    hidden = any(
+        (part.startswith(".") and part != "..") or part == "__MACOSX" for part in path.parts
+    )
     return path.suffix == ".ipynb" and not hidden
 
 
@@ -105,6 +110,8 @@ def _from_zip(archive: Path, name: str) -> bytes:
                 )
             with opened.open(info) as file:
                 data = file.read(LARGEST + 1)
+    except Refused:
+        raise
     except (zipfile.BadZipFile, OSError, KeyError, NotImplementedError, EOFError) as error:
         raise Refused(f"the archive's entry cannot be read: {error}") from error
     except Exception as error:  # zlib and lzma have exceptions of their own
