@@ -62,7 +62,7 @@ def read_assignment(
     Raises:
         ValueError: the file has another key, or no exercise of a name exists.
     """
-    title, points = "Exercises", {}
+    title, points = "", {}
     chapter_names = list(chapter_names)
     if path is not None:
         try:
@@ -92,6 +92,10 @@ def read_assignment(
             raise ValueError(f"{path}: points of {name}: expected a number from 0, got {value!r}")
         if value:
             worth[name] = float(value)
+    if not title:
+        numbers = [str(chapter(name).number) for name in chapter_names]
+        plural = "s" if len(numbers) > 1 else ""
+        title = f"Chapter{plural} {', '.join(numbers)}" if numbers and not names else "Exercises"
     order = [e for e in exercises().values() if e.name in worth]
     if not order:
         raise ValueError("the assignment has no exercise with points")

@@ -278,7 +278,7 @@ def _explained(exercise: Exercise, of: float, hidden: Verdict, shown: Verdict | 
     if shown is not None and not shown.passed and shown.case is not None and shown.mistake:
         mistake = shown.mistake
         example = [
-            f"on {shown.case.holds}",
+            f"first that failed: {shown.case.holds}",
             *inputs_in_words(shown.case.inputs),
             *([f"expected: {shown.want}"] if shown.want else []),
             f"got:      {shown.got}",

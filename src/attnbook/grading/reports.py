@@ -222,7 +222,7 @@ def _class(learners: list[Learner], assignment: Assignment) -> dict[str, Any]:
     width = max(1, round(assignment.total / 10))
     counts = Counter(min(int(learner.points // width), 10) for learner in learners)
     scale = [
-        (f"{number(i * width)} – {number((i + 1) * width - 1)}", counts[i])
+        (str(i) if width == 1 else f"{i * width} – {(i + 1) * width - 1}", counts[i])
         for i in range(int(assignment.total // width) + 1)
     ]
     points = sorted(learner.points for learner in learners)
