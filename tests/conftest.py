@@ -25,7 +25,14 @@ if TYPE_CHECKING:
 
 # Shapes and types in signatures are checked at every call made by a test. The hook must be in place
 # before the first import of the package, and pytest imports this file before any test module.
-install_import_hook("attnbook", "beartype.beartype")
+# Exercises are left out: a learner's checks call them without it, and inner functions would be
+# instrumented anew at every call.
+_PACKAGE = Path(__file__).resolve().parents[1] / "src" / "attnbook"
+install_import_hook(
+    [f"attnbook.{path.stem}" for path in _PACKAGE.glob("*.py") if path.stem != "__init__"]
+    + ["attnbook.grading"],
+    "beartype.beartype",
+)
 
 # How long an example takes says more about the machine than about the package.
 settings.register_profile("attnbook", deadline=None)

@@ -380,7 +380,7 @@ CONCAT_SCORES = Exercise(
     "query width + key width), `v` (hidden) → scores (batch, target, source). In `W` the columns "
     "that meet the query come first.",
     example="$s = (2, 1)$, $h = (1, 0, -1)$, and in $W$ the rows $(1, 0, -1, 0, 1)$ and "
-    "$(0, 1, 1, 0, 1)$: $W [s; h] = (2 - 1 - 1,\\ 1 + 1 - 1) = (0, 1)$, its tanh "
+    "$(0, 1, 1, 0, 1)$: $W [s; h]$ is $(2 - 1 - 1,\\ 1 + 1 - 1) = (0, 1)$, its tanh "
     "$(0, 0.762)$, and with $v = (2, -1)$ the score is $-0.762$.",
     section="general-concat-network",
     explanation="$W [s; h] = W_s s + W_h h$: cut $W$ after as many columns as the query is wide, "

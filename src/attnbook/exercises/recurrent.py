@@ -104,7 +104,8 @@ RNN_STEP = Exercise(
     minutes=8,
     points=2,
     goal="Read one more word of every sentence of a batch: "
-    "$h_t = \\tanh(W_{ih}\\, x_t + b_{ih} + W_{hh}\\, h_{t-1} + b_{hh})$. What comes from the word "
+    "$h_t = \\tanh(u_t + v_t)$, where $u_t = W_{ih}\\, x_t + b_{ih}$ and "
+    "$v_t = W_{hh}\\, h_{t-1} + b_{hh}$. What comes from the word "
     "is there already; one line is missing.",
     shapes="`inputs` (batch, input), `hidden` (batch, hidden), `weight_ih` (hidden, input), "
     "`weight_hh` (hidden, hidden), `bias_ih` and `bias_hh` (hidden,) → the new states (batch, "

@@ -962,7 +962,8 @@ SINUSOIDAL_POSITIONS = Exercise(
     shapes="`length`, `width` (even) and `start` are ints → (length, width), float32; row 0 is "
     "position `start`.",
     example="Width 4 has two pairs, with $\\omega_0 = 1$ and $\\omega_1 = 10000^{-2/4} = 0.01$. "
-    "Position 3 is $(\\sin 3, \\cos 3, \\sin 0.03, \\cos 0.03) = (0.141, -0.990, 0.030, 1.000)$.",
+    "Position 3 is $(\\sin 3, \\cos 3, \\sin 0.03, \\cos 0.03)$, that is "
+    "$(0.141, -0.990, 0.030, 1.000)$.",
     section="self-attention-positions",
     explanation="Positions as a column times paces as a row give a table of angles, (length, "
     "width / 2). Sine and cosine of an angle belong next to each other: `stack` along a new last "

@@ -228,8 +228,8 @@ PRE_NORM_BLOCK = Exercise(
     "for each norm → states (batch, words, width).",
     example="If both functions give zeros, the states come out as they went in. The norm of "
     "$(1, 3, 5, 7)$, with gains of 1 and biases of 0: the mean is 4, the variance "
-    "$(9 + 1 + 1 + 9)/4 = 5$, and the result $(-3, -1, 1, 3)/\\sqrt 5 = (-1.34, -0.45, 0.45, "
-    "1.34)$.",
+    "$(9 + 1 + 1 + 9)/4 = 5$, and the result $(-3, -1, 1, 3)/\\sqrt 5$, that is "
+    "$(-1.34, -0.45, 0.45, 1.34)$.",
     section="transformer-norm",
     explanation="The states themselves are never normed, only the copy that goes into a function: "
     "from the bottom of the stack to the top there is a path of plus signs. `F.layer_norm` with "
