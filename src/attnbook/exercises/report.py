@@ -40,6 +40,12 @@ def inline_code(text: str) -> str:
     )
 
 
+def without_emphasis(text: str) -> str:
+    """A hint for where nothing can be slanted."""
+    parts = re.split(r"(`[^`]+`)", text)
+    return "".join(p if i % 2 else _STARS.sub(r"\1", p) for i, p in enumerate(parts))
+
+
 def inputs_in_words(inputs: dict[str, Any]) -> list[str]:
     """One line for each argument of a small input."""
     return [f"{name} = {show(value)}" for name, value in inputs.items()]
@@ -79,7 +85,7 @@ class Report:
                 if verdict.want:
                     lines += [f"  expected: {verdict.want}"]
                 lines += [f"  got:      {verdict.got}"]
-            lines += ["", f"Hint: {verdict.mistake.hint}"]
+            lines += ["", f"Hint: {without_emphasis(verdict.mistake.hint)}"]
             lines += [f"For a stronger hint: hint({self.exercise.name})"]
         return "\n".join(lines)
 
@@ -128,7 +134,7 @@ class Hint:
         return self.report.verdict.mistake.more
 
     def __repr__(self) -> str:
-        return self._text()
+        return without_emphasis(self._text())
 
     def _repr_html_(self) -> str:
         card = _CARD.format(edge="#0072B2")
