@@ -19,6 +19,7 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 from attnbook.exercises import Chapter, Progress, Report, chapters
+from attnbook.exercises.report import without_emphasis
 from scripts import load_script
 
 ROOT = Path(__file__).resolve().parents[1]
