@@ -34,7 +34,8 @@ RIGHT = solved(ASSIGNMENT.exercises)
 TOTAL = ASSIGNMENT.total
 FIRST = ASSIGNMENT.points["dot_scores"]
 
-# A child of mine without bubblewrap is locked away by root's means; CI's tests are root's.
+# Without bubblewrap a process is locked away by chroot, which only root may call. CI runs as root
+# and refuses skips, so that this is tried there; others can run the rest of the tests.
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can chroot and become nobody")
 
 WRONG = "def dot_scores(queries, keys):\n    return queries @ keys.transpose(1, 2) / 2\n"

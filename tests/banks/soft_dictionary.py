@@ -40,7 +40,7 @@ def right_broadcast(query, keys, values):
 
 
 def wrong_nothing_returned(query, keys, values):
-    weights = right_broadcast(query, keys, values)  # noqa: F841
+    right_broadcast(query, keys, values)
 
 
 def wrong_no_root(query, keys, values):

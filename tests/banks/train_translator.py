@@ -9,7 +9,7 @@ def right_criterion(model, optimizer, batches, epochs, clip):
     criterion = nn.CrossEntropyLoss(ignore_index=0)
     model.train()
     history = []
-    for epoch in range(epochs):  # noqa: B007
+    for _ in range(epochs):
         for src, tgt in batches:
             optimizer.zero_grad()
             out = model(src, tgt[:, :-1])

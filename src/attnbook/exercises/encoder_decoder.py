@@ -1433,8 +1433,8 @@ def _look_at_scores(
 def _no_ties(step: Step, state: Any, size: int, longest: int, penalty: float) -> bool:
     """Whether no two sums that are compared lie so near that rounding could decide."""
     near: list[float] = []
-    looks = {"ends": partial(_look_at_sums, near), "last": partial(_look_at_scores, near, penalty)}
-    _beam_of(step, state, size, longest, penalty, **looks)  # type: ignore[arg-type]
+    sums, scores = partial(_look_at_sums, near), partial(_look_at_scores, near, penalty)
+    _beam_of(step, state, size, longest, penalty, ends=sums, last=scores)
     return min(near, default=1.0) > 5e-3
 
 
