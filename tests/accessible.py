@@ -7,12 +7,16 @@ from typing import Any
 from axe_playwright_python.sync_playwright import Axe
 
 
-def violations(page: Any, context: str) -> list[str]:
-    """Each violation of any of axe's rules in a part of a page.
+def violations(page: Any, context: str = "html") -> list[str]:
+    """Each violation of any of axe's rules in a page, or in a part of it.
 
     Args:
         page: open in a browser.
         context: a selector of the part.
     """
     found = Axe().run(page, context=context).response["violations"]
-    return [f"{v['id']}: {n['html']} {n['failureSummary']}" for v in found for n in v["nodes"]]
+    return [
+        f"{v['id']} ({v['impact']}): {node['target']} {node['html'][:200]} {node['failureSummary']}"
+        for v in found
+        for node in v["nodes"]
+    ]

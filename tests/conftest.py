@@ -204,7 +204,11 @@ def show_bare(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Page]]
         page.on("console", lambda message: wrong.append(message.text))
         page.on(
             "request",
-            lambda r: None if r.url == path.as_uri() else wrong.append(f"request {r.url}"),
+            lambda r: (
+                None
+                if r.url == path.as_uri() or r.url.startswith(("data:", "blob:"))
+                else wrong.append(f"request {r.url}")
+            ),
         )
         page.goto(path.as_uri())
         return page

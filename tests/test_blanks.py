@@ -11,6 +11,7 @@ import pytest
 
 from attnbook import blanks, directives
 from attnbook.blanks import Blank, figure_data
+from attnbook.embedded import card_styles
 from test_directives import Book
 
 STORED: list[dict[str, Any]] = [
@@ -112,9 +113,10 @@ def test_a_numbered_figure_with_data_tables_script_and_style(book: Book) -> None
     assert html.count("<table") == 2
     assert "three" not in html.replace(stored[0], "")  # a table has the best guess only
     assert book.read(f"html/_static/{directives.BLANKS_SCRIPT}") == blanks.script()
+    assert book.read(f"html/_static/{directives.CARD_STYLES}") == card_styles()
     assert book.read(f"html/_static/{directives.BLANKS_STYLES}") == blanks.styles()
     assert re.search(rf'<script defer="defer" src="_static/{directives.BLANKS_SCRIPT}\?v=', html)
-    assert directives.BLANKS_STYLES in html
+    assert html.index(directives.CARD_STYLES) < html.index(directives.BLANKS_STYLES)
     assert directives.SCRIPT not in html
     assert directives.BLANKS_SCRIPT not in book.read("html/plain.html")
 

@@ -14,6 +14,7 @@ import pytest
 from accessible import violations
 from attnbook import blanks
 from attnbook.blanks import Blank, figure_data
+from attnbook.embedded import card_styles
 
 ROOT = Path(__file__).resolve().parents[1]
 SITE = ROOT / "_build" / "html"
@@ -50,7 +51,8 @@ def markup(figure: list[Blank]) -> str:
 def show(show_bare: Callable[..., Any]) -> Callable[..., Any]:
     """A page with figures, as a phone or a desk shows it; nothing may go wrong in it."""
     head = (
-        f"<style>body{{margin:16px}}\n{blanks.styles()}</style><script>{blanks.script()}</script>"
+        f"<style>body{{margin:16px}}\n{card_styles()}{blanks.styles()}</style>"
+        f"<script>{blanks.script()}</script>"
     )
     return lambda *figures, **options: show_bare(*map(markup, figures), head=head, **options)
 
@@ -192,25 +194,6 @@ def test_two_figures_do_not_meddle(show: Callable[..., Any]) -> None:
     cards.nth(1).get_by_role("radio", name="tricks").check()
     check(cards.nth(0).evaluate(READ), FIGURE, 0, 3)
     check(cards.nth(1).evaluate(READ), FIGURE, 0, 5)
-
-
-@pytest.mark.parametrize(
-    ("scheme", "theme", "colour"),
-    [
-        ("light", "", "rgb(255, 255, 255)"),
-        ("dark", "", "rgb(20, 24, 30)"),
-        ("dark", "light", "rgb(255, 255, 255)"),
-        ("light", "dark", "rgb(20, 24, 30)"),
-    ],
-)
-def test_the_card_follows_its_page(
-    show: Callable[..., Any], scheme: str, theme: str, colour: str
-) -> None:
-    page = show(FIGURE, color_scheme=scheme)
-    if theme:
-        page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
-    card = "getComputedStyle(document.querySelector('.attn-blank')).backgroundColor"
-    assert page.evaluate(card) == colour
 
 
 def test_paper_and_pages_without_javascript_get_all_tables(show: Callable[..., Any]) -> None:

@@ -13,6 +13,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from attnbook import directives, question
+from attnbook.embedded import card_styles
 from attnbook.question import number
 from small_books import SmallBook
 
@@ -191,6 +192,8 @@ def test_script_and_style_only_where_they_are_needed(book: SmallBook) -> None:
     assert re.search(r'href="_static/attnbook-question\.css\?v=\w+"', html)
     assert book.read(f"html/_static/{directives.QUESTION_SCRIPT}") == question.script()
     assert book.read(f"html/_static/{directives.QUESTION_STYLES}") == question.styles()
+    assert html.index(directives.CARD_STYLES) < html.index(directives.QUESTION_STYLES)
+    assert book.read(f"html/_static/{directives.CARD_STYLES}") == card_styles()
     assert "attnbook-question" not in book.read("html/plain.html")
 
 

@@ -11,6 +11,7 @@ from bs4 import BeautifulSoup
 
 from accessible import violations
 from attnbook import question
+from attnbook.embedded import card_styles
 from small_books import SmallBook
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -78,7 +79,7 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 @pytest.fixture
 def show(show_bare: Callable[..., Any], figures: list[str]) -> Callable[..., Any]:
     """A page with the three questions, as a phone or a desk shows it."""
-    head = f"<style>{question.styles()}</style><script>{question.script()}</script>"
+    head = f"<style>{card_styles()}{question.styles()}</style><script>{question.script()}</script>"
     return lambda **options: show_bare(*figures, head=head, **options)
 
 
@@ -249,25 +250,6 @@ def test_nothing_is_wider_than_the_page_and_all_can_be_hit(
         box = target.bounding_box()
         assert box["width"] >= 24
         assert box["height"] >= 24
-
-
-@pytest.mark.parametrize(
-    ("scheme", "theme", "colour"),
-    [
-        ("light", "", "rgb(255, 255, 255)"),
-        ("dark", "", "rgb(20, 24, 30)"),
-        ("dark", "light", "rgb(255, 255, 255)"),
-        ("light", "dark", "rgb(20, 24, 30)"),
-    ],
-)
-def test_the_card_follows_its_page(
-    show: Callable[..., Any], scheme: str, theme: str, colour: str
-) -> None:
-    page = show(color_scheme=scheme)
-    if theme:
-        page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
-    card = "getComputedStyle(document.querySelector('.attn-question')).backgroundColor"
-    assert page.evaluate(card) == colour
 
 
 def test_paper_gets_the_question_alone(show: Callable[..., Any]) -> None:

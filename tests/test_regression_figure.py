@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 
-from attnbook import directives, regression
+from accessible import violations
+from attnbook import directives, regression, scrubber
 from test_directives import Book
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -203,54 +204,15 @@ READ = """figure => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def bare(book: Book) -> Path:
-    """The figures of the small book in a page without a theme, with all they need inside."""
-    html = book.read("html/index.html")
-    body = "".join(re.findall(r"<figure.*?</figure>", html, flags=re.DOTALL))
-    assert body.count("<figure") == 2
-    static = book.root / "_build" / "html" / "_static"
-    styles, script = (
-        "".join((static / name).read_text(encoding="utf-8") for name in names)
-        for names in (
-            (directives.STYLES, directives.REGRESSION_STYLES),
-            (directives.REGRESSION_SCRIPT,),
-        )
-    )
-    path = book.root / "bare.html"
-    path.write_text(
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Figures</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{styles}figure {{ margin: 0 }}'
-        f"</style><script>{script}</script></head><body><main><h1>Figures</h1>{body}</main></body>",
-        encoding="utf-8",
-    )
-    return path
-
-
 @pytest.fixture
-def show(browser: Any, bare: Path) -> Iterator[Callable[..., Any]]:
-    """``show(width=360)`` opens the page of figures and notes what goes wrong."""
-    contexts = []
-
-    def open_it(width: int = 800, **options: Any) -> Any:
-        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.wrong = []
-        page.on("pageerror", lambda error: page.wrong.append(str(error)))
-        page.on("console", lambda message: page.wrong.append(message.text))
-        page.on(
-            "request",
-            lambda r: None if r.url == bare.as_uri() else page.wrong.append(f"request {r.url}"),
-        )
-        page.goto(bare.as_uri())
-        return page
-
-    yield open_it
-    for context in contexts:
-        for page in context.pages:
-            assert not page.wrong
-        context.close()
+def show(book: Book, show_bare: Callable[..., Any]) -> Callable[..., Any]:
+    """``show(width=360)`` opens the figures of the small book without a theme."""
+    html = book.read("html/index.html")
+    body = re.findall(r"<figure.*?</figure>", html, flags=re.DOTALL)
+    assert len(body) == 2
+    styles = scrubber.styles() + regression.styles() + "figure { margin: 0 }"
+    head = f"<style>{styles}</style><script>{regression.script()}</script>"
+    return functools.partial(show_bare, *body, head=head)
 
 
 def two(value: float, decimals: int = 2) -> str:
@@ -507,25 +469,20 @@ def test_figures_of_one_page_do_not_meddle(show: Callable[..., Any]) -> None:
 # -------------------------------------------------------------------------------- for everybody
 
 
-def violations(page: Any) -> list[str]:
-    found = Axe().run(page, context=".attn-regression-figure").response["violations"]
-    return [f"{v['id']}: {n['html']} {n['failureSummary']}" for v in found for n in v["nodes"]]
-
-
 @pytest.mark.parametrize("width", [360, 800])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(show: Callable[..., Any], width: int, scheme: str) -> None:
     page = show(width=width, color_scheme=scheme)
     for summary in page.locator("summary").all():
         summary.click()
-    assert violations(page) == []
+    assert violations(page, ".attn-regression-figure") == []
 
 
 def test_axe_would_find_something(show: Callable[..., Any]) -> None:
     page = show()
     page.evaluate("document.querySelector('.attn-reg-point').removeAttribute('aria-label')")
     page.evaluate("document.querySelector('.attn-reg-hint').style.color = '#ddd'")
-    found = " ".join(violations(page))
+    found = " ".join(violations(page, ".attn-regression-figure"))
     assert "color-contrast" in found
     assert "aria-input-field-name" in found
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
@@ -12,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
+from accessible import violations
 from attnbook import scrubber
 from attnbook.embedded import asset
 from attnbook.scrubber import figure_html
@@ -38,39 +37,6 @@ long = example(source=LONG, target=LONG.replace("wort", "word"), width=256)
 
 
 # ----------------------------------------------------------------------------------- helpers
-
-
-@pytest.fixture
-def show(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """``show(html, width=360)`` opens a page that holds the HTML and notes what goes wrong."""
-    contexts = []
-
-    def open_it(*parts: str, width: int = 800, head: str = "", **options: Any) -> Any:
-        path = tmp_path / f"page{len(contexts)}.html"
-        path.write_text(
-            '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Scrubber</title>'
-            f'<meta name="viewport" content="width=device-width">{head}</head>'
-            f"<body><main><h1>Scrubber</h1>{''.join(parts)}</main></body></html>",
-            encoding="utf-8",
-        )
-        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.wrong = []
-        page.on("pageerror", lambda error: page.wrong.append(str(error)))
-        page.on("console", lambda message: page.wrong.append(message.text))
-        page.on(
-            "request",
-            lambda r: None if r.url == path.as_uri() else page.wrong.append(f"request {r.url}"),
-        )
-        page.goto(path.as_uri())
-        return page
-
-    yield open_it
-    for context in contexts:
-        for page in context.pages:
-            assert not getattr(page, "wrong", [])
-        context.close()
 
 
 def two(value: float | None) -> str:
@@ -251,11 +217,6 @@ def through_heads(page: Any, card: Any, trace: dict[str, Any]) -> None:
             assert slider.input_value() == str(len(one["rows"]) - 1)
 
 
-def violations(page: Any, context: str = ".attn-figure") -> list[str]:
-    found = Axe().run(page, context=context).response["violations"]
-    return [f"{v['id']}: {n['html']} {n['failureSummary']}" for v in found for n in v["nodes"]]
-
-
 def as_json(trace: DecodingTrace) -> dict[str, Any]:
     return trace.to_dict(scrubber.DECIMALS)
 
@@ -268,13 +229,13 @@ def as_json(trace: DecodingTrace) -> dict[str, Any]:
     [plain, small, masked, blind, fixed, long],
     ids=["gold links", "numbers", "masked", "all masked", "without attention", "60 words"],
 )
-def test_every_step_by_keyboard(show, trace):
-    page = show(figure_html(trace))
+def test_every_step_by_keyboard(show_bare, trace):
+    page = show_bare(figure_html(trace))
     step_through(page, page.locator(".attn-scrubber"), as_json(trace))
 
 
-def test_arrows_home_and_end(show):
-    page = show(figure_html(plain, step=3))
+def test_arrows_home_and_end(show_bare):
+    page = show_bare(figure_html(plain, step=3))
     slider = page.get_by_role("slider", name="Decoding step")
     assert slider.input_value() == "3"
     slider.focus()
@@ -285,8 +246,8 @@ def test_arrows_home_and_end(show):
     assert slider.get_attribute("data-lm-suppress-shortcuts") == "true"
 
 
-def test_buttons_stop_at_the_ends(show):
-    page = show(figure_html(small))
+def test_buttons_stop_at_the_ends(show_bare):
+    page = show_bare(figure_html(small))
     back = page.get_by_role("button", name="Previous step")
     forward = page.get_by_role("button", name="Next step")
     slider = page.get_by_role("slider")
@@ -307,8 +268,8 @@ def test_buttons_stop_at_the_ends(show):
 # ---------------------------------------------------------------------------------- the switch
 
 
-def test_the_switch_shows_the_other_decoder(show):
-    page = show(figure_html(plain, fixed, step=7))
+def test_the_switch_shows_the_other_decoder(show_bare):
+    page = show_bare(figure_html(plain, fixed, step=7))
     card = page.locator(".attn-scrubber")
     check_step(card.evaluate(READ), as_json(plain), 7)
     card.get_by_label("Without").check()
@@ -321,8 +282,8 @@ def test_the_switch_shows_the_other_decoder(show):
     step_through(page, card, as_json(plain))
 
 
-def test_the_switch_is_worked_by_keyboard(show):
-    page = show(figure_html(plain, fixed))
+def test_the_switch_is_worked_by_keyboard(show_bare):
+    page = show_bare(figure_html(plain, fixed))
     page.get_by_label("With attention").focus()
     page.keyboard.press("ArrowRight")
     assert "no weights" in page.get_by_role("status").text_content()
@@ -330,16 +291,16 @@ def test_the_switch_is_worked_by_keyboard(show):
     assert "looks most at" in page.get_by_role("status").text_content()
 
 
-def test_one_trace_has_no_switch(show):
-    page = show(figure_html(plain))
+def test_one_trace_has_no_switch(show_bare):
+    page = show_bare(figure_html(plain))
     assert not page.get_by_role("radio").count()
 
 
 # ------------------------------------------------------------------------------------ reading
 
 
-def test_what_a_screen_reader_gets(show):
-    page = show(figure_html(plain))
+def test_what_a_screen_reader_gets(show_bare):
+    page = show_bare(figure_html(plain))
     status = page.get_by_role("status")
     assert status.get_attribute("aria-live") == "polite"
     assert page.get_by_role("img", name="Step 1, drawn").count() == 1
@@ -354,12 +315,12 @@ def test_what_a_screen_reader_gets(show):
     assert table.get_by_role("rowheader").all_text_contents() == list(plain.source_tokens)
 
 
-def test_the_query_that_is_shown_is_the_one_that_asked(show):
+def test_the_query_that_is_shown_is_the_one_that_asked(show_bare):
     """A dot product has its dot; where the state before the step asked, the page says so."""
     dot = replace(small, scores=small.decoder_states @ small.encoder_states.T)
     asked = np.random.default_rng(5).normal(size=small.decoder_states.shape)
     other = replace(small, queries=asked)
-    page = show(figure_html(dot), figure_html(other))
+    page = show_bare(figure_html(dot), figure_html(other))
     cards = page.locator(".attn-scrubber")
     assert [card.locator(".attn-operator").text_content() for card in cards.all()] == ["·", "↔"]
     stored = page.locator("script[type='application/json']").nth(1).text_content()
@@ -368,17 +329,17 @@ def test_the_query_that_is_shown_is_the_one_that_asked(show):
     assert "new state" not in cards.nth(0).text_content()
 
 
-def test_every_head_of_every_layer(show):
-    page = show(figure_html(heads))
+def test_every_head_of_every_layer(show_bare):
+    page = show_bare(figure_html(heads))
     card = page.locator(".attn-scrubber")
     assert card.get_by_label("Layer", exact=True).input_value() == "1"  # the top one
     assert card.get_by_label("Head", exact=True).input_value() == "-1"
     through_heads(page, card, as_json(heads))
 
 
-def test_measures_beside_the_weights(show):
+def test_measures_beside_the_weights(show_bare):
     """One select, and what it shows is called a share wherever it is not a weight."""
-    page = show(figure_html(measured))
+    page = show_bare(figure_html(measured))
     select = page.get_by_label("Shares by")
     assert not page.get_by_label("Layer", exact=True).is_visible()
     assert not page.get_by_label("Head", exact=True).is_visible()
@@ -396,41 +357,41 @@ def test_measures_beside_the_weights(show):
     assert header.all_text_contents() == ["word", "share", "gold link"]
 
 
-def test_one_head_has_no_selects(show):
-    page = show(figure_html(plain))
+def test_one_head_has_no_selects(show_bare):
+    page = show_bare(figure_html(plain))
     assert not page.locator(".attn-heads").is_visible()
 
 
 @pytest.mark.parametrize("width", [360, 800])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing(show, width, scheme):
+def test_axe_finds_nothing(show_bare, width, scheme):
     parts = [
         figure_html(t, w) for t, w in [
             (plain, fixed), (small, None), (long, None), (heads, None), (measured, None),
         ]
     ]  # fmt: skip
-    page = show(*parts, width=width, color_scheme=scheme)
+    page = show_bare(*parts, width=width, color_scheme=scheme)
     for details in page.locator("summary").all():
         details.click()
-    assert violations(page) == []
+    assert violations(page, ".attn-figure") == []
     page.get_by_role("radio", name="Without").check()
     page.get_by_role("slider").first.press("End")
-    assert violations(page) == []
+    assert violations(page, ".attn-figure") == []
 
 
-def test_axe_would_find_something(show):
-    page = show(figure_html(plain))
+def test_axe_would_find_something(show_bare):
+    page = show_bare(figure_html(plain))
     page.evaluate("document.querySelector('.attn-slider').removeAttribute('aria-label')")
     page.evaluate("document.querySelector('.attn-status').style.color = '#ddd'")
-    found = " ".join(violations(page))
+    found = " ".join(violations(page, ".attn-figure"))
     assert "color-contrast" in found
     assert "label" in found
 
 
 @pytest.mark.parametrize("trace", [plain, small, long], ids=["5 words", "numbers", "60 words"])
 @pytest.mark.parametrize("width", [320, 360, 800])
-def test_only_the_figure_scrolls(show, trace, width):
-    page = show(figure_html(trace, step=1), width=width)
+def test_only_the_figure_scrolls(show_bare, trace, width):
+    page = show_bare(figure_html(trace, step=1), width=width)
     assert page.evaluate("document.documentElement.scrollWidth") == width
     scrolls = page.evaluate(
         """() => [...document.querySelectorAll(".attn-scroll")].map(e => [
@@ -446,8 +407,8 @@ def test_only_the_figure_scrolls(show, trace, width):
         assert min(box["width"], box["height"]) >= 24
 
 
-def test_the_heaviest_word_comes_into_view_and_the_page_stays(show):
-    page = show('<div style="height:500px"></div>', figure_html(long), width=360)
+def test_the_heaviest_word_comes_into_view_and_the_page_stays(show_bare):
+    page = show_bare('<div style="height:500px"></div>', figure_html(long), width=360)
     page.get_by_role("slider").focus()
     before = page.evaluate("scrollY")
     for _ in range(20):
@@ -466,8 +427,8 @@ def test_the_heaviest_word_comes_into_view_and_the_page_stays(show):
         assert page.evaluate("scrollY") == before
 
 
-def test_the_current_row_of_the_matrix_stays_in_view(show):
-    page = show(figure_html(long))
+def test_the_current_row_of_the_matrix_stays_in_view(show_bare):
+    page = show_bare(figure_html(long))
     page.get_by_role("slider").press("End")
     assert page.evaluate(
         """() => {
@@ -479,8 +440,8 @@ def test_the_current_row_of_the_matrix_stays_in_view(show):
     )
 
 
-def test_ribbons_run_from_each_word_to_the_context(show):
-    page = show(figure_html(small, step=2), width=700)
+def test_ribbons_run_from_each_word_to_the_context(show_bare):
+    page = show_bare(figure_html(small, step=2), width=700)
     ends = page.evaluate(
         """() => {
           const left = document.querySelector(".attn-grid").getBoundingClientRect().left;
@@ -521,8 +482,8 @@ LIGHT, DARK = "rgb(255, 255, 255)", "rgb(20, 24, 30)"
         ("dark", "document.documentElement.setAttribute('theme', 'light')", LIGHT),
     ],
 )
-def test_the_card_follows_its_host(show, scheme, theme, colour):
-    page = show(figure_html(plain), color_scheme=scheme)
+def test_the_card_follows_its_host(show_bare, scheme, theme, colour):
+    page = show_bare(figure_html(plain), color_scheme=scheme)
     page.evaluate(theme or "0")
     assert page.evaluate(CARD) == colour
 
@@ -531,9 +492,9 @@ def test_the_card_follows_its_host(show, scheme, theme, colour):
     ("scheme", "zero", "one"),
     [("light", LIGHT, "rgb(8, 48, 107)"), ("dark", DARK, "rgb(169, 211, 255)")],
 )
-def test_weights_run_from_the_background_to_the_end_of_one_ramp(show, scheme, zero, one):
+def test_weights_run_from_the_background_to_the_end_of_one_ramp(show_bare, scheme, zero, one):
     sure = example(source="a b", target="x", masked=(1,))
-    page = show(figure_html(sure), color_scheme=scheme)
+    page = show_bare(figure_html(sure), color_scheme=scheme)
     colours = page.evaluate(
         "[...document.querySelectorAll('.attn-weight')]"
         ".map(e => getComputedStyle(e).backgroundColor)"
@@ -544,8 +505,8 @@ def test_weights_run_from_the_background_to_the_end_of_one_ramp(show, scheme, ze
 # -------------------------------------------------------------------------------------- motion
 
 
-def test_play_goes_on_by_itself_and_stops(show):
-    page = show(figure_html(small))
+def test_play_goes_on_by_itself_and_stops(show_bare):
+    page = show_bare(figure_html(small))
     page.clock.install()
     slider = page.get_by_role("slider")
     page.get_by_role("button", name="Play").click()
@@ -567,8 +528,8 @@ def test_play_goes_on_by_itself_and_stops(show):
     assert slider.input_value() == "2"
 
 
-def test_nothing_moves_under_reduced_motion(show):
-    page = show(figure_html(plain), reduced_motion="reduce")
+def test_nothing_moves_under_reduced_motion(show_bare):
+    page = show_bare(figure_html(plain), reduced_motion="reduce")
     play = page.get_by_role("button", name="Play")
     assert play.is_disabled()
     assert "reduced motion" in play.get_attribute("title")
@@ -589,8 +550,8 @@ def test_nothing_moves_under_reduced_motion(show):
 # --------------------------------------------------------------------------------- other media
 
 
-def test_paper_gets_the_last_step_and_its_table(show):
-    page = show(figure_html(plain, step=2))
+def test_paper_gets_the_last_step_and_its_table(show_bare):
+    page = show_bare(figure_html(plain, step=2))
     card = page.locator(".attn-scrubber")
     page.emulate_media(media="print")
     page.wait_for_function("document.querySelector('.attn-details').open")
@@ -601,20 +562,20 @@ def test_paper_gets_the_last_step_and_its_table(show):
     check_step(card.evaluate(READ), as_json(plain), 2)
 
 
-def test_without_javascript_there_is_the_table(show):
-    page = show(figure_html(plain), java_script_enabled=False)
+def test_without_javascript_there_is_the_table(show_bare):
+    page = show_bare(figure_html(plain), java_script_enabled=False)
     rows = page.locator(".attn-fallback tr").all_inner_texts()
     assert rows[0].split("\t") == ["writes", "probability", *plain.source_tokens]
     assert page.locator(".attn-fallback").is_visible()
 
 
-def test_with_javascript_the_table_gives_way(show):
-    page = show(figure_html(plain))
+def test_with_javascript_the_table_gives_way(show_bare):
+    page = show_bare(figure_html(plain))
     assert not page.locator(".attn-fallback").is_visible()
 
 
-def test_figures_of_one_page_do_not_meddle(show):
-    page = show(figure_html(plain, fixed), figure_html(plain, fixed), figure_html(small))
+def test_figures_of_one_page_do_not_meddle(show_bare):
+    page = show_bare(figure_html(plain, fixed), figure_html(plain, fixed), figure_html(small))
     cards = page.locator(".attn-scrubber")
     assert cards.count() == 3
     cards.nth(1).get_by_label("Without").check()
@@ -652,9 +613,8 @@ HOST = """async ([code, state]) => {
 
 
 @pytest.fixture
-def widget(show) -> Any:
-    page = show(head=f"<style>{scrubber.styles()}</style>")
-    page.wrong = []  # the module's own address is a request, too
+def widget(show_bare) -> Any:
+    page = show_bare(head=f"<style>{scrubber.styles()}</style>")
     code = asset("scrubber.js")
     state = {
         "trace": as_json(plain),
@@ -667,7 +627,6 @@ def widget(show) -> Any:
         "head": -1,
     }
     page.evaluate(HOST, [code, state])
-    page.wrong = []
     return page
 
 

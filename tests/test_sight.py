@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from attnbook import directives, sight
+from attnbook.embedded import card_styles
 from attnbook.self_attention import MultiHeadAttention
 from attnbook.sight import Sight, figure_data, sights
 from test_directives import Book
@@ -91,9 +92,10 @@ def test_a_numbered_figure_with_data_tables_script_and_style(tmp_path: Path) -> 
     assert html.count("<table") == 4
     assert html.count("●") == sum(sum(map(sum, one.sees)) for one in sights(SOURCE, TARGET, 2))
     assert book.read(f"html/_static/{directives.SIGHT_SCRIPT}") == sight.script()
+    assert book.read(f"html/_static/{directives.CARD_STYLES}") == card_styles()
     assert book.read(f"html/_static/{directives.SIGHT_STYLES}") == sight.styles()
     assert re.search(rf'<script defer="defer" src="_static/{directives.SIGHT_SCRIPT}\?v=', html)
-    assert directives.SIGHT_STYLES in html
+    assert html.index(directives.CARD_STYLES) < html.index(directives.SIGHT_STYLES)
     assert directives.SCRIPT not in html
     assert "attnbook-s" not in book.read("html/plain.html")
 

@@ -12,6 +12,7 @@ import pytest
 
 from accessible import violations
 from attnbook import sight
+from attnbook.embedded import card_styles
 from attnbook.sight import Sight, figure_data, sights
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,7 +42,8 @@ def markup(figure: list[Sight]) -> str:
 def show(show_bare: Callable[..., Any]) -> Callable[..., Any]:
     """A page with figures, as a phone or a desk shows it; nothing may go wrong in it."""
     start = f"document.addEventListener('DOMContentLoaded', () => {{{sight.script()}}})"
-    head = f"<style>body{{margin:16px}}\n{sight.styles()}</style><script>{start}</script>"
+    style = f"body{{margin:16px}}\n{card_styles()}{sight.styles()}"
+    head = f"<style>{style}</style><script>{start}</script>"
     return lambda *figures, **options: show_bare(*map(markup, figures), head=head, **options)
 
 
@@ -195,25 +197,6 @@ def test_two_figures_do_not_meddle(show: Callable[..., Any]) -> None:
     cards.nth(1).get_by_role("radio", name="call").check()
     check(cards.nth(0).evaluate(READ), FIGURE[0], 0)
     check(cards.nth(1).evaluate(READ), FIGURE[2], 1)
-
-
-@pytest.mark.parametrize(
-    ("scheme", "theme", "colour"),
-    [
-        ("light", "", "rgb(255, 255, 255)"),
-        ("dark", "", "rgb(20, 24, 30)"),
-        ("dark", "light", "rgb(255, 255, 255)"),
-        ("light", "dark", "rgb(20, 24, 30)"),
-    ],
-)
-def test_the_card_follows_its_page(
-    show: Callable[..., Any], scheme: str, theme: str, colour: str
-) -> None:
-    page = show(FIGURE, color_scheme=scheme)
-    if theme:
-        page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
-    card = "getComputedStyle(document.querySelector('.attn-sight')).backgroundColor"
-    assert page.evaluate(card) == colour
 
 
 def test_paper_and_pages_without_javascript_get_all_tables(show: Callable[..., Any]) -> None:

@@ -13,8 +13,9 @@ from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
 import yaml
-from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
+
+from accessible import violations
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -90,7 +91,7 @@ def test_formulas_are_set(wide) -> None:
 
 def test_page_is_accessible(wide) -> None:
     """axe-core with all of its rules; nothing is switched off."""
-    assert _violations(wide.page) == []
+    assert violations(wide.page) == []
 
 
 def test_nothing_is_wider_than_a_phone(narrow) -> None:
@@ -123,16 +124,7 @@ def test_nothing_moves_unasked(narrow) -> None:
 
 
 def test_page_is_accessible_on_a_phone(narrow) -> None:
-    assert _violations(narrow.page) == []
-
-
-def _violations(page) -> list[str]:
-    found = Axe().run(page).response["violations"]
-    return [
-        f"{v['id']} ({v['impact']}): {node['target']} {node['html'][:160]} {node['failureSummary']}"
-        for v in found
-        for node in v["nodes"]
-    ]
+    assert violations(narrow.page) == []
 
 
 def test_search_finds_a_page(open_page) -> None:

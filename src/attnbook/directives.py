@@ -43,6 +43,7 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from attnbook import __version__, blanks, plots, question, regression, scrubber, sight
+from attnbook.embedded import card_styles
 from attnbook.exercises import Chapter, Exercise, chapter
 from attnbook.exercises.definition import source_of
 from attnbook.exercises.statement import plain, statement, totals
@@ -54,6 +55,7 @@ logger = logging.getLogger(__name__)
 
 SCRIPT = "attnbook-scrubber.js"
 STYLES = "attnbook-scrubber.css"
+CARD_STYLES = "attnbook-card.css"
 SIGHT_SCRIPT = "attnbook-sight.js"
 SIGHT_STYLES = "attnbook-sight.css"
 REGRESSION_SCRIPT = "attnbook-regression.js"
@@ -66,6 +68,7 @@ QUESTION_STYLES = "attnbook-question.css"
 _ASSETS = {
     SCRIPT: scrubber.script,
     STYLES: scrubber.styles,
+    CARD_STYLES: card_styles,
     SIGHT_SCRIPT: sight.script,
     SIGHT_STYLES: sight.styles,
     REGRESSION_SCRIPT: regression.script,
@@ -88,13 +91,15 @@ class _Kind(NamedTuple):
 
 _KINDS = {
     "trace": _Kind("attn-figure", "attn-fallback", SCRIPT, (STYLES,)),
-    "sight": _Kind("attn-sights", "attn-sight-fallback", SIGHT_SCRIPT, (SIGHT_STYLES,)),
+    "sight": _Kind("attn-sights", "attn-sight-fallback", SIGHT_SCRIPT, (CARD_STYLES, SIGHT_STYLES)),
     "regression": _Kind(  # in the scrubber's card
         "attn-regression-figure", "attn-fallback", REGRESSION_SCRIPT, (STYLES, REGRESSION_STYLES)
     ),
-    "blanks": _Kind("attn-blanks", "attn-blank-fallback", BLANKS_SCRIPT, (BLANKS_STYLES,)),
+    "blanks": _Kind(
+        "attn-blanks", "attn-blank-fallback", BLANKS_SCRIPT, (CARD_STYLES, BLANKS_STYLES)
+    ),
     "question": _Kind(
-        "attn-questions", "attn-question-fallback", QUESTION_SCRIPT, (QUESTION_STYLES,)
+        "attn-questions", "attn-question-fallback", QUESTION_SCRIPT, (CARD_STYLES, QUESTION_STYLES)
     ),
 }
 

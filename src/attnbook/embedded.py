@@ -7,13 +7,18 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-__all__ = ["asset", "data_element"]
+__all__ = ["asset", "card_styles", "data_element"]
 
 
 @cache
 def asset(name: str) -> str:
     """A script or style sheet of the package, as text."""
     return resources.files("attnbook").joinpath("static", name).read_text(encoding="utf-8")
+
+
+def card_styles() -> str:
+    """The style sheet of the card that figures and questions stand in; theirs come after it."""
+    return asset("card.css")
 
 
 def data_element(data: Any) -> str:

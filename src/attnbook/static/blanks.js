@@ -46,7 +46,7 @@
           const row = h("tr", right ? { class: "attn-blank-right" } : {},
             h("th", { scope: "row" }, guess,
               ...(right ? [h("span", { class: "attn-blank-mark" }, " ✓"),
-                h("span", { class: "attn-blank-unseen" }, " (was hidden)")] : [])),
+                h("span", { class: "attn-card-unseen" }, " (was hidden)")] : [])),
             h("td", {}, h("span", { class: "attn-blank-track", "aria-hidden": "true" }, bar),
               h("span", {}, two(probability))));
           return row;
@@ -57,7 +57,7 @@
 
   function mount(figure, id) {
     const data = JSON.parse(figure.querySelector("script[type='application/json']").textContent);
-    const status = h("p", { class: "attn-blank-status", role: "status", "aria-live": "polite" });
+    const status = h("p", { class: "attn-card-status", role: "status", "aria-live": "polite" });
     const choice = h("select", { id: `${id}-text` }, ...data.map(({ pieces }, i) =>
       h("option", { value: i }, pieces.join(" ").replaceAll(" ##", ""))));
     const line = h("div", { class: "attn-blank-pieces" });
@@ -98,14 +98,14 @@
     });
 
     chosen.piece = Math.floor(data[0].pieces.length / 2);
-    const card = h("div", { class: "attn-blank", role: "group",
+    const card = h("div", { class: "attn-card attn-blank", role: "group",
       "aria-label": figure.dataset.label || "Fill in the blank" },
     h("p", { class: "attn-blank-text" }, h("label", { for: `${id}-text` }, "Caption "), choice),
     hidden, status,
     h("div", { class: "attn-blank-tables" }, ...Object.values(tables).map(({ element }) => element)));
     drawText();
     figure.append(card);
-    figure.querySelector(".attn-blank-fallback").classList.add("attn-blank-replaced");
+    figure.querySelector(".attn-blank-fallback").classList.add("attn-card-replaced");
   }
 
   function mountAll() {

@@ -29,7 +29,7 @@
       value: i, ...(onlyMath(answer) ? { "aria-label": names[i] } : {}) }));
     radios.forEach((radio) => radio.addEventListener("change", clear));
     const element = h("fieldset", { "aria-labelledby": `${id}-stem` },
-      h("legend", { class: "attn-question-unseen" }, "Answers"),
+      h("legend", { class: "attn-card-unseen" }, "Answers"),
       ...radios.map((radio, i) => h("label", {}, radio, h("span", {}, ...answers[i].childNodes))));
     return {
       element,
@@ -154,7 +154,7 @@
         verdict.append(h("span", { "aria-hidden": "true" }, right ? "✓ " : "✗ "));
       }
       verdict.append(text);
-      verdict.classList.toggle("attn-question-unseen", unseen);
+      verdict.classList.toggle("attn-card-unseen", unseen);
       if (reason !== null) reasons[reason].hidden = false;
     }
 
@@ -166,7 +166,7 @@
       part.check();
     });
     const title = count > 1 ? `Question ${place} of ${count}` : "Question";
-    figure.append(h("div", { class: "attn-question", role: "group", "aria-label": title },
+    figure.append(h("div", { class: "attn-card attn-question", role: "group", "aria-label": title },
       h("p", { class: "attn-question-title" }, `${title} · ${data.todo}`), stem, form, feedback));
     fallback.remove();
   }

@@ -33,7 +33,7 @@
     const radios = texts.map((_, i) => h("input", { type: "radio", name, value: i }));
     radios.forEach((radio, i) => radio.addEventListener("change", () => onChange(i)));
     const group = h("fieldset", { class: "attn-sight-kinds" },
-      h("legend", { class: "attn-sight-unseen" }, label),
+      h("legend", { class: "attn-card-unseen" }, label),
       ...radios.map((radio, i) => h("label", {}, radio, h("span", {}, texts[i]))));
     return { group, radios };
   }
@@ -70,7 +70,7 @@
       h("th", { scope: "row" }, h("label", {}, radios[row], h("span", {}, word))),
       ...columns.map((_, i) => h("td", {},
         h("i", { class: sees[row][i] ? "attn-sight-dot" : "attn-sight-ring", "aria-hidden": "true" }),
-        h("span", { class: "attn-sight-unseen" }, sees[row][i] ? "sees" : "does not see")))));
+        h("span", { class: "attn-card-unseen" }, sees[row][i] ? "sees" : "does not see")))));
     radios.forEach((radio, i) => radio.addEventListener("change", () => onChange(i)));
     lines.forEach((line, i) => line.addEventListener("click", () => {
       radios[i].checked = true;
@@ -92,7 +92,7 @@
 
   function mount(figure, id) {
     const data = JSON.parse(figure.querySelector("script[type='application/json']").textContent);
-    const status = h("p", { class: "attn-sight-status", role: "status", "aria-live": "polite" });
+    const status = h("p", { class: "attn-card-status", role: "status", "aria-live": "polite" });
     const code = h("code", {});
     const stage = h("div", { class: "attn-sight-stage" });
     const chosen = { kind: 0, row: 0 };
@@ -120,12 +120,12 @@
       drawKind();
     });
     kinds.radios[0].checked = true;
-    const card = h("div", { class: "attn-sight", role: "group",
+    const card = h("div", { class: "attn-card attn-sight", role: "group",
       "aria-label": figure.dataset.label || "What each word may see" },
     h("div", { class: "attn-sight-top" }, kinds.group, code), status, stage);
     drawKind();
     figure.append(card);
-    figure.querySelector(".attn-sight-fallback").classList.add("attn-sight-replaced");
+    figure.querySelector(".attn-sight-fallback").classList.add("attn-card-replaced");
   }
 
   function mountAll() {
