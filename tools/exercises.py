@@ -24,9 +24,10 @@ EXERCISES = LABS / "exercises"
 PAGES = ROOT / "book"
 
 HOW = (
-    "Write what is missing where `...` stands, run the cell, then the one below it: it checks your "
-    "function on small inputs, and says what holds, what does not, and what may be the reason. "
-    "`hint({name})` says more. Points are kept on this machine and nowhere else."
+    "Write what is missing where `...` stands, or repair the function that is there. Run the cell, "
+    "then the one below it: it checks your function on small inputs, and says what holds, what "
+    "does not, and what may be the reason. `hint({name})` says more. Points are kept on this "
+    "machine and nowhere else."
 )
 
 

@@ -57,7 +57,7 @@ class GoldAlignment:
 
 @dataclass(frozen=True)
 class AlignmentScores:
-    """How found links A compare with sure links S and possible links P (Och & Ney 2003, eq. 21).
+    """How found links A compare with sure links S and possible links P (Och & Ney 2003, section 5).
 
     Attributes:
         error_rate: ``AER = 1 - (|A∩S| + |A∩P|) / (|A| + |S|)``; 0 is perfect.

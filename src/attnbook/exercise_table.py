@@ -30,13 +30,11 @@ from sphinx.util.docutils import SphinxDirective
 
 from attnbook import __version__
 from attnbook.exercises import Chapter, Exercise, chapters
+from attnbook.exercises.statement import to_do
 
 __all__ = ["Page", "read_page", "setup"]
 
 logger = logging.getLogger(__name__)
-
-#: What is to be done, by difficulty, in a word.
-TO_DO = {1: "fill in", 2: "write", 3: "build"}
 
 _TITLE = re.compile(r"^# (.+)$", re.MULTILINE)
 _TIME = re.compile(r"^\*\*Time:\*\* (\d+) minutes\b.*?\b(\d+) for the \[lab\]", re.MULTILINE)
@@ -199,7 +197,7 @@ class ExerciseTableDirective(_Table):
 
     def _exercise(self, one: Exercise) -> list[nodes.Node]:
         """Its title, and below that its function and what is to be done."""
-        below = [nodes.literal("", one.name), nodes.Text(f" · {TO_DO[one.difficulty]}")]
+        below = [nodes.literal("", one.name), nodes.Text(f" · {to_do(one)[0]}")]
         return [*self._markdown(one.title), nodes.paragraph("", "", *below)]
 
     def _sums(self, counted: Sequence[Chapter]) -> list[_Cell]:

@@ -6,10 +6,10 @@ weighted sum) is the same for every score and lives in :mod:`attnbook.attention`
 
 Written with a query s and a key h::
 
-    dot         sᵀ h                      Luong et al. 2015, equation 8
+    dot         sᵀ h                      Luong et al. 2015, section 3.1
     scaled dot  sᵀ h / √d                 Vaswani et al. 2017, equation 1
-    general     sᵀ W h                    Luong et al. 2015, equation 8
-    concat      vᵀ tanh(W [s; h])         Luong et al. 2015, equation 8
+    general     sᵀ W h                    Luong et al. 2015, section 3.1
+    concat      vᵀ tanh(W [s; h])         Luong et al. 2015, section 3.1
     additive    vᵀ tanh(W s + U h)        Bahdanau et al. 2015, appendix A.1.2
 
 A part of the work depends on the keys alone. A decoder that asks step by step has it done once,
@@ -79,7 +79,7 @@ class Score(nn.Module, ABC):
 
 @final
 class DotScore(Score):
-    """``score(s, h) = sᵀ h`` (Luong et al. 2015, equation 8, *dot*).
+    """``score(s, h) = sᵀ h`` (Luong et al. 2015, section 3.1, *dot*).
 
     It has no parameters, and needs queries and keys of equal width.
     """
@@ -122,7 +122,7 @@ class ScaledDotScore(Score):
 
 @final
 class GeneralScore(Score):
-    """``score(s, h) = sᵀ W h`` (Luong et al. 2015, equation 8, *general*).
+    """``score(s, h) = sᵀ W h`` (Luong et al. 2015, section 3.1, *general*).
 
     A dot product after the keys were carried into the queries' space by a learned matrix, so the
     widths may differ.
@@ -215,7 +215,7 @@ class AdditiveScore(Score):
 
 @final
 class ConcatScore(Score):
-    """``score(s, h) = vᵀ tanh(W [s; h])`` (Luong et al. 2015, equation 8, *concat*).
+    """``score(s, h) = vᵀ tanh(W [s; h])`` (Luong et al. 2015, section 3.1, *concat*).
 
     Cut ``W`` between the columns that meet s and those that meet h, ``W = [W_s W_h]``. Then
     ``W [s; h] = W_s s + W_h h``: this is the additive score, and it is computed as one, because

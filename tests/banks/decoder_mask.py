@@ -141,7 +141,15 @@ def wrong_numbers_to_add(lengths, size):
 
 
 def wrong_dtype_fixed(lengths, size):
+    return (causal(size) & padding(lengths, size)).to(torch.uint8)
+
+
+def wrong_ones_and_zeros(lengths, size):
     return torch.tril(torch.ones(size, size)) * padding(lengths, size).float()
+
+
+def wrong_whole_ones_and_zeros(lengths, size):
+    return torch.ones(size, size, dtype=torch.int64).tril() * padding(lengths, size)
 
 
 def wrong_squeezed(lengths, size):

@@ -89,6 +89,25 @@ def wrong_no_start_mark(sentences):
     return together(sentences), together([[*s, EOS] for s in sentences])
 
 
+def as_in_the_stub(target_in, target_out):
+    width = max(len(words) for words in target_out)
+    padded_in = [words + [0] * (width - len(words)) for words in target_in]
+    padded_out = [words + [0] * (width - len(words)) for words in target_out]
+    return torch.tensor(padded_in), torch.tensor(padded_out)
+
+
+def wrong_start_mark_written_in_equal_widths(sentences):
+    target_in = [[SOS, *words] for words in sentences]
+    target_out = [[SOS, *words, EOS] for words in sentences]
+    return as_in_the_stub(target_in, target_out)
+
+
+def wrong_no_start_mark_in_equal_widths(sentences):
+    target_in = [list(words) for words in sentences]
+    target_out = [[*words, EOS] for words in sentences]
+    return as_in_the_stub(target_in, target_out)
+
+
 def wrong_no_end_mark(sentences):
     return together([[SOS, *s] for s in sentences]), together(sentences)
 

@@ -340,8 +340,8 @@ def _step_cases(draw: Draw) -> Iterator[Case]:
     yield Case(
         "the state before the step asks, and what it sees goes into the new one",
         _step_inputs(draw, [[True] * 4], (3, 2, 2, 3)),
-        hint="Check one result after the other: the weights come of the old state and of the "
-        "prepared keys, the context of weights and keys, the new state of word and context.",
+        hint="Check one result after the other: the weights come from the old state and the "
+        "prepared keys, the context from weights and keys, the new state from word and context.",
     )
     yield Case(
         "words that may not be looked at have weight 0, and the others share 1",
@@ -462,8 +462,8 @@ BAHDANAU_STEP = Exercise(
     difficulty=3,
     minutes=25,
     points=4,
-    goal="Put a whole step of Bahdanau's decoder together: the state that it has asks, the answer "
-    "is mixed of the annotations, and word and context together make the next state. The readout "
+    goal="Put a whole step of Bahdanau's decoder together: the old state asks, the answer "
+    "is mixed from the annotations, and word and context together make the next state. The readout "
     "is not part of it.",
     shapes="`embedded` (batch, embedding), `state` (batch, hidden), `keys` (batch, source, key "
     "width), `prepared` (batch, source, attention), `mask` (batch, source) bool, `V` (attention, "
@@ -474,7 +474,7 @@ BAHDANAU_STEP = Exercise(
     "$0.25\\cdot(4, 0) + 0.75\\cdot(0, 8) = (1, 6)$. With the word $(5, 7)$ the cell reads "
     "$[y; c] = (5, 7, 1, 6)$.",
     section="bahdanau-look",
-    explanation="The five lines are the page's steps 1 and 2, and their order is the exercise: the "
+    explanation="The lines before `return` are the page's steps 1 and 2, and their order is the exercise: the "
     "context is needed to make the new state, so the new state cannot have asked for it. `prepared` "
     "is $W h$ for each word; it serves for comparing, and what is mixed are the annotations "
     "themselves. The context is returned because the readout needs it, and the weights because "

@@ -210,8 +210,8 @@ MASK_TOKENS = Exercise(
     explanation="First who is chosen, then what happens to them: three masks, each a part of "
     "`chosen`. The targets are made from `ids`, which nobody has touched: whoever writes `[MASK]` "
     "into the ids first and takes the targets from them afterwards asks for `[MASK]`. A chosen "
-    "piece that is left alone is asked for as well; only because of such pieces can the model not "
-    "rely on what it sees.",
+    "piece that is left alone is asked for as well: otherwise the only visible pieces that are "
+    "asked for would be the replaced ones, and what stands there would never be the answer.",
     start="Which pieces are chosen? Those whose chance is below the share, if they are not special. "
     "Write this as a mask of True and False first; the targets follow from it.",
     more="`chosen = (chance < share) & ~special`; the targets are `ids.masked_fill(~chosen, -100)`. "
@@ -367,7 +367,7 @@ MASK_TOKENS = Exercise(
         ),
         Mistake(
             "one-number-for-both",
-            "`how` has no effect: the chance that a piece was chosen by also decided what happened "
+            "`how` has no effect: the number by which a piece was chosen also decided what happened "
             "to it.",
             "What happens to a chosen piece depends on its `how`.",
             _by(lambda ids, special, chance, how, share: (
@@ -394,7 +394,7 @@ def masked_lm_loss(logits: Tensor, targets: Tensor) -> Tensor:
 
     logits: (batch, length, pieces); targets: (batch, length), the right piece, or -100 where nothing
     is asked for. Gives the mean of -log p(right piece) over all pieces of the batch that are asked
-    for, in nats, as a tensor without axes; 0 if none is.
+    for, in nats, as a tensor without axes; if none is, 0 with a gradient of zeros.
     """
     # BEGIN SOLUTION
     asked = targets != -100
@@ -506,7 +506,7 @@ MASKED_LM_LOSS = Exercise(
         Mistake(
             "nan-for-nothing",
             "Where nothing is asked for, the loss is NaN: a mean over no pieces is 0/0. One such "
-            "batch, and every weight of the model is NaN.",
+            "batch, and the mean loss of the whole epoch is NaN.",
             "Take the sum and divide by their number, but by at least 1.",
             lambda logits, targets: F.cross_entropy(logits.transpose(1, 2), targets),
         ),
@@ -571,7 +571,7 @@ MASKED_LM_LOSS = Exercise(
         Mistake(
             "no-softmax",
             "These are the logits of the right pieces with a minus, and no probability is in it: the "
-            "loss has no lower end.",
+            "loss has no lower bound.",
             "`log_softmax` over the pieces first, or `cross_entropy` for `nll_loss`.",
             lambda logits, targets: _mean(-_picked(logits, targets)),
         ),
@@ -800,8 +800,8 @@ def _from_the_left(ids: Any, vectors: Any, places: Any) -> Any:
 
 ANSWERS_MASK = (
     "In training the loss falls to almost nothing within minutes, and after it the model fills "
-    "every blank with `[MASK]`. Look at the target of a hidden piece, after the second line. What "
-    "is the right answer there, and who has changed it?"
+    "every blank with `[MASK]`. Print `ids` before and after the second line, and then the target "
+    "of a hidden piece. What is the right answer there, and who has changed it?"
 )
 ANSWERS_MASK_MORE = (
     "`hidden = ids` makes no copy: both names stand for the same tensor, and what is written into "
@@ -826,10 +826,10 @@ PRETRAINING_LOSS = Exercise(
     "vectors are zero, every piece has the probability 1/5 and the loss is $\\ln 5 = 1.609$.",
     section="bert-loss",
     explanation="`hidden = ids` gives a tensor a second name. The assignment to `hidden[chosen]` "
-    "then changes the texts themselves, and the targets, which are made from them two lines later, "
+    "then changes the texts themselves, and the targets, which are made from them three lines later, "
     "are `[MASK]` wherever something was hidden. The model learns to answer the sign with the sign, "
-    "which is easy, since it stands in the input. There is a second damage: the data set keeps its "
-    "holes, and in the next epoch there are more. Three signs of such a bug: a loss that falls too "
+    "which is easy, since it stands in the input. There is further damage: the data set keeps its "
+    "holes, and in the next epoch there are more. Three symptoms of such a bug: a loss that falls too "
     "fast, one answer for everything, and texts that differ from what was read from the disk.",
     start=ANSWERS_MASK,
     more=ANSWERS_MASK_MORE,

@@ -305,8 +305,8 @@ _VIEW_HINT = (
     "moves a number past its neighbour."
 )
 _VIEW_MORE = (
-    "In memory, the forward states of *all* sentences come before any backward state, so that a "
-    "`view` puts two neighbouring sentences into one row. Pick the directions out with "
+    "In memory, a layer's forward states of *all* sentences come before its first backward state, "
+    "so that a `view` joins whatever states are neighbours there. Pick the directions out with "
     "`final[0::2]` and `final[1::2]` and set them side by side with `torch.cat(…, dim=-1)`."
 )
 
@@ -322,8 +322,8 @@ JOINED_STATES = Exercise(
     "the right shape, a model with it trains, and it is wrong. Find out what it does, and mend it.",
     shapes="`final` (layers · 2, batch, width) → (layers, batch, 2 · width).",
     example="One layer, two sentences, states of one number: forwards $(1)$ and $(2)$, backwards "
-    "$(3)$ and $(4)$. The first sentence's row is $(1, 3)$, the second's $(2, 4)$. The function "
-    "below gives $(1, 2)$ and $(3, 4)$: both forward states to the first sentence.",
+    "$(3)$ and $(4)$. The first sentence's row is $(1, 3)$, the second's $(2, 4)$. What "
+    "does the function below give?",
     section="bottleneck-which-vector",
     explanation="`view` reads the numbers in their order in memory and only moves the line breaks. "
     "There, both forward states stand before both backward ones, and whatever the shapes, "

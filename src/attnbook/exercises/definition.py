@@ -7,6 +7,7 @@ with the solution, the checks, and the inputs that a class is graded on.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import inspect
 import re
@@ -147,7 +148,7 @@ class Exercise:
             the stub instead. It may use :data:`PRELUDE` and :attr:`given` and nothing else. Its
             name is the exercise's, its docstring the specification.
         title: a few words.
-        difficulty: 1 fill in a line or two; 2 write a function; 3 build something.
+        difficulty: 1 fill in a line or two; 2 write or repair a function; 3 build something.
         minutes: that a learner should plan for it.
         points: that it is worth; all or none.
         goal: what and why, in Markdown.
@@ -190,6 +191,12 @@ class Exercise:
     def name(self) -> str:
         """The name of the function that a learner writes, and of the exercise."""
         return str(self.solution.__name__)
+
+    @property
+    def repair(self) -> bool:
+        """Whether a learner starts from a function that is whole and wrong."""
+        stub = ast.parse(stub_of(self.solution))
+        return not any(isinstance(n, ast.Constant) and n.value is ... for n in ast.walk(stub))
 
     def drawn(self, seed: str = PRACTICE) -> list[Case]:
         """The cases for a seed, the same for the same seed."""

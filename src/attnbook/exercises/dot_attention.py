@@ -63,8 +63,8 @@ DOT_SCORES = Exercise(
     minutes=8,
     points=2,
     goal="Compare every decoder state with every encoder state, for all sentences of a batch and "
-    "all steps at once. The page does it for one step with $e_i = s^\\top h_i$; write it so that "
-    "no step and no sentence needs a loop of its own (though a loop is accepted).",
+    "all steps at once. The page does it for all steps of one sentence, $E = S H^\\top$; write it "
+    "for a whole batch. (A loop over its sentences is accepted.)",
     shapes="`queries` (batch, target, width), `keys` (batch, source, width) → scores (batch, "
     "target, source): row $t$ has the scores of step $t$.",
     example="One sentence, one step, two words: $s = (1, 2)$, $h_1 = (3, 0)$, $h_2 = (0, -1)$ give "
@@ -300,8 +300,8 @@ MASKED_SOFTMAX = Exercise(
     minutes=15,
     points=3,
     goal="Turn scores into weights that sum to 1 over the positions that may be attended to, and "
-    "are exactly 0 elsewhere. A row that may look nowhere, as padding in a batch has it, gets zeros "
-    "and no NaN, forward and backward.",
+    "are exactly 0 elsewhere. A row that may look nowhere, that of a sentence which is all padding for "
+    "instance, gets zeros and no NaN, forward and backward.",
     shapes="`scores` (batch, target, source); `mask` bool, True = may look, broadcastable to the "
     "scores: (batch, 1, source) for padding, (target, source) for one mask per step → weights "
     "(batch, target, source).",
@@ -470,7 +470,7 @@ def attention_context(weights: Tensor, values: Tensor) -> Tensor:
 
 
 def _weights(draw: Draw, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Weights with two decimals whose rows sum to 1."""
+    """Positive weights whose rows sum to 1."""
     parts = draw.integers(1, 10, *shape).to(torch.float64)
     return (parts / parts.sum(dim=-1, keepdim=True)).to(dtype)
 
@@ -521,7 +521,7 @@ ATTENTION_CONTEXT = Exercise(
     minutes=8,
     points=2,
     goal="Add up the values of a sentence, each multiplied as a whole by its one weight: "
-    "$c_t = \\sum_i \\alpha_{ti} v_i$. In the page the values are the encoder's states; here they "
+    "$c_t = \\sum_i \\alpha_{ti} v_i$. On the page the values are the encoder's states; here they "
     "may have a width of their own.",
     shapes="`weights` (batch, target, source), `values` (batch, source, width) → contexts (batch, "
     "target, width).",

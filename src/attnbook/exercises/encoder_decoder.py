@@ -124,12 +124,12 @@ def _ragged(cases: Any, wanted: Any, got: Any) -> bool:
 PAD_BATCH = Exercise(
     solution=pad_batch,
     title="Sentences of unequal length in one rectangle",
-    difficulty=1,
+    difficulty=2,
     minutes=8,
     points=2,
     goal="A network multiplies matrices, and a matrix has rows of equal length. Fill up the "
-    "shorter sentences of a batch with `<pad>`, and keep the lengths: they are all that tells a "
-    "word from padding afterwards.",
+    "shorter sentences of a batch with `<pad>`, and keep the lengths: once ids have become "
+    "states, they alone tell a word from padding.",
     shapes="`sentences`: a list of lists of ids, none empty → ids (batch, longest), lengths "
     "(batch,), both `int64`.",
     example="The sentences $(5, 9, 3)$ and $(7, 3)$ become the rows $(5, 9, 3)$ and $(7, 3, 0)$ "
@@ -231,8 +231,8 @@ PAD_BATCH = Exercise(
         ),
         Mistake(
             "last-word-repeated",
-            "The rows were filled up with the last word again and again. Who counts the tokens later "
-            "cannot tell it from a word.",
+            "The rows were filled up with the last word again and again. Whoever counts the tokens "
+            "later cannot tell it from a word.",
             "`<pad>`, which is 0, is the one number that is no token.",
             lambda sentences: (
                 torch.tensor(
@@ -360,6 +360,20 @@ def _both(one: Callable[[list[int]], list[int]], other: Callable[[list[int]], li
     return shifted
 
 
+def _in_the_stub(
+    one: Callable[[list[int]], list[int]], other: Callable[[list[int]], list[int]]
+) -> Any:
+    """The same in the two lines of the stub, below which both get the width of what is written."""
+
+    def shifted(sentences: Ids) -> tuple[Tensor, Tensor]:
+        width = max(len(other(s)) for s in sentences)
+        return _filled([one(s) for s in sentences], width=width), _filled(
+            list(map(other, sentences))
+        )
+
+    return shifted
+
+
 def _with_start(words: list[int]) -> list[int]:
     return [2, *words]
 
@@ -389,6 +403,17 @@ def _shift_at_the_left(sentences: Ids) -> tuple[Tensor, Tensor]:
     rows = [(_with_start(s), _with_end(s), [0] * (width - 1 - len(s))) for s in sentences]
     return torch.tensor([p + i for i, _, p in rows]), torch.tensor([p + o for _, o, p in rows])
 
+
+_START_WRITTEN = (
+    "The decoder has to write `<sos>`. That is what it is given to begin with; nobody ever has to "
+    "predict it.",
+    "`target_out` begins with the first word.",
+)
+_NO_START = (
+    "Nothing stands before the first word: the decoder reads it at the step at which it must write "
+    "it.",
+    "`target_in` begins with `<sos>`, the 2.",
+)
 
 SHIFT_TARGETS = Exercise(
     solution=shift_targets,
@@ -445,17 +470,23 @@ SHIFT_TARGETS = Exercise(
         ),
         Mistake(
             "start-mark-written",
-            "The decoder has to write `<sos>`. That is what it is given to begin with; nobody ever "
-            "has to predict it.",
-            "`target_out` begins with the first word.",
+            *_START_WRITTEN,
             _both(_with_start, lambda s: [2, *s, 3]),
         ),
         Mistake(
+            "start-mark-written-in-equal-widths",
+            *_START_WRITTEN,
+            _in_the_stub(_with_start, lambda s: [2, *s, 3]),
+        ),
+        Mistake(
             "no-start-mark",
-            "Nothing stands before the first word: the decoder reads it at the step at which it "
-            "must write it.",
-            "`target_in` begins with `<sos>`, the 2.",
+            *_NO_START,
             _both(lambda s: list(s), _with_end),
+        ),
+        Mistake(
+            "no-start-mark-in-equal-widths",
+            *_NO_START,
+            _in_the_stub(lambda s: list(s), _with_end),
         ),
         Mistake(
             "no-end-mark",
@@ -643,8 +674,8 @@ SEQUENCE_LOSS = Exercise(
     section="encoder-decoder-objective",
     explanation="`log_softmax` subtracts the logarithm of a sum, with the largest logit taken out "
     "first, and so neither overflows nor takes the logarithm of 0. `gather` picks each row's "
-    "target. The mean is over tokens, not over sentences, so that every word of the training set "
-    "counts alike whatever batch it is in. "
+    "target. The mean is over tokens, not over sentences, so that within a batch "
+    "every token counts alike, in a short sentence as in a long one. "
     "`F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=0)` says the same.",
     start="First without padding: from logits to log-probabilities, and of each row the one at the "
     "target's place. Then ask which of these numbers belong to a word.",
@@ -717,8 +748,8 @@ SEQUENCE_LOSS = Exercise(
         ),
         Mistake(
             "no-logarithm",
-            "These are probabilities, not their logarithms: the loss lies between −1 and 0, or is "
-            "1 less than that.",
+            "These are probabilities, not their logarithms: the mean of −p, which lies between −1 "
+            "and 0.",
             "`log_softmax`, not `softmax`.",
             lambda logits, targets: -_picked(torch.softmax(logits, dim=-1), targets),
         ),
@@ -1029,7 +1060,7 @@ def _greedy_cases(draw: Draw) -> Iterator[Case]:
     yield Case(
         "without a reference it finds the same",
         drawn(4, 3, 3, 5, 0),
-        hint="This reference is empty. Who translates something new has none.",
+        hint="This reference is empty. Whoever translates something new has none.",
     )
     yield Case(
         "it ends at the longest length if `<eos>` does not come",
@@ -1246,7 +1277,7 @@ def beam_search(
     and the new state; state: the one before `<sos>`, which is 2, has been read. `<eos>` is 3.
     At each step every beginning is continued with every word. Of all continuations together, those
     among the best `beam_size` that end with `<eos>` are set aside; the best `beam_size` of those
-    that do not end are continued. It ends when `beam_size` are set aside, or at `longest` words.
+    that do not end are continued. It ends when at least `beam_size` are set aside, or at `longest` words.
     Of those set aside the best has the largest sum / length ** length_penalty, `<eos>` counted in
     the length; what is unfinished at the end counts only if nothing was set aside.
     """
@@ -1472,8 +1503,8 @@ def _beam_cases(draw: Draw) -> Iterator[Case]:
             states=4, words=3, longest=3,
             fits=lambda found: len(found[0]) == 3 and found[0][-1] == 3,
         ),
-        hint="Follow it on paper with two beginnings: after one step they are the two most probable "
-        "words, and the second of them leads to the better sentence.",
+        hint="Follow it on paper with two beginnings. The one with the smaller sum after a step may "
+        "lead to the better sentence.",
     )  # fmt: skip
     yield Case(
         "a beam of 1 is greedy search",
@@ -1573,8 +1604,8 @@ BEAM_SEARCH = Exercise(
     "one, without words. At each step, make one list of all their continuations and sort it by "
     "the sum. Where do those go that end with `<eos>`?",
     more="Of the sorted continuations, append those among the first `beam_size` that end with 3 to "
-    "a list of finished ones, and keep the first `beam_size` of those that do not end. Stop when "
-    "`beam_size` are finished. Then `max` by `total / len(words) ** length_penalty`.",
+    "a list of finished ones, and keep the first `beam_size` of those that do not end. Stop when at "
+    "least `beam_size` are finished. Then `max` by `total / len(words) ** length_penalty`.",
     cases=_beam_cases,
     probe="search",
     mistakes=(
@@ -1735,9 +1766,9 @@ BEAM_SEARCH = Exercise(
         ),
         Mistake(
             "no-limit",
-            "There is an input for which your search never ends: its decoder finds every word more "
-            "probable than `<eos>`.",
-            "Stop after `longest` steps.",
+            "Your search asked its decoder for 2000 steps on a small input. Either nothing stops it at "
+            "`longest`, or nothing cuts the beginnings back to `beam_size`.",
+            "`for _ in range(longest)`, and at each step only the best `beam_size` beginnings go on.",
             sign=_endless,
         ),
         Mistake(

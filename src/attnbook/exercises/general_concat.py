@@ -316,7 +316,7 @@ def _concat_cases(draw: Draw) -> Iterator[Case]:
     )
     far = _concat_inputs(draw, (1, 2, 3), (1, 2, 4))
     yield Case(
-        "no score is larger than the numbers of v together, however long the states are",
+        "no score is larger than the absolute values of v together, however long the states are",
         far | {"queries": far["queries"] * 30, "keys": far["keys"] * 30},
         hint="The states are long here, and the tanh is −1 or 1 nearly everywhere.",
     )
@@ -636,7 +636,7 @@ def _feeding_cases(draw: Draw) -> Iterator[Case]:
     )
     first = _feeding_inputs(draw, [[True, True, True], [True, True, False]], (4, 3, 2, 2))
     yield Case(
-        "the first step starts from zeros, and its weights are not uniform all the same",
+        "the first step starts from zeros, and yet its weights are not uniform",
         first
         | {
             "fed": torch.zeros_like(first["fed"]),
@@ -833,7 +833,7 @@ INPUT_FEEDING_STEP = Exercise(
             "no-tanh",
             "The tanh around W_c [c; s] is missing. What is fed to the next step would have no "
             "bounds.",
-            "`torch.tanh`, as in the page.",
+            "`torch.tanh`, as on the page.",
             partial(_luong, speak=lambda c, new, old, W_c: torch.cat([c, new], dim=-1) @ W_c.T),
         ),
         Mistake(

@@ -65,17 +65,21 @@ RAISES = Mistake(
 )
 KIND = Mistake(
     "other-kind",
-    "The result is {got}; asked for is {want}. NumPy arrays, lists and plain numbers carry no "
-    "gradient and do not live on a GPU.",
-    "Return {want}. Stay with tensors from the arguments to the result.",
+    "{Which} is {got}; asked for is {want}.{why}",
+    "Return {want}.{how}",
 )
+_NO_TENSOR = {
+    "why": " NumPy arrays, lists and plain numbers carry no gradient and do not live on a GPU.",
+    "how": " Stay with tensors from the arguments to the result.",
+}
 EDITS = Mistake(
     "edits-its-input",
-    "After the call {changed} is not what it was. The caller still needs it: who edits a tensor in "
-    "place, changes it for everybody who holds it.",
-    "Look for methods whose name ends in an underscore, for `+=` and its kin, and for assignments "
-    "to a slice. Make a new tensor instead (`masked_fill` rather than `masked_fill_`), or begin "
-    "with a `clone()`.",
+    "After the call {changed} is not what it was. The caller still needs it: whoever edits a "
+    "tensor or a list in place changes it for everybody who holds it.",
+    "With tensors, look for methods whose name ends in an underscore, for `+=` and its kin, and for "
+    "assignments to a slice; make a new tensor instead (`masked_fill` rather than `masked_fill_`), "
+    "or begin with a `clone()`. With lists, look for `append`, `extend` and `insert`; "
+    "`[*words, 0]` is a new list.",
 )
 DTYPE = Mistake(
     "dtype-fixed",
@@ -86,14 +90,14 @@ DTYPE = Mistake(
 )
 SQUEEZED = Mistake(
     "squeezed",
-    "A dimension of size 1 has gone: the result has the shape {got} and should have {want}. A "
+    "A dimension of size 1 has gone: {which} has the shape {got} and should have {want}. A "
     "batch of one sentence, or a sentence of one word, is still a batch and a sentence.",
     "`squeeze()` without a number drops every dimension that happens to be 1. Name the one that "
     "you mean: `squeeze(-1)`, or index it away with `[..., 0]`.",
 )
 SHAPE = Mistake(
     "other-shape",
-    "The result has the shape {got}; it should have {want}.",
+    "{Which} has the shape {got}; it should have {want}.",
     "Write the shape of each intermediate tensor beside its line, in words (batch, words, width), "
     "and find the first line where the words do not fit.",
 )
@@ -132,8 +136,8 @@ SWAPPED = Mistake(
 )
 SOMETIMES = Mistake(
     "property-fails",
-    "{property} — and here it does not.",
-    "Calculate the small input above on paper, next to the formula in the page, and print the "
+    "This should hold, and here it does not: {property}.",
+    "Calculate the small input above on paper, next to the formula on the page, and print the "
     "intermediate results of your function.",
 )
 GENERAL = (
@@ -316,10 +320,10 @@ def _fault(exercise: Exercise, case: Case, want: Outcome, got: Outcome) -> Mista
             accepted = case.accept(got.value)
         except Exception:  # what came is not of the kind that the predicate reads
             accepted = False
-        return None if accepted else _filled(SOMETIMES, property=_capital(case.holds))
+        return None if accepted else _filled(SOMETIMES, property=case.holds)
     fault = _difference(exercise, want.value, got.value)
     if fault is SOMETIMES:
-        fault = _filled(SOMETIMES, property=_capital(case.holds))
+        fault = _filled(SOMETIMES, property=case.holds)
     if fault is not None:
         return fault
     if set(got.changed) - set(want.changed):
@@ -341,15 +345,20 @@ def _fault(exercise: Exercise, case: Case, want: Outcome, got: Outcome) -> Mista
     return None
 
 
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+_PLACES = ("first", "second", "third", "fourth")
 
 
-def _difference(exercise: Exercise, want: Any, got: Any) -> Mistake | None:
+def _difference(
+    exercise: Exercise, want: Any, got: Any, which: str = "the result"
+) -> Mistake | None:
+    """What is wrong with a value; ``which`` says whether it is a part of several."""
     if _matches(exercise, want, got):
         return None
-    if _kind(want) != _kind(got):
-        return _filled(KIND, want=_kind(want), got=_kind(got))
+    called = {"which": which, "Which": which.capitalize()}
+    several = all(isinstance(value, (list, tuple)) for value in (want, got))
+    if _kind(want) != _kind(got) and not (several and len(want) == len(got)):
+        more = _NO_TENSOR if isinstance(want, Tensor) else dict.fromkeys(_NO_TENSOR, "")
+        return _filled(KIND, want=_kind(want), got=_kind(got), **called, **more)
     if isinstance(want, (list, tuple)) and len(want) == len(got):
         kinds = list(map(_kind, want))
         backwards = list(got)[::-1]
@@ -357,8 +366,9 @@ def _difference(exercise: Exercise, want: Any, got: Any) -> Mistake | None:
         if len(want) > 1 and isinstance(want, tuple) and all(alike):
             return SWAPPED
         if any(k == "a tensor" for k in kinds):
-            for w, g in zip(want, got, strict=True):
-                fault = _difference(exercise, w, g)
+            for i, (w, g) in enumerate(zip(want, got, strict=True)):
+                place = _PLACES[i] if i < len(_PLACES) else f"{i + 1}th"
+                fault = _difference(exercise, w, g, f"the {place} result")
                 if fault is not None:
                     return fault
         return SOMETIMES
@@ -372,7 +382,7 @@ def _difference(exercise: Exercise, want: Any, got: Any) -> Mistake | None:
         return SOMETIMES
     if not isinstance(want, Tensor):
         return SOMETIMES
-    shapes = {"want": str(tuple(want.shape)), "got": str(tuple(got.shape))}
+    shapes = {"want": str(tuple(want.shape)), "got": str(tuple(got.shape))} | called
     if want.shape != got.shape:
         if want.squeeze().shape == got.squeeze().shape and got.dim() < want.dim():
             return _filled(SQUEEZED, **shapes)

@@ -88,7 +88,7 @@ SPLIT_HEADS = Exercise(
     section="many-heads-cutting",
     explanation="In memory the numbers of a word lie next to each other, so the cut inside a word "
     "is a `reshape` (or `view`, or `unflatten`) that leaves batch and words alone: (batch, words, "
-    "heads, width / heads). Only then the heads change places with the words, and changing places "
+    "heads, width / heads). Only then do the heads change places with the words, and changing places "
     "is a `transpose`. A single `reshape` to the last shape gives each head a part of the "
     "*sentence*: it never moves a number past its neighbour.",
     start="Two things happen: each word's vector is cut, and the heads move in front of the words. "
@@ -109,7 +109,7 @@ SPLIT_HEADS = Exercise(
         ),
         Mistake(
             "every-other-number",
-            "Each head got every so-manyth number of a word. It should get neighbours: the first "
+            "Each head got every `heads`-th number of a word. It should get neighbours: the first "
             "head the first numbers, in one piece.",
             "Heads first, numbers second: `reshape(batch, words, heads, width // heads)`.",
             lambda vectors, heads: vectors.unflatten(-1, (-1, heads)).permute(0, 3, 1, 2),
@@ -149,7 +149,7 @@ SPLIT_HEADS = Exercise(
         Mistake(
             "not-cut",
             "Every head got the whole vector. All heads together are as wide as one of full width; "
-            "this would cost so many times as much.",
+            "this would cost `heads` times as much.",
             "Cut the width into `heads` pieces.",
             lambda vectors, heads: vectors.unsqueeze(1).expand(-1, heads, -1, -1),
         ),
@@ -197,8 +197,8 @@ SPLIT_HEADS = Exercise(
         ),
         Mistake(
             "words-first-then-reshape",
-            "The words were moved to the end and what came of that was reshaped to the asked shape: "
-            "a reshape cannot bring them back.",
+            "The words were moved to the end and what came of that was reshaped to the shape that is "
+            "asked for: a reshape cannot bring them back.",
             "Cut first, `reshape(batch, words, heads, width // heads)`; the transpose comes last.",
             lambda vectors, heads: vectors.transpose(1, 2).reshape(
                 len(vectors), heads, vectors.shape[1], vectors.shape[2] // heads
@@ -302,7 +302,7 @@ MERGE_HEADS = Exercise(
     explanation="It is the inverse of the cut, so its steps come in the opposite order: first heads "
     "and words change places, then the last two axes, which now belong together, become one. After "
     "a `transpose` the numbers do not lie in memory in the order of the axes; `reshape` and "
-    "`flatten` copy them, and `view` refuses, with an exception, and asks for `contiguous()`. The "
+    "`flatten` copy them, and `view` refuses, with an exception that recommends `reshape`. The "
     "buggy line would pass a test that looks at the shape, and every test with one head or with "
     "one word.",
     start=_MIXED,
@@ -331,7 +331,7 @@ MERGE_HEADS = Exercise(
         Mistake(
             "taking-turns",
             "Each word has its own numbers, but the heads take turns: first numbers of all heads, "
-            "then second ones. The pieces stay whole.",
+            "then second ones. Each piece has to stay whole.",
             "The heads' axis has to stand *before* that of the numbers: (batch, words, heads, "
             "piece).",
             lambda pieces: pieces.permute(0, 2, 3, 1).flatten(2),
@@ -364,7 +364,7 @@ MERGE_HEADS = Exercise(
         ),
         Mistake(
             "sentences-behind-one-another",
-            "The heads were joined along the words: a sentence is so many times as long now.",
+            "The heads were joined along the words: a sentence is `heads` times as long now.",
             "Join along the last axis: each word becomes wider, and there are as many as before.",
             lambda pieces: pieces.flatten(1, 2),
         ),
@@ -469,7 +469,7 @@ def _heads_cases(draw: Draw) -> Iterator[Case]:
     yield Case(
         "each head looks with its own part of the vectors",
         tiny,
-        hint="All four matrices are the unit matrix here. The first head compares the first two "
+        hint="All four matrices are the identity here. The first head compares the first two "
         "numbers of each vector and mixes the first two; the second does the rest.",
     )
     yield Case(
@@ -588,7 +588,7 @@ MULTI_HEAD_ATTENTION = Exercise(
     points=5,
     goal="The whole layer, for all heads at once: "
     "$\\mathrm{head}_i = \\mathrm{attend}(QW_i^Q, KW_i^K, VW_i^V)$, set behind one another and "
-    "multiplied by $W^O$. The matrices of all heads lie in one, as in the page, and the cut comes "
+    "multiplied by $W^O$. The matrices of all heads lie in one, as on the page, and the cut comes "
     "after the product. Who asks and who is asked may be two sentences (cross-attention) or the same "
     "one twice. Your `split_heads` and `merge_heads` are of use, and `masked_softmax` of chapter 5 "
     "is given; biases are left out.",
@@ -597,17 +597,17 @@ MULTI_HEAD_ATTENTION = Exercise(
     "target, source) or (batch, 1, source) → output (batch, target, width) and weights (batch, heads, "
     "target, source).",
     example="The query of the page, $(2, 0, 0, 2)$, its three keys $(2, 0, 0, 0)$, $(1, 1, 0, 0)$ "
-    "and $(0, 0, 0, 2)$, unit matrices, two heads. The scores of the first head are $(4, 2, 0) / "
+    "and $(0, 0, 0, 2)$, all four matrices the identity, two heads. The scores of the first head are $(4, 2, 0) / "
     "\\sqrt 2$ and its weights $(0.768, 0.187, 0.045)$; the second has the scores $(0, 0, 4) / \\sqrt "
     "2$ and the weights $(0.053, 0.053, 0.894)$. The values are the keys, so that the output is "
     "$(1.72, 0.19, 0, 1.79)$.",
     section="many-heads-by-hand",
-    explanation="Once the heads stand beside the batch, nothing of the attention has to know of "
-    "them: products, softmax and sum work on the last two axes. Three places do. The root is that of "
+    explanation="Once the heads stand beside the batch, products, softmax and sum work on the last "
+    "two axes and need not know of them. Three other places do. The root is that of "
     "a *head's* width, since a score adds up so many products. The mask needs an axis of length 1 "
     "for the heads; without it (batch, target, source) is laid over (heads, target, source), which "
-    "fits if there are as many heads as sentences, and gives each head another sentence's mask. And "
-    "the output matrix comes after the heads have been put together, so that it can mix them.",
+    "fits if there are as many heads as sentences, and then gives the first head the mask of the "
+    "first sentence, the second head that of the second, in every sentence. And the output matrix comes after the heads have been put together, so that it can mix them.",
     start="Five moves: three products, the cut into heads, scores with a softmax, the values in that "
     "proportion, and the way back with the last matrix. Begin with one head, for which it is the "
     "last chapter's function and an axis.",
@@ -670,7 +670,7 @@ MULTI_HEAD_ATTENTION = Exercise(
         ),
         Mistake(
             "every-other-number",
-            "Each head got every so-manyth number of a vector, not a piece in one.",
+            "Each head got every `heads`-th number of a vector, not a piece in one.",
             "Heads first, numbers second: `unflatten(-1, (heads, width // heads))`.",
             _heads(cut=_interleaved),
         ),
@@ -729,8 +729,9 @@ MULTI_HEAD_ATTENTION = Exercise(
         ),
         Mistake(
             "mask-laid-over-the-heads",
-            "The mask's batch was laid over the axis of the *heads*: each head has the mask of "
-            "another sentence. If there are other numbers of heads and sentences, an exception tells.",
+            "The mask's batch was laid over the axis of the *heads*: the first head has "
+            "the mask of the first sentence, in every sentence. Where there are other numbers of heads "
+            "than of sentences, an exception usually tells.",
             "Give it an axis for the heads: `mask.unsqueeze(1)`.",
             _mask_over_heads,
         ),

@@ -269,11 +269,13 @@ LUONG_STEP = Exercise(
     difficulty=2,
     minutes=20,
     points=4,
-    goal="Six of the table's eight rows are this step with one score or another. Write it with the "
+    goal="Three rows of the table are this step with one score or another, and three more are the "
+    "same with input feeding. (Chapter 5 builds the step, chapter 6 the feeding.) Write it with the "
     "dot product and a plain recurrent layer: $s_t = \\tanh(W[y_{t-1}; s_{t-1}])$, then the scores "
     "$s_t^\\top h_i$, the masked softmax, the context $c_t$, and the attentional state "
     "$\\tilde s_t = \\tanh(W_c[c_t; s_t])$. The order is what makes it Luong's and not "
-    "Bahdanau's. `masked_softmax` from chapter 5 is given.",
+    "Bahdanau's. `masked_softmax` from chapter 5 is given; it works along the last axis, whatever "
+    "stands before it, so that (batch, source) will do.",
     shapes="`word` (batch, embedding), `state` (batch, hidden), `encoded` (batch, source, hidden), "
     "`mask` (batch, source), `recurrent` (hidden, embedding + hidden), `combine` (readout, 2 · "
     "hidden) → attentional state (batch, readout), new state (batch, hidden), weights (batch, "
@@ -433,7 +435,7 @@ def train_translator(
     """Train a translator on all batches, in their order, as many times as there are epochs.
 
     model(source, previous) gives the logits (batch, target, words) of each next word.
-    batches: pairs of ids, source (batch, source) and target (batch, 1 + words); a target begins
+    batches: pairs of ids, source (batch, source) and target (batch, 1 + target); a target begins
     with <sos> (2), ends with <eos> (3), and is filled up with padding (0). One step of the
     optimizer for each batch: the loss is the mean cross-entropy over all target words and <eos>,
     the gradient's norm over all parameters is clipped to `clip`.
@@ -676,8 +678,9 @@ TRAIN_TRANSLATOR = Exercise(
     minutes=45,
     points=6,
     goal="The rows of the table differ in their decoders and share one training. Write it for the "
-    "small translator that is given: teacher forcing, a loss that leaves padding out, gradients "
-    "that are cleared, clipped and used, for all batches and epochs. Every step is checked by its "
+    "small translator that is given: teacher forcing and a loss that leaves padding out, as in "
+    "chapter 3, gradients that are cleared, clipped as in chapter 2, and used, for all batches and "
+    "epochs. Every step is checked by its "
     "numbers; then your function trains a model on 960 sentences of an invented language (another "
     "word for each word, and all in reverse order), and has to translate at least half of 200 new "
     "ones without an error. A right training gets three quarters or more.",
@@ -1009,20 +1012,20 @@ PAIRED_DIFFERENCE = Exercise(
     minutes=15,
     points=3,
     goal="Two systems have translated the same sentences. Say by how much the first is better on "
-    "average, and between which limits that lies if the sentences had been others: draw from them "
+    "average, and between which limits that would lie if the sentences had been others: draw from them "
     "with replacement, count both systems on each draw, and cut 2.5 % of the differences off at "
     "either end. The draws are given, so that the result is not a matter of luck.",
     shapes="`first`, `second` (sentences,), `draws` (times, sentences), whole numbers below the "
     "number of sentences → three tensors without axes: difference, lower end, upper end.",
     example="Four sentences, `first` $(1, 1, 1, 0)$, `second` $(1, 1, 0, 0)$: the difference is "
-    "0.25. The draw `[2, 2, 0, 3]` has the sentence on which they differ twice: the first system "
-    "gets 3 of 4 and the second 1, the difference is 0.5. The draw `[0, 1, 1, 3]` does not have it: "
+    "0.25. The draw `[2, 2, 0, 3]` contains twice the one sentence on which they differ: the first "
+    "system gets 3 of 4 and the second 1, the difference is 0.5. The draw `[0, 1, 1, 3]` does not have it: "
     "0. Of 41 such differences, in order, the second and the second last are the ends.",
     section="one-table-sure",
     explanation="`first[draws]` is (times, sentences): a row for each draw. That the same `draws` "
     "index both systems is the whole of *paired*; what a sentence costs both cancels in the "
-    "difference, draw by draw. The interval is read off the differences; two intervals, one for "
-    "each system, cannot be put together to it. The difference itself is that of the sentences as "
+    "difference, draw by draw. The interval is read off the differences; it cannot be put "
+    "together from two intervals, one for each system. The difference itself is that of the sentences as "
     "they are; the draws only say how far it can be trusted.",
     start="`first[draws]` has a row for each draw. What is the mean of each row, for both systems, "
     "and what do you do with the two before anything is sorted?",
@@ -1052,7 +1055,7 @@ PAIRED_DIFFERENCE = Exercise(
         Mistake(
             "worst-cases-subtracted",
             "You made an interval for each system and compared the worst of one with the best of the "
-            "other. That counts the luck that both share twice.",
+            "other. That counts twice the luck that both share, where it should cancel.",
             "Subtract draw by draw first, then take the percentiles.",
             lambda first, second, draws: (
                 first.mean() - second.mean(),
@@ -1072,8 +1075,8 @@ PAIRED_DIFFERENCE = Exercise(
         ),
         Mistake(
             "only-the-first-drawn",
-            "The first system was counted on the draws and the second on all sentences: half of what "
-            "they share does not cancel.",
+            "The first system was counted on the draws and the second on all sentences: what they "
+            "share does not cancel.",
             "`second[draws]` as well.",
             lambda first, second, draws: (
                 first.mean() - second.mean(),
@@ -1082,7 +1085,8 @@ PAIRED_DIFFERENCE = Exercise(
         ),
         Mistake(
             "only-the-second-drawn",
-            "The second system was counted on the draws and the first on all sentences.",
+            "The second system was counted on the draws and the first on all sentences: what they "
+            "share does not cancel.",
             "`first[draws]` as well.",
             lambda first, second, draws: (
                 first.mean() - second.mean(),
@@ -1100,8 +1104,8 @@ PAIRED_DIFFERENCE = Exercise(
         ),
         Mistake(
             "without-a-sign",
-            "You took absolute differences: an interval of these can never contain zero from both "
-            "sides.",
+            "You took absolute differences. None of them lies below zero, so the interval cannot say "
+            "that the second system may be the better one.",
             "Keep the sign of each draw's difference.",
             lambda first, second, draws: (
                 (first.mean() - second.mean()).abs(),
@@ -1128,7 +1132,7 @@ PAIRED_DIFFERENCE = Exercise(
         ),
         Mistake(
             "quartiles",
-            "Half of the draws lie in your interval: 0.25 and 0.75 are a quarter, not 2.5 %.",
+            "Half of the draws lie in your interval: 0.25 and 0.75 cut off a quarter at each end.",
             "0.025 and 0.975.",
             lambda first, second, draws: (
                 first.mean() - second.mean(),
@@ -1145,8 +1149,8 @@ PAIRED_DIFFERENCE = Exercise(
         Mistake(
             "error-of-the-draws",
             "You divided by the root of the number of draws. That says how well you know the mean of "
-            "the draws, and one can make it as small as one likes by drawing more; the sentences do "
-            "not become more by that.",
+            "the draws, and one can make it as small as one likes by drawing more; that does "
+            "not give you more sentences.",
             "Read the percentiles off the draws, without any root.",
             lambda first, second, draws: _around(
                 first, second, draws, lambda d: d.std() / math.sqrt(len(d))

@@ -51,7 +51,7 @@ def _dictionary_cases(draw: Draw) -> Iterator[Case]:
         hint="A dot product for each key, divided by the root of 4; a softmax; a weighted sum.",
     )
     yield Case(
-        "values may be of another width than keys, and more or fewer than the width",
+        "values may be of another width than keys, and there may be more entries than a key has numbers",
         {
             "query": draw.normal(3),
             "keys": draw.normal(5, 3, std=2.0),
@@ -134,7 +134,7 @@ SOFT_DICTIONARY = Exercise(
     "unequal width and why the keys are gone from the last line. `keys @ query` is one dot product "
     "for each entry, the softmax runs over the entries, and `weights @ values` adds up the rows of "
     "the values, each times its weight. No question ends in a `KeyError`: where nothing fits, the "
-    "weights are equal and the answer is the mean.",
+    "answer is a mixture all the same, and where all keys fit equally badly it is the mean.",
     start="Three steps, one line each: a score for each entry, weights that sum to 1 over the "
     "entries, and the values added up in that proportion. Which of the three arguments appear in "
     "the first line, and which in the last?",
@@ -246,7 +246,7 @@ SOFT_DICTIONARY = Exercise(
         Mistake(
             "distance",
             "Your scores are squared distances with a minus, as in kernel regression. With keys of "
-            "equal length it would be the same; here a longer key counts more.",
+            "equal length it would be the same; under the dot product a longer key counts more.",
             "The score is the dot product over √d.",
             lambda query, keys, values: _lookup(
                 -(keys - query).square().sum(dim=1) / (2 * math.sqrt(len(query))), values
@@ -480,8 +480,8 @@ SCALED_ATTENTION = Exercise(
     mistakes=(
         Mistake(
             "no-root",
-            "The scores are not scaled: this is Luong's dot product, whose weights get sharper the "
-            "wider the keys are.",
+            "The scores are not scaled: this is Luong's dot product. For numbers of variance 1 its "
+            "weights get sharper the wider the keys are.",
             "Divide the scores by `math.sqrt(queries.shape[-1])`.",
             lambda queries, keys, values, mask=None: _attended(
                 _products(queries, keys), values, mask
@@ -795,7 +795,7 @@ REPAIR_SCALE = Exercise(
         Mistake(
             "no-scale",
             "Without any division the padding does no harm, but neither is the score scaled: with "
-            "wide keys the softmax has as good as chosen before anything is learned.",
+            "wide keys the softmax has all but chosen before anything is learned.",
             "The division was right, what it divides by was not.",
             lambda queries, keys, mask: _tempered(queries, keys, mask, 1.0),
         ),

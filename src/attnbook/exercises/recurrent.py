@@ -177,7 +177,7 @@ RNN_STEP = Exercise(
         Mistake(
             "bias-forgotten",
             "The second bias is missing. There are two because torch has two, and weights copied "
-            "from there are right with both only.",
+            "from torch give the same states only with both.",
             "Add `bias_hh` to the state's part.",
             lambda inputs, hidden, w_ih, w_hh, b_ih, b_hh: torch.tanh(
                 F.linear(inputs, w_ih, b_ih) + F.linear(hidden, w_hh)
@@ -386,9 +386,9 @@ GRU_STEP = Exercise(
     "(batch, hidden). The first third of the rows makes the reset gate, the second the update "
     "gate, the last the candidate.",
     example="One number a state, $h = 0.5$. Let the gates' sums be $2$ and $0$, and for the "
-    "candidate let $1$ come from the word and $-0.5$ from the state. Then $r = \\sigma(2) = 0.88$, "
-    "$z = \\sigma(0) = 0.5$, $n = \\tanh(1 - 0.88 \\cdot 0.5) = 0.51$, and the new state is "
-    "$0.5 \\cdot 0.51 + 0.5 \\cdot 0.5 = 0.50$.",
+    "candidate let $1$ come from the word and $-0.5$ from the state. Then $r = \\sigma(2) = 0.881$, "
+    "$z = \\sigma(0) = 0.5$, $n = \\tanh(1 - 0.881 \\cdot 0.5) = 0.508$, and the new state is "
+    "$0.5 \\cdot 0.508 + 0.5 \\cdot 0.5 = 0.504$.",
     section="recurrent-gru",
     explanation="Two products give all six sums, and `chunk(3, dim=-1)` cuts them apart. The gates "
     "may add word and state at once. The candidate may not: the reset gate multiplies what comes "
@@ -419,7 +419,7 @@ GRU_STEP = Exercise(
         Mistake(
             "update-inverted",
             "Where the update gate is 1, your state is replaced; here it is kept. Papers disagree "
-            "about it, and this course follows the one of 2014 and torch.",
+            "about it, and this course follows Cho et al. (2014) and torch.",
             "`(1 - update) * candidate + update * hidden`.",
             _gru(lambda h, ir, iz, n, hr, hz, hn: _blend(h, ir + hr, -(iz + hz), n, hn)),
         ),
@@ -716,8 +716,8 @@ CHUNKED_STATES = Exercise(
     "(batch, input).",
     example="One number a word and a state, `weight_ih` 1, `weight_hh` 0.5, words $(1, 0, 0)$, "
     "$h_0 = 0$. The states are $(0.762, 0.363, 0.180)$, in chunks of any size. In one go, the "
-    "slope of $h_3$ in the first word is 0.088; in chunks of two it is 0, because the third word "
-    "has a chunk of its own. The slope of $h_2$ in the first word, 0.182, is the same in both.",
+    "slope of $h_3$ in the first word is 0.088; in chunks of two the one that comes back is 0, "
+    "because the third word has a chunk of its own. The slope of $h_2$ in the first word, 0.182, is the same in both.",
     section="recurrent-chunks",
     explanation="`detach()` gives a tensor with the same numbers and no history. Done to the state "
     "*before* a chunk it cuts exactly there: what is stored of the chunk before keeps its own way "

@@ -86,6 +86,12 @@ def _masked(
 
 _right_mask = _masked()
 
+_NUMBERS = (
+    "The mask is right and consists of numbers, 0 and 1. Asked for is bool: `~`, `&` and "
+    "`masked_fill` mean what you want only with that.",
+    "Compare, and join what you compared with `&` instead of a product; or end with `.bool()`.",
+)
+
 
 DECODER_MASK = Exercise(
     solution=decoder_mask,
@@ -107,8 +113,9 @@ DECODER_MASK = Exercise(
     "padding knows nothing of the row, so its mask (batch, size) gets an axis of length 1 where "
     "the rows are, and `&` broadcasts (size, size) and (batch, 1, size) to the result. As long as "
     "padding stands behind the words, the triangle alone hides it from all of them, and the second "
-    "condition changes only rows that are padding themselves. It is stated all the same: a mask "
-    "that is right by luck is wrong with the first batch that is padded at the left. In a row of "
+    "condition changes only rows that are padding themselves. It is stated all the same: what a "
+    "row of padding gives must not depend on how far the batch was padded, and whoever drops the "
+    "triangle later, for an encoder, still hides the padding. In a row of "
     "padding the real words stay visible; a row that may look nowhere would gain nothing.",
     start="Write down two conditions for “t may look at i”, one with t and i, one with i and the "
     "sentence's length. Both must hold. `torch.arange(size)` is i along the columns; what makes "
@@ -255,6 +262,16 @@ DECODER_MASK = Exercise(
                 ~_right_mask(lengths, size), -torch.inf
             ),
         ),
+        Mistake(
+            "ones-and-zeros",
+            *_NUMBERS,
+            lambda lengths, size: _right_mask(lengths, size).float(),
+        ),
+        Mistake(
+            "whole-ones-and-zeros",
+            *_NUMBERS,
+            lambda lengths, size: _right_mask(lengths, size).long(),
+        ),
     ),
 )  # fmt: skip
 
@@ -331,8 +348,8 @@ def _renormalized(scores: Tensor) -> Tensor:
 
 _right_weights = _seen()
 _LEAK = (
-    "The shape fits, every row sums to 1, and the training loss would be excellent. Change the last "
-    "word's scores, the last column: which rows change? Only one row may."
+    "The shape fits, every row sums to 1, and the training loss would be excellent. Change the "
+    "last column, the scores of all words for the last one: which rows change? Only one may."
 )
 _LEAK_MORE = (
     "A row is a word that asks. `position.unsqueeze(1)` counts along the rows, `position` along the "
@@ -416,7 +433,7 @@ CAUSAL_WEIGHTS = Exercise(
         Mistake(
             "mask-after-softmax",
             "Rows no longer sum to 1: the future was taken away after it had had its part in the "
-            "sum, so that a word in the past can be told from its size what comes.",
+            "sum, so that the size of what is left tells an earlier word something of what comes.",
             "Mask the scores, not the weights.",
             lambda scores: torch.softmax(scores, dim=-1).tril(),
         ),
@@ -458,8 +475,8 @@ CAUSAL_WEIGHTS = Exercise(
         ),
         Mistake(
             "scores-turned",
-            "The scores were turned instead of the mask: now everyone asks with the question of "
-            "another.",
+            "The scores were turned instead of the mask: now a word's row holds what the others "
+            "asked of it, not what it asked of them.",
             "Leave the scores alone, and turn the condition around.",
             lambda scores: _right_weights(scores.transpose(-2, -1)),
         ),
@@ -640,7 +657,7 @@ SELF_ATTENTION = Exercise(
     "value_dim), `mask` bool, True = may look, broadcastable to (batch, words, words) → (batch, "
     "words, value_dim).",
     example="Two words, $x_1 = (1, 0)$ and $x_2 = (0, 1)$. $W^Q$ has the rows $(1, 1, 1, 1)$ and "
-    "$(0, 0, 0, 0)$, $W^K$ has them in the other order, $W^V$ is the unit matrix. The first query "
+    "$(0, 0, 0, 0)$, $W^K$ has them in the other order, $W^V$ is the identity. The first query "
     "is $(1, 1, 1, 1)$, the second key as well, and all others are 0. The products of the first "
     "word are $(0, 4)$, its scores $(0, 2)$, its weights $(0.119, 0.881)$, and that is its result. "
     "The second asks with 0 and gets $(0.5, 0.5)$.",
@@ -667,7 +684,7 @@ SELF_ATTENTION = Exercise(
             "divided-by-width",
             "The scores were divided by the key's width and not by its root, or by the root twice: the "
             "weights are too even.",
-            "`math.sqrt(keys.shape[-1])`, once. `scaled_dot_product_attention` divides by itself.",
+            "`math.sqrt(keys.shape[-1])`, once. `scaled_dot_product_attention` divides already.",
             _attending(score=lambda q, k: q @ k.transpose(1, 2) / k.shape[-1]),
         ),
         Mistake(
@@ -836,7 +853,7 @@ SELF_ATTENTION = Exercise(
         ),
         Mistake(
             "softmax-twice",
-            "A second softmax went over the weights: they are too even, and what is hidden has some.",
+            "A second softmax went over the weights: they are too even, and what is hidden has some weight, too.",
             "One softmax; `masked_softmax` gives weights already.",
             _attending(
                 weigh=lambda scores, mask: torch.softmax(masked_softmax(scores, mask), dim=-1)
@@ -856,7 +873,7 @@ SELF_ATTENTION = Exercise(
         ),
         Mistake(
             "weights-returned",
-            "These are the weights. Asked for is what comes of them: the mixtures of values.",
+            "These are the weights. Asked for is what they are used for: the mixtures of values.",
             "Multiply by the values: `weights @ values`.",
             _attending(mix=lambda w, k, v: w),
         ),
@@ -957,7 +974,7 @@ SINUSOIDAL_POSITIONS = Exercise(
     points=3,
     goal="Self-attention does not see where a word stands, so a vector that says so is added to "
     "each word. Make these vectors as Vaswani et al. do: $p_{t,2k} = \\sin(\\omega_k t)$, "
-    "$p_{t,2k+1} = \\cos(\\omega_k t)$ with $\\omega_k = 10000^{-2k/d}$. A decoder that writes word "
+    "$p_{t,2k+1} = \\cos(\\omega_k t)$ with $\\omega_k = 10000^{-2k/d}$, where $d$ is `width`. A decoder that writes word "
     "by word needs one position at a time, so there is a first one, `start`.",
     shapes="`length`, `width` (even) and `start` are ints → (length, width), float32; row 0 is "
     "position `start`.",
@@ -970,7 +987,7 @@ SINUSOIDAL_POSITIONS = Exercise(
     "axis makes pairs, and `flatten` sets the pairs behind one another. Why pairs: a step of one "
     "word turns each of them by an angle that does not depend on the place, and that works only if "
     "both have the same pace. `torch.arange(0, width, 2)` is $2k$ already; taking it for $k$ "
-    "is the most frequent mistake here.",
+    "is an easy mistake here.",
     start="First a table of angles, a row for each position and a column for each *pair*. Then sine "
     "and cosine of it, side by side. How many pairs are there?",
     more="`t.unsqueeze(1) * 10000 ** (-torch.arange(0, width, 2) / width)` is the table of angles. "
@@ -1078,7 +1095,7 @@ SINUSOIDAL_POSITIONS = Exercise(
         Mistake(
             "length-taken-for-the-end",
             "`length` was taken for the last position. It says how many there are, so that the "
-            "positions run from `start` to `start + length`.",
+            "positions run from `start` to `start + length - 1`.",
             "`torch.arange(start, start + length)`.",
             lambda length, width, start=0: _right_positions(max(length - start, 0), width, start),
         ),

@@ -6,10 +6,11 @@ import re
 
 from attnbook.exercises.definition import Chapter, Exercise
 
-__all__ = ["DIFFICULTY", "facts", "plain", "statement", "totals"]
+__all__ = ["facts", "plain", "statement", "to_do", "totals"]
 
-#: What is to be done, by difficulty.
-DIFFICULTY = {1: "fill in a line or two", 2: "write a function", 3: "build something"}
+# What is to be done, by difficulty.
+_TO_DO = {1: ("fill in", "a line or two"), 2: ("write", "a function"), 3: ("build", "something")}
+_REPAIR = ("repair", "a function")
 
 # A role or directive of the site; a notebook would show its source.
 _ROLE = re.compile(r"(?<![\w`\\])\{[a-z:]+\}`|^\s*[`:]{3,}\{", re.MULTILINE)
@@ -19,9 +20,14 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def to_do(exercise: Exercise) -> tuple[str, str]:
+    """What is to be done: a verb, and with what."""
+    return _REPAIR if exercise.repair else _TO_DO[exercise.difficulty]
+
+
 def facts(exercise: Exercise) -> str:
     """What is to be done, the time it takes and what it is worth."""
-    what = DIFFICULTY[exercise.difficulty].capitalize()
+    what = " ".join(to_do(exercise)).capitalize()
     minutes, points = _count(exercise.minutes, "minute"), _count(exercise.points, "point")
     return f"{what} · {minutes} · {points}"
 

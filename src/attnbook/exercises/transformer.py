@@ -53,9 +53,9 @@ def pre_norm_block(
 
     Two sublayers, each x + f(norm(x)): with `ask_others(…, mask, attention)`, then with
     `think_over(…, network)`.
-    norm(x): from each word's vector its mean is subtracted; that is divided by the square root of
-    its variance (the mean of the squares) plus 0.00001, multiplied by a gain for each place in the
-    vector, and a bias is added. gains, biases: (2, width), the first row for the norm before the
+    norm(x): from each word's vector its mean is subtracted; the rest is divided by
+    √(variance + 0.00001), where the variance is the mean of its squares; then it is multiplied by a
+    gain for each place in the vector, and a bias is added. gains, biases: (2, width), the first row for the norm before the
     attention, the second for the norm before the network.
     states: (batch, words, width); mask: bool (batch, words), True = a real word.
     Gives (batch, words, width).
@@ -308,7 +308,7 @@ PRE_NORM_BLOCK = Exercise(
         Mistake(
             "second-sum-with-the-first-states",
             "What the network gives was added to the states from before the attention: what the "
-            "attention found is lost to the layer above.",
+            "attention found reaches the layer above only as far as the network passes it on.",
             "The second sublayer begins with what the first one gave.",
             _order(lambda x, a, f, n, m: x + f(m(x + a(n(x))))),
         ),
@@ -554,8 +554,8 @@ CACHED_STEP = Exercise(
     shapes="`state` (batch, 1, width); `keys`, `values` (batch, past, head), past may be 0; three "
     "matrices (width, head) → found (batch, 1, head), keys and values (batch, past + 1, head).",
     example="All three matrices are the identity, the new state is $(1, 1)$, the cache has the key "
-    "$(2, 0)$ and the value $(4, 0)$. The query $(1, 1)$ has the scores 2 with the kept key and 2 "
-    "with its own, so both weights are $1/2$, and the word finds $(4, 0)/2 + (1, 1)/2 = (2.5, 0.5)$. "
+    "$(2, 0)$ and the value $(4, 0)$. The query $(1, 1)$ has the product 2 with the kept key and 2 "
+    "with its own; both scores are $2/\\sqrt 2$, so both weights are $1/2$, and the word finds $(4, 0)/2 + (1, 1)/2 = (2.5, 0.5)$. "
     "The keys are $(2, 0), (1, 1)$ now, the values $(4, 0), (1, 1)$.",
     section="transformer-cache",
     explanation="The new key and value join the cache *before* the word looks, since it may look at "
@@ -922,7 +922,7 @@ TRAIN_TRANSFORMER = Exercise(
     "True = may look, and gives logits (batch, target, words) → a list with a number for each step.",
     example="The target `2 5 6 3 0` is read as `2 5 6 3` and asked for as `5 6 3 0`: after `<sos>` "
     "comes 5, after 5 comes 6, after 6 comes `<eos>`, and the last place asks for nothing. A model "
-    "that holds all 7 words for equally probable has the loss $\\ln 7 = 1.946$ on any batch.",
+    "to which all 7 words are equally probable has the loss $\\ln 7 = 1.946$ on any batch.",
     section="transformer-decoder",
     explanation="The order within a step is forced: the rate before the update that it is for, the "
     "gradients of the last step cleared before those of this one are added to them, the update "
@@ -1042,7 +1042,8 @@ TRAIN_TRANSFORMER = Exercise(
         ),
         Mistake(
             "sum-over-sentences",
-            "The sum was divided by the number of sentences: long ones count for more.",
+            "The sum was divided by the number of sentences: the loss, and with it the step, grows with "
+            "their length.",
             "Divide by the number of words that are asked for.",
             _looped(loss=lambda logits, asked: _nats(logits, asked).sum() / len(asked)),
         ),
