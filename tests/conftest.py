@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -93,6 +93,29 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         for report in absent:
             reporter.write_line(f"not run: {report.nodeid}", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+# --- what the exercises' checks are worth ---------------------------------------------------------
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """How many wrong answers were rejected, and with their own hint, by exercise and in all."""
+    rows = [
+        value
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.stats.get(outcome, [])
+        for name, value in getattr(report, "user_properties", [])
+        if name == "bank"
+    ]
+    if not rows:
+        return
+    terminalreporter.section("wrong answers to the exercises")
+    rows.append([f"all {len(rows)}", *(sum(row[i] for row in rows) for i in range(1, 5))])
+    for name, answers, tried, rejected, hinted in rows:
+        terminalreporter.write_line(
+            f"{name:24} {answers:4} answers, {tried:4} with all seeds: "
+            f"{rejected / tried:6.1%} rejected, {hinted / tried:6.1%} with their own hint"
+        )
 
 
 # --- the built site in a real browser -----------------------------------------------------------
