@@ -16,6 +16,7 @@ import socket
 import textwrap
 import threading
 import zipfile
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -24,6 +25,7 @@ import pytest
 
 from attnbook.__main__ import main
 from attnbook.exercises import chapter, exercise
+from attnbook.exercises.judge import show
 from attnbook.exercises.report import inputs_in_words
 from classroom import notebook, solved, write
 
@@ -428,6 +430,45 @@ ATTACKS = {
         def dot_scores(queries, keys):
             return (queries @ keys.transpose(1, 2)).to(torch.float8_e4m3fn)
     """,
+    "empty-tensor-without-end": """
+        def dot_scores(queries, keys):
+            return torch.empty(10**9, 0)
+    """,
+    "empty-tensor-in-a-list": """
+        def dot_scores(queries, keys):
+            return [torch.empty(10**7, 0)] * 1000
+    """,
+    "parts-without-end": """
+        def dot_scores(queries, keys):
+            return [0] * 300_000
+    """,
+    "half-a-letter": """
+        def dot_scores(queries, keys):
+            raise ValueError("\\ud800")
+    """,
+    "half-a-letter-returned": """
+        def dot_scores(queries, keys):
+            return {"\\ud800": "\\udfff"}
+    """,
+    "long-name": """
+        def dot_scores(queries, keys):
+            return type("A" * 3_000_000, (), {})()
+    """,
+    "long-message": """
+        def dot_scores(queries, keys):
+            raise ValueError("A" * 3_000_000)
+    """,
+    "environment": """
+        def dot_scores(queries, keys):
+            import glob
+            found = []
+            for path in glob.glob("/proc/[0-9]*/environ"):
+                try:
+                    found.append(open(path).read())
+                except OSError:
+                    pass
+            raise ValueError(repr(found))
+    """,
     "expanded-tensor": """
         def dot_scores(queries, keys):
             return torch.zeros(1).expand(1 << 40)
@@ -518,16 +559,20 @@ def graded(tmp_path_factory):
         write(submissions / honest / "05_dot_attention.ipynb", solved(exercises))
     before = _digest(home)
     processes = {p.pid for p in psutil.process_iter()}
+    os.environ["ATTNBOOK_TEST_TOKEN"] = "MARKER of the instructor's environment"
     code = main(
         ["grade", str(submissions), "--chapters", "5", "--out", str(out), "--quiet",
          "--seed-file", str(seed)]
     )  # fmt: skip
+    del os.environ["ATTNBOOK_TEST_TOKEN"]
     assert code == 0
     listener.server.close()
-    left = [
-        p for p in psutil.process_iter(["cmdline"])
-        if p.pid not in processes and any("inside" in word for word in p.info["cmdline"] or [])
-    ]  # fmt: skip
+    # Our own processes, and orphans: other tests may have sandboxes at the same time.
+    orphans = [p for p in psutil.process_iter() if p.pid not in processes and p.ppid() == 1]
+    left = []
+    for process in [*psutil.Process().children(recursive=True), *orphans]:
+        with suppress(psutil.NoSuchProcess):  # has ended, though nobody has taken note of it
+            left += [process] if any("inside" in word for word in process.cmdline()) else []
     with (out / "grades.csv").open(encoding="utf-8", newline="") as file:
         rows = {row["learner"]: row for row in csv.DictReader(file)}
     return {
@@ -555,17 +600,24 @@ def test_no_hidden_input_is_carried_out(graded):
     hidden = exercise("dot_scores").drawn(SEED)
     numbers = [repr(case.inputs["queries"].tolist()) for case in hidden]
     lines = [line for case in hidden for line in inputs_in_words(case.inputs)]
+    lines += [show(value) for case in hidden for value in case.inputs.values()]
     practice = [
         line
         for case in exercise("dot_scores").drawn()
-        for line in [repr(case.inputs["queries"].tolist()), *inputs_in_words(case.inputs)]
+        for line in [
+            repr(case.inputs["queries"].tolist()),
+            *inputs_in_words(case.inputs),
+            *map(show, case.inputs.values()),
+        ]
     ]
     unknown = [text for text in (*numbers, *lines) if text not in practice]
-    assert len(unknown) >= 12
+    assert len(unknown) >= 24
     for path in graded["out"].rglob("*"):
         if path.is_file():
             text = path.read_text(encoding="utf-8")
             assert SEED not in text
+            assert "MARKER" not in text
+            assert len(text) < 2_000_000
             assert "of the instructor" not in text
             for each in unknown:
                 assert each not in text, (path.name, each)
@@ -756,3 +808,17 @@ def test_names_cannot_become_formulas_markup_or_paths(tmp_path):
         assert "<script>alert" not in page.read_text(encoding="utf-8")
         assert page.resolve().is_relative_to(out.resolve())
     assert len(list((out / "feedback").iterdir())) == len(names)
+
+
+def test_names_that_no_file_system_likes(tmp_path):
+    """Bytes that are no letters, and names as long as they may be: a result for each."""
+    cells = json.dumps(notebook(solved(chapter(5).exercises[:1]))).encode()
+    place = tmp_path / "in"
+    place.mkdir()
+    for name in (b"\xff\xfe_05_dot_attention.ipynb", ("\U00020000" * 58 + ".ipynb").encode()):
+        Path(os.fsdecode(os.path.join(os.fsencode(place), name))).write_bytes(cells)
+    out = tmp_path / "grades"
+    command = ["grade", str(place), "--exercises", "dot_scores", "--out", str(out), "--quiet"]
+    assert main(command) == 0
+    rows = json.loads((out / "grades.json").read_text(encoding="utf-8"))["learners"]
+    assert [row["points"] for row in rows] == [2, 2]

@@ -8,25 +8,30 @@ import os
 import stat
 import subprocess
 import sys
+import textwrap
 import threading
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
+from bs4 import BeautifulSoup
 
 from attnbook.__main__ import main
 from attnbook.exercises import chapter, exercise, exercises
 from attnbook.exercises.definition import PRACTICE, PRELUDE, source_of, stub_of
+from attnbook.exercises.probes import unpack
 from attnbook.grading import classroom, sandbox
 from attnbook.grading.canary import check_installation
 from attnbook.grading.classroom import Results, grade_class, read_assignment, read_seed
-from attnbook.grading.grader import Graded, Grader
-from attnbook.grading.reports import lms_table, page_name
+from attnbook.grading.grader import Grade, Graded, Grader
+from attnbook.grading.reports import lms_table, page_name, write_reports
 from attnbook.grading.sandbox import Limits, NoSandboxError, Sandbox, reason_against
 from attnbook.grading.submissions import code_cells, find
 from classroom import answer, notebook, solved, write
 from test_exercises import bank
 
+ROOT = Path(__file__).resolve().parents[1]
 FIVE = chapter(5).exercises
 
 
@@ -71,7 +76,22 @@ def test_a_sandbox_with_a_network_is_found_out(monkeypatch):
     monkeypatch.setattr(sandbox, "command", lambda: [w for w in real() if w != "--unshare-net"])
     made = Grader(FIVE[:1], "a secret")
     try:
-        with pytest.raises(NoSandboxError, match="reach the network"):
+        with pytest.raises(NoSandboxError, match="see the machine's network"):
+            check_installation(made)
+    finally:
+        made.close()
+
+
+def test_a_sandbox_without_the_filter_is_found_out(monkeypatch):
+    real = sandbox.command
+    monkeypatch.setattr(
+        sandbox,
+        "command",
+        lambda: [w.replace("inside.main()", "inside.main(unsafe=True)") for w in real()],
+    )
+    made = Grader(FIVE[:1], "a secret")
+    try:
+        with pytest.raises(NoSandboxError, match=r"change the limits.*leave memory behind"):
             check_installation(made)
     finally:
         made.close()
@@ -134,17 +154,186 @@ def f():
         folders[:] = [d for d in folders if not os.path.join(folder, d).startswith(
             ("/proc", "/usr", "/dev", "/sys"))]
         found += [os.path.join(folder, name) for name in files]
-    return found
+    return [f for f in found if "attnbook" in f or "dot_attention" in f or "/grader" in f]
 """
     with Sandbox() as one:
         (frame,) = one.run([code], "f", "", [({}, ())], limits=Limits(4, 20.0)).frames
     files = sandbox.probes.unpack(frame)["value"]
-    names = [f for f in files if "attnbook" in f or "dot_attention" in f]
-    assert not [f for f in names if f.endswith(".py") and "_editable" not in f and "otter" not in f]
+    package = [f for f in files if "attnbook" in f or "dot_attention" in Path(f).stem]
+    assert not [f for f in package if f.endswith((".py", ".pyc", ".ipynb"))]
     assert {f for f in files if f.startswith("/grader")} == {
         "/grader/inside.py",
         "/grader/probes.py",
     }
+
+
+# Each of these reaches for the process that all answers are forked from, or leaves something for
+# the next one. What comes next is somebody's honest answer.
+LEFT_BEHIND = {
+    "limits": """
+        import resource
+        for which in (resource.RLIMIT_CPU, resource.RLIMIT_AS, resource.RLIMIT_NOFILE):
+            attempt(lambda: resource.prlimit(os.getppid(), which, (4, 4)))
+    """,
+    "priority": """
+        attempt(lambda: os.setpriority(os.PRIO_PROCESS, os.getppid(), 19))
+        attempt(lambda: os.sched_setaffinity(os.getppid(), {0}))
+    """,
+    "signals": """
+        import signal
+        for number in (signal.SIGINT, signal.SIGSTOP, signal.SIGTERM, signal.SIGKILL):
+            attempt(lambda: os.kill(os.getppid(), number))
+            attempt(lambda: os.kill(-1, number))
+            attempt(lambda: os.killpg(os.getpgid(os.getppid()), number))
+    """,
+    "pipes": """
+        for process in (1, os.getppid()):
+            for number in range(20):
+                attempt(lambda: os.write(os.open(f"/proc/{process}/fd/{number}", 1), bytes(9)))
+                attempt(lambda: os.open(f"/proc/{process}/fd/{number}", 0))
+    """,
+    "environment": """
+        for process in (1, os.getppid()):
+            attempt(lambda: open(f"/proc/{process}/environ").read())
+            attempt(lambda: open(f"/proc/{process}/mem", "rb").read(1))
+    """,
+    "shared-memory": """
+        import ctypes
+        libc = ctypes.CDLL(None)
+        for key in range(20):
+            attempt(lambda: refused(libc.shmget(100 + key, 1 << 20, 0o1666)))
+            attempt(lambda: refused(libc.semget(100 + key, 1, 0o1666)))
+            attempt(lambda: refused(libc.msgget(100 + key, 0o1666)))
+    """,
+    "keys": """
+        import ctypes
+        libc = ctypes.CDLL(None)
+        for call in (248, 217):  # add_key on two architectures
+            for ring in (-3, -4, -5):
+                attempt(lambda: refused(libc.syscall(call, b"user", b"left", b"x", 1, ring)))
+    """,
+    "page-cache": """
+        import glob
+        large = open(glob.glob("/usr/bin/*")[0], "rb")
+        attempt(lambda: os.posix_fadvise(large.fileno(), 0, 0, os.POSIX_FADV_DONTNEED))
+        attempt(lambda: os.preadv(large.fileno(), [bytearray(1)], 0, os.RWF_NOWAIT))
+    """,
+}
+ATTEMPTS = """
+import os
+
+def f():
+    done = []
+
+    def attempt(action):
+        try:
+            done.append(str(action()))
+        except OSError:
+            pass
+
+    def refused(number):
+        if number < 0:
+            raise OSError
+
+{body}
+    return done
+"""
+HONEST = "def f():\n    return 'honest'\n"
+ONE = [({}, ())]
+
+
+def tried(body: str) -> str:
+    return ATTEMPTS.format(body=textwrap.indent(textwrap.dedent(body), "    "))
+
+
+@pytest.mark.parametrize("name", LEFT_BEHIND)
+def test_nothing_reaches_the_next_answer(name):
+    with Sandbox() as one:
+        assert unpack(one.run([HONEST], "f", "", ONE).frames[0])["value"] == "honest"
+        process = one.process
+        answer = one.run([tried(LEFT_BEHIND[name])], "f", "", ONE)
+        assert unpack(answer.frames[0])["value"] == []
+        for _ in range(3):
+            answer = one.run([HONEST], "f", "", ONE)
+            assert answer.ended == ""
+            assert unpack(answer.frames[0])["value"] == "honest"
+        assert one.process is process
+
+
+ORDINARY = """
+import json, os, sys
+assert os.getuid() != 0
+from attnbook.exercises.probes import unpack
+from attnbook.grading.canary import check_installation
+from attnbook.grading.classroom import make_grader, read_assignment
+from attnbook.grading.sandbox import NoSandboxError
+attempts, honest = json.load(sys.stdin)
+try:
+    grader = make_grader(read_assignment(names=["dot_scores"]), "a secret", False)
+except NoSandboxError as error:
+    print(json.dumps(["none", str(error)]))
+    sys.exit()
+check_installation(grader)
+found = []
+for code in attempts:
+    for each in (code, honest):
+        answer = grader.hidden.run([each], "f", "", [({}, ())])
+        found.append(unpack(answer.frames[0])["value"])
+grader.close()
+print(json.dumps(["graded", found]))
+"""
+
+
+def test_an_ordinary_user_has_the_same_sandbox():
+    """The canary, and the attempts above, as a user without rights: the way that is recommended.
+
+    Where such a user may have no sandbox, nothing is run.
+    """
+    words = [sys.executable, "-B", "-c", ORDINARY]
+    if os.getuid() == 0:
+        # Root's home is closed to others, and what is needed may lie in it.
+        outer = ["bwrap", "--dev-bind", "/", "/", "--tmpfs", "/root", "--tmpfs", "/tmp"]
+        needed = {sys.base_prefix, sys.prefix, str(ROOT)}
+        for folder in sorted({str(p) for f in needed for p in Path(f).parents} - {"/"}):
+            outer += ["--perms", "0755", "--dir", folder]
+        for folder in needed:
+            outer += ["--ro-bind", folder, folder]
+        rights = ["setpriv", "--reuid=1234", "--regid=1234", "--clear-groups"]
+        words = [*outer, "--cap-add", "ALL", *rights, *words]
+    ran = subprocess.run(
+        words,
+        input=json.dumps([[tried(body) for body in LEFT_BEHIND.values()], HONEST]),
+        env=os.environ | {"HOME": "/tmp", "SECRET": "of the instructor"},
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    what, found = json.loads(ran.stdout)
+    if what == "graded":
+        assert found == [[], "honest"] * len(LEFT_BEHIND)
+    else:
+        assert "bubblewrap cannot make a sandbox here" in found
+
+
+def test_a_sandbox_that_broke_by_itself_costs_nobody_a_point(monkeypatch):
+    """An answer is believed to have ended its sandbox only if it does so twice."""
+    real, count = sandbox._parse, 0
+
+    def parse(reply):
+        nonlocal count
+        count += 1
+        if count == 1:
+            raise ValueError("damaged on the way")
+        return real(reply)
+
+    made = Grader(FIVE[:1], "a secret")
+    monkeypatch.setattr(sandbox, "_parse", parse)
+    try:
+        assert made.grade_one(FIVE[0], solved(FIVE[:1])).points == 2
+        monkeypatch.setattr(sandbox, "_parse", lambda reply: real(b""))
+        grade = made.grade_one(FIVE[0], solved(FIVE[:1]))
+    finally:
+        made.close()
+    assert (grade.points, grade.mistake) == (0, "ends-its-process")
 
 
 # ------------------------------------------------------------------------------------- one grade
@@ -337,6 +526,30 @@ def test_an_interrupted_run_goes_on(tmp_path):
     assert not list(out.rglob("*.part"))
 
 
+def test_what_is_under_way_at_an_interruption_is_not_graded(tmp_path):
+    """Ctrl-C while a right and slow answer runs: its learner has no false zero afterwards."""
+    slow = source_of(FIVE[0].solution).replace(
+        "    return", "    import time; time.sleep(1)\n    return"
+    )
+    assert "sleep" in slow
+    place = tmp_path / "in"
+    write(place / "a_quick_05_dot_attention.ipynb", solved(FIVE[:1]))
+    write(place / "b_slow_05_dot_attention.ipynb", [PRELUDE, slow])
+    results = Results(tmp_path / "results")
+
+    def interrupt(graded, _):
+        assert graded.learner == "a_quick"
+        time.sleep(1)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        grade_class(
+            find([place]), read_assignment(names=["dot_scores"]), "a", results, workers=2,
+            after_each=interrupt,
+        )  # fmt: skip
+    assert [graded.learner for graded in results] == ["a_quick"]
+
+
 def test_one_worker_that_cannot_start_does_not_lose_results(tmp_path, monkeypatch):
     """An error in the grader itself ends the run, and what was graded stays."""
     place = made_class(tmp_path / "in", 4)
@@ -451,6 +664,9 @@ def test_an_assignment_from_a_file(tmp_path):
         ("[points]\nmasked_softmax = -1", "expected a number from 0"),
         ("[points]\nmasked_softmax = 0", "no exercise with points"),
         ("x = ", "week.toml"),
+        ("chapters = 5", "expected a list such as"),
+        ('chapters = "56"', "expected a list such as"),
+        ("points = 5", "expected a table"),
     ],
 )
 def test_an_assignment_that_makes_no_sense_is_refused(tmp_path, text, message):
@@ -500,12 +716,45 @@ def test_a_folder_around_all_learners_is_none(tmp_path):
     for name in ("anna/05_dot_attention.ipynb", "anna/06_general_concat.ipynb"):
         write(tmp_path / "c" / name, [])
     assert [s.learner for s in find([tmp_path / "c"])] == ["anna", "anna"]
+    # One learner alone: it is the folder that has the name.
+    for name in ("anna/my_05_dot_attention.ipynb", "anna/hw5/05_dot_attention.ipynb"):
+        write(tmp_path / name.replace("/", "-") / name, [])
+        assert [s.learner for s in find([tmp_path / name.replace("/", "-")])] == ["anna"]
+
+
+def test_a_damaged_archive_is_refused(tmp_path):
+    path = tmp_path / "class.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("anna/05_dot_attention.ipynb", "{}")
+    path.write_bytes(path.read_bytes().replace(b"PK\x01\x02", b"PK\x00\x00"))
+    with pytest.raises(ValueError, match=r"class\.zip: a damaged zip archive"):
+        list(find([path]))
+
+
+def test_a_folder_of_the_instructors_own_is_left_alone(tmp_path, capsys):
+    place = write(tmp_path / "in" / "anna_05_dot_attention.ipynb", solved(FIVE[:1])).parent
+    out = tmp_path / "project"
+    (out / "results").mkdir(parents=True)
+    (out / "results" / "thesis.csv").write_text("1", encoding="utf-8")
+    (out / "results" / "more").mkdir()
+    words = ["grade", str(place), "--exercises", "dot_scores", "--out", str(out), "--quiet"]
+    assert main(words) == 0
+    assert main(words) == 0
+    assert (out / "results" / "thesis.csv").read_text(encoding="utf-8") == "1"
+    other = tmp_path / "other"
+    (other / "feedback").mkdir(parents=True)
+    capsys.readouterr()
+    assert main([*words[:4], "--out", str(other), "--quiet"]) == 2
+    assert "that no grading made" in capsys.readouterr().err
+    assert not (other / "seed.txt").exists()
 
 
 def test_old_and_odd_notebook_formats_are_read():
     cells = [{"cell_type": "code", "input": ["a = 1\n", "b = 2"]}, {"cell_type": "markdown"}, 7]
     data = json.dumps({"nbformat": 3, "worksheets": [{"cells": cells}]}).encode()
     assert code_cells(data) == ["a = 1\nb = 2"]
+    for sheets in ([{"cells": None}], [{}], [7, {"cells": {}}]):
+        assert code_cells(json.dumps({"nbformat": 3, "worksheets": sheets}).encode()) == []
     lone = json.dumps(notebook(["x"])).replace('"x"', '"\\ud800"').encode()
     assert code_cells(lone) == ["?"]
 
@@ -573,6 +822,36 @@ def test_an_archive_of_an_lms_finds_its_roster(tmp_path):
         assert (strangers, without) == ([], [])
 
 
+def test_canvas_gives_each_file_a_number_of_its_own(tmp_path):
+    """Two notebooks of one learner have two names; the better answer to each exercise counts."""
+    place = tmp_path / "in"
+    first, second, third = FIVE
+    write(place / "ekbo_816_4712_05_dot_attention.ipynb", solved([first, second]))
+    write(place / "ekbo_816_4713_05_dot_attention-1.ipynb", solved([third]))
+    write(place / "schmidtanna_LATE_815_4714_my answer.ipynb", solved([first]))
+    out = tmp_path / "out"
+    assert main(["grade", str(place), "--chapters", "5", "--out", str(out), "--quiet"]) == 0
+    roster = tmp_path / "canvas.csv"
+    roster.write_text('Student,ID\n"Ek, Bo",816\n"Schmidt, Anna",815\n', encoding="utf-8")
+    table, strangers, without = lms_table(out / "grades.json", roster, "canvas", "Week")
+    assert [row["Week"] for row in csv.DictReader(table.splitlines())] == ["7", "2"]
+    assert (strangers, without) == ([], [])
+
+
+@pytest.mark.parametrize("names", [["8"], ["11"], ["13"], ["5"]])
+def test_full_marks_are_in_the_last_row_of_the_class_report(tmp_path, names):
+    assignment = read_assignment(chapter_names=names)
+    grades = tuple(Grade(e.name, assignment.points[e.name], 0.0) for e in assignment.exercises)
+    results = Results(tmp_path / "results")
+    for i, earned in enumerate((grades, grades[:0])):
+        results.write(Graded(f"learner{i}", f"{i}.ipynb", "digest", "", earned))
+    write_reports(tmp_path, assignment, results)
+    page = BeautifulSoup((tmp_path / "report.html").read_text(encoding="utf-8"), "html.parser")
+    counts = [row.find(class_="n").text for row in page.find("tbody").find_all("tr")]
+    assert counts == ["1", *["0"] * (len(counts) - 2), "1"]
+    assert f"median {assignment.total / 2:g} of {assignment.total:g}" in page.text
+
+
 def test_a_roster_without_names_is_refused(grades, tmp_path):
     roster = tmp_path / "roster.csv"
     roster.write_text("a,b\n1,2\n", encoding="utf-8")
@@ -584,7 +863,9 @@ def test_a_roster_without_names_is_refused(grades, tmp_path):
 
 
 def test_page_names_differ_for_different_learners():
-    names = ["anna", "an/na", "an_na", "..", "", "é" * 100, "é" * 101]
+    names = ["anna", "an/na", "an na", "an_na", "..", "", "é" * 100, "é" * 101]
+    names += [page_name(name).removesuffix(".html") for name in names]  # somebody's, on purpose
+    names = list(dict.fromkeys(names))
     pages = [page_name(name) for name in names]
     assert len(set(pages)) == len(names)
     assert all("/" not in page and not page.startswith(".") for page in pages)

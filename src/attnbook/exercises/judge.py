@@ -7,7 +7,7 @@ that the exercise knows: would somebody who thinks this have got just these numb
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -506,21 +506,33 @@ def show(value: Any) -> str:
     if isinstance(value, Unknown):
         return f"a value of the type {value}"
     if isinstance(value, Tensor):
-        if value.numel() > 64:
+        if not value.numel():
+            text = "no numbers"
+        elif value.numel() > 64 or value.dim() > 8:
             text = f"{tuple(value.shape)} numbers, the first {_numbers(value.flatten()[:8])}"
         else:
             text = _numbers(value)
         return f"{text}   shape {tuple(value.shape)}, {_plain(value.dtype)}"
     if isinstance(value, (list, tuple)):
-        inner = ", ".join(show(v) for v in value)
+        inner = ", ".join(_first(map(show, value)))
         text = f"({inner})" if isinstance(value, tuple) else f"[{inner}]"
     elif isinstance(value, dict):
-        text = "{" + ", ".join(f"{k}: {show(v)}" for k, v in value.items()) + "}"
+        text = "{" + ", ".join(_first(f"{k}: {show(v)}" for k, v in value.items())) + "}"
     elif isinstance(value, float):
         text = f"{value:.4g}"
     else:
         text = repr(value)
     return text if len(text) <= LONGEST else text[:LONGEST] + " …"
+
+
+def _first(parts: Iterable[str]) -> Iterator[str]:
+    """As many parts as are shown: what a learner returns may have any number of them."""
+    length = 0
+    for part in parts:
+        yield part
+        length += len(part)
+        if length > LONGEST:
+            return
 
 
 def _numbers(tensor: Tensor) -> str:

@@ -38,7 +38,9 @@ __all__ = [
     "unpack",
 ]
 
-DEEPEST = 20
+#: How deep a value may be nested, how many parts it may have, and what its tensors may look like:
+#: a tensor without numbers can have a side of any length and take no room.
+DEEPEST, MOST_PARTS, MOST_AXES, LONGEST_AXIS = 20, 20_000, 16, 10_000_000
 
 
 class Unknown(str):
@@ -84,13 +86,13 @@ def unpack(data: bytes) -> Any:
     """Read what :func:`pack` wrote.
 
     Raises:
-        ValueError: the bytes are not such a file.
+        ValueError: the bytes are not such a file, or the value is unreasonable.
     """
     try:
         size = int.from_bytes(data[:8], "little")
         header = json.loads(data[8 : 8 + size])
         shape = json.loads(header["__metadata__"]["value"])
-        return _build(shape, load(data), 0)
+        return _build(shape, load(data), itertools.count(), 0)
     except Exception as error:
         raise ValueError(f"not a packed value: {type(error).__name__}") from error
 
@@ -124,21 +126,31 @@ def _finite(value: float) -> float | str:
     return value if math.isfinite(value) else str(value)
 
 
-def _build(shape: Any, tensors: dict[str, Tensor], depth: int) -> Any:
-    if depth > DEEPEST:
-        raise ValueError("nested too deeply")
+def _text(text: str) -> str:
+    """A text that can be written to a file: half of a surrogate pair cannot."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _build(shape: Any, tensors: dict[str, Tensor], parts: Iterator[int], depth: int) -> Any:
+    if depth > DEEPEST or next(parts) > MOST_PARTS:
+        raise ValueError("too many parts, or nested too deeply")
     kind, of = shape["is"], shape["of"]
     if kind == "tensor":
-        return tensors[of]
+        tensor = tensors[of]
+        if tensor.dim() > MOST_AXES or max(tensor.shape, default=0) > LONGEST_AXIS:
+            raise ValueError("a tensor with too many axes, or one that is too long")
+        return tensor
     if kind == "float":
         return float(of)
     if kind in ("list", "tuple"):
-        items = [_build(v, tensors, depth + 1) for v in of]
+        items = [_build(v, tensors, parts, depth + 1) for v in of]
         return tuple(items) if kind == "tuple" else items
     if kind == "dict":
-        return {str(k): _build(v, tensors, depth + 1) for k, v in of}
+        return {_text(str(k)): _build(v, tensors, parts, depth + 1) for k, v in of}
     if kind == "other":
-        return Unknown(of)
+        return Unknown(_text(of)[:100])
+    if isinstance(of, str):
+        of = _text(of)
     if kind == "value" and (of is None or isinstance(of, (bool, int, float, str))):
         return of
     raise ValueError(f"an unknown kind of value, {kind!r}")
@@ -481,8 +493,8 @@ def from_values(values: Any) -> Outcome:
         raise ValueError("not an outcome")
     return Outcome(
         values["value"],
-        values["error"],
-        tuple(values["changed"]),
+        values["error"][:500],
+        tuple(name[:60] for name in values["changed"][:20]),
         dict(gradients),
         values["attached"],
     )

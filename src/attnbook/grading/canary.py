@@ -20,7 +20,7 @@ __all__ = ["check_installation"]
 # Tries to break out, and says what it could do. Everything but `ran` has to be False.
 _ESCAPE = """
 def escape(secret, port):
-    import os, socket
+    import ctypes, os, resource, socket
     could = {"ran": True}
 
     def attempt(name, action):
@@ -33,7 +33,17 @@ def escape(secret, port):
     def write(path):
         open(path, "w").close()
 
+    def shared_memory():
+        if ctypes.CDLL(None).shmget(0, 4096, 0o1600) < 0:
+            raise OSError
+
     attempt("read a file of the grader", lambda: open(secret).read())
+    def interfaces():
+        lines = open("/proc/net/dev").read().splitlines()[2:]
+        if {line.split(":")[0].strip() for line in lines} <= {"lo"}:
+            raise OSError
+
+    attempt("see the machine's network", interfaces)
     attempt("reach the network", lambda: socket.create_connection(("127.0.0.1", port), 2))
     attempt("write to /tmp", lambda: write("/tmp/canary"))
     attempt("write to /", lambda: write("/canary"))
@@ -42,7 +52,14 @@ def escape(secret, port):
     attempt("take 8 GB of memory", lambda: torch.ones(1 << 31))
     attempt("import the package with the solutions", lambda: __import__("attnbook"))
     attempt("become root", lambda: os.setresuid(0, 0, 0))
-    attempt("see other processes' files", lambda: os.listdir(f"/proc/{os.getppid()}/fd"))
+    for process in {1, os.getppid()}:
+        attempt(f"see the files of process {process}", lambda: os.listdir(f"/proc/{process}/fd"))
+        attempt(f"see the environment of process {process}",
+                lambda: open(f"/proc/{process}/environ").read())
+        attempt(f"change the limits of process {process}",
+                lambda: resource.prlimit(process, resource.RLIMIT_CPU, (4, 4)))
+    attempt("signal the process it was forked from", lambda: os.kill(os.getppid(), 0))
+    attempt("leave memory behind", lambda: shared_memory())
     could["run as root"] = 0 in os.getresuid()
     return could
 """

@@ -62,7 +62,8 @@ def read_assignment(
     Raises:
         ValueError: the file has another key, or no exercise of a name exists.
     """
-    title, points = "", {}
+    title: str = ""
+    points: dict[str, float] = {}
     chapter_names = list(chapter_names)
     if path is not None:
         try:
@@ -76,8 +77,12 @@ def read_assignment(
                 "chapters and points"
             )
         title = str(read.get("title", title))
-        chapter_names += [str(c) for c in read.get("chapters", [])]
-        points = dict(read.get("points", {}))
+        listed, points = read.get("chapters", []), read.get("points", {})
+        if not isinstance(listed, list):
+            raise ValueError(f"{path}: chapters: expected a list such as [5, 6], got {listed!r}")
+        if not isinstance(points, dict):
+            raise ValueError(f"{path}: points: expected a table [points], got {points!r}")
+        chapter_names += [str(c) for c in listed]
     chosen: dict[str, Exercise] = {}
     for name in chapter_names:
         chosen |= {e.name: e for e in chapter(name).exercises}
@@ -124,6 +129,10 @@ def read_seed(folder: Path, given: Path | None = None) -> str:
     return seed
 
 
+# How the files of results, and what is left of one that was being written, are called.
+_OURS = re.compile(r"\.[0-9a-f]{12}\.(json|\d+\.\d+\.part)$")
+
+
 class Results:
     """A folder of results, one file for each notebook; read one at a time.
 
@@ -136,7 +145,7 @@ class Results:
 
     def place(self, path: str) -> Path:
         """The file for a notebook's result."""
-        plain = re.sub(r"[^\w.-]+", "_", path)[-60:]
+        plain = re.sub(r"[^\w.-]+", "_", path, flags=re.ASCII)[-60:]
         return self.folder / f"{plain}.{sha256(path.encode()).hexdigest()[:12]}.json"
 
     def read(self, path: str) -> Graded | None:
@@ -155,10 +164,10 @@ class Results:
         os.replace(part, target)
 
     def keep_only(self, paths: Iterable[str]) -> None:
-        """Remove what belongs to notebooks that are no longer handed in."""
+        """Remove what belongs to notebooks that are no longer handed in, and nothing else."""
         wanted = {self.place(path) for path in paths}
         for found in self.folder.glob("*"):
-            if found not in wanted:
+            if found not in wanted and _OURS.search(found.name):
                 found.unlink()
 
     def __iter__(self) -> Iterator[Graded]:
@@ -297,9 +306,10 @@ def _grade_here(
                         told(future.result(), False)
                         running |= {pool.submit(one, s) for s in islice(waiting, 1)}
             except BaseException:
+                # What is being graded is not graded wrongly, but not at all.
                 pool.shutdown(wait=False, cancel_futures=True)
                 for grader in graders:
-                    grader.close()
+                    grader.cancel()
                 raise
     finally:
         for grader in graders:

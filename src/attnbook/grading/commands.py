@@ -81,7 +81,7 @@ def _grade(args: argparse.Namespace) -> None:
 
     from attnbook.grading.classroom import Results, grade_class, read_assignment, read_seed
     from attnbook.grading.grader import Graded
-    from attnbook.grading.reports import number, write_reports
+    from attnbook.grading.reports import number, refuse_foreign, write_reports
     from attnbook.grading.sandbox import NoSandboxError
     from attnbook.grading.submissions import find
 
@@ -89,6 +89,7 @@ def _grade(args: argparse.Namespace) -> None:
         raise ValueError(f"--workers: expected a number from 1, got {args.workers}")
     assignment = read_assignment(args.assignment, args.chapters, args.exercises)
     listed = list(find(args.submissions))
+    refuse_foreign(args.out)
     seed = read_seed(args.out, args.seed_file)
     results = Results(args.out / "results")
     bar: Any = None
@@ -111,6 +112,8 @@ def _grade(args: argparse.Namespace) -> None:
             f"nothing was graded, because learners' code must not run outside a sandbox: {error}. "
             f"{UNSAFE} grades without one, for notebooks that you have read"
         ) from error
+    except RuntimeError as error:  # the canary
+        raise ValueError(str(error)) from error
     finally:
         if bar is not None:
             bar.close()

@@ -3,23 +3,30 @@
 A function is run on inputs drawn from the instructor's seed, which decide. Only where they find a
 fault it is run once more, in another sandbox that has never seen those, on the inputs of the
 learner's own notebook; what a learner is shown, the input, the numbers expected and got, is taken
-from there. So a hidden input cannot be carried out, whatever the code does with it.
+from there. So no hidden input is written down anywhere. What a learner does get to know of them is
+whether an answer is right, and where only they find a fault, which property it is; code that is
+made for it can say a bit or two by failing in one way or another.
 """
 
 from __future__ import annotations
 
 import builtins
 import hashlib
+import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import torch
 
 from attnbook.exercises.definition import PRACTICE, PRELUDE, Exercise, source_of
 from attnbook.exercises.judge import GENERAL, STOPPED, Verdict, expected, judge
 from attnbook.exercises.probes import Outcome, from_values, unpack
 from attnbook.exercises.report import inputs_in_words
-from attnbook.grading.sandbox import Answer, Limits, Sandbox
+from attnbook.grading.sandbox import Answer, CancelledError, Limits, NoSandboxError, Sandbox
 from attnbook.grading.submissions import Refused, Submission, code_cells
 
 __all__ = ["Grade", "Graded", "Grader", "digest"]
@@ -84,16 +91,21 @@ class Graded:
         return cls(**(values | {"grades": grades}))
 
 
-def digest(data: bytes, seed: str, points: dict[str, float]) -> str:
-    """What tells whether a grade is still good: the notebook, the seed, the exercises, the code."""
+def digest(data: bytes, seed: str, points: dict[str, float], unsafe: bool = False) -> str:
+    """What tells whether a grade is still good: the notebook, the seed, the exercises, the code.
+
+    To the code belong torch, NumPy and Python; a grade made without a sandbox is another one.
+    """
     total = hashlib.sha256(data)
-    total.update(f"\0{seed}\0{sorted(points.items())}\0{_own_digest()}".encode())
+    total.update(f"\0{seed}\0{sorted(points.items())}\0{unsafe}\0{_own_digest()}".encode())
     return total.hexdigest()
 
 
+@cache
 def _own_digest() -> str:
     here = Path(__file__).parent
-    total = hashlib.sha256()
+    versions = (torch.__version__, np.__version__, platform.python_version())
+    total = hashlib.sha256("\0".join(versions).encode())
     for path in sorted([*here.glob("*.py"), *here.parent.joinpath("exercises").glob("*.py")]):
         total.update(path.name.encode() + path.read_bytes())
     return total.hexdigest()
@@ -123,6 +135,7 @@ class Grader:
         self.exercises = tuple(exercises)
         self.points = {e.name: float((points or {}).get(e.name, e.points)) for e in self.exercises}
         self.seed = seed
+        self.unsafe = unsafe
         self.hidden, self.practice = Sandbox(unsafe, container), Sandbox(unsafe, container)
 
     def close(self) -> None:
@@ -130,12 +143,31 @@ class Grader:
         self.hidden.close()
         self.practice.close()
 
+    def cancel(self) -> None:
+        """End the sandboxes although another thread may be grading; it gets an exception."""
+        self.hidden.cancel()
+        self.practice.cancel()
+
     def digest(self, data: bytes) -> str:
         """See :func:`digest`."""
-        return digest(data, self.seed, self.points)
+        return digest(data, self.seed, self.points, self.unsafe)
 
     def grade(self, submission: Submission) -> Graded:
-        """Grade one notebook. Whatever is wrong with it, there is a result."""
+        """Grade one notebook. Whatever is wrong with it, there is a result.
+
+        Raises:
+            CancelledError: :meth:`cancel` was called.
+            NoSandboxError: there is none any more.
+        """
+        try:
+            return self._grade(submission)
+        except (CancelledError, NoSandboxError):
+            raise
+        except Exception as error:  # one notebook is no reason not to grade the others
+            why = f"the notebook could not be graded: {type(error).__name__}"
+            return Graded(submission.learner, submission.path, "", why)
+
+    def _grade(self, submission: Submission) -> Graded:
         try:
             data = submission.read()
         except (Refused, OSError) as error:
@@ -157,6 +189,10 @@ class Grader:
         """Grade one exercise; None if the notebook does not define it."""
         of = self.points[exercise.name]
         verdict, absent, broken = self._run(self.hidden, exercise, cells, self.seed)
+        if verdict is not None and verdict.got == _ENDED["sandbox"]:
+            # Whether it was this code that ended it, or the machine, a second one will show.
+            self.hidden.close()
+            verdict, absent, broken = self._run(self.hidden, exercise, cells, self.seed)
         if absent:
             return None
         if broken:
@@ -273,21 +309,18 @@ def _broken(text: str) -> str:
 def _explained(exercise: Exercise, of: float, hidden: Verdict, shown: Verdict | None) -> Grade:
     """A failed exercise in words; of hidden inputs only names and hints of ours go into it."""
     assert hidden.mistake is not None
-    example: list[str] = []
-    mistake = hidden.mistake
-    if shown is not None and not shown.passed and shown.case is not None and shown.mistake:
-        mistake = shown.mistake
-        example = [
-            f"first that failed: {shown.case.holds}",
-            *inputs_in_words(shown.case.inputs),
-            *([f"expected: {shown.want}"] if shown.want else []),
-            f"got:      {shown.got}",
-        ]
-        hint, more = mistake.hint, mistake.more
-    else:
+    if shown is None or shown.passed or shown.case is None or shown.mistake is None:
         hint, more = _safe(exercise, hidden)
+        return Grade(exercise.name, 0.0, of, hidden.mistake.name, hint, more, hidden.properties)
+    example = (
+        f"first that failed: {shown.case.holds}",
+        *inputs_in_words(shown.case.inputs),
+        *([f"expected: {shown.want}"] if shown.want else []),
+        f"got:      {shown.got}",
+    )
+    found = shown.mistake
     return Grade(
-        exercise.name, 0.0, of, hidden.mistake.name, hint, more, hidden.properties, tuple(example)
+        exercise.name, 0.0, of, found.name, found.hint, found.more, shown.properties, example
     )
 
 

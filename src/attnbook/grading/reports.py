@@ -15,6 +15,7 @@ from html import escape
 from importlib.resources import files
 from io import StringIO
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
@@ -25,7 +26,7 @@ from attnbook.exercises.report import inline_code
 from attnbook.grading.classroom import Assignment, Results
 from attnbook.grading.grader import Grade, Graded
 
-__all__ = ["Learner", "gather", "lms_table", "write_reports"]
+__all__ = ["Learner", "gather", "lms_table", "refuse_foreign", "write_reports"]
 
 
 @dataclass
@@ -101,12 +102,24 @@ def _write(path: Path, text: str) -> None:
 
 def page_name(learner: str) -> str:
     """The file name of a learner's feedback, readable and different for different learners."""
-    plain = re.sub(r"[^\w.-]+", "_", learner).strip("._")[:60] or "learner"
-    return (
-        f"{plain}.html"
-        if plain == learner
-        else f"{plain}.{sha256(learner.encode()).hexdigest()[:8]}.html"
-    )
+    plain = re.sub(r"[^\w.-]+", "_", learner, flags=re.ASCII).strip("._")[:60] or "learner"
+    # A name that looks as if it had been changed gets an ending, too: it may be somebody else's.
+    if plain == learner and not re.search(r"\.[0-9a-f]{8}$", plain):
+        return f"{plain}.html"
+    return f"{plain}.{sha256(learner.encode()).hexdigest()[:8]}.html"
+
+
+def refuse_foreign(folder: Path) -> None:
+    """See to it that a folder's feedback, which will be replaced, is that of a grading.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if (folder / "feedback").exists() and not (folder / "grades.json").is_file():
+        raise ValueError(
+            f"{folder}: there is a folder feedback in it that no grading made, and it would be "
+            "replaced; name another folder with --out"
+        )
 
 
 def write_reports(folder: Path, assignment: Assignment, results: Results) -> list[Learner]:
@@ -196,7 +209,11 @@ _GENERAL = {
     "edits-its-input": "An argument is changed in place.",
     "dtype-fixed": "The numbers are right, their dtype does not follow the input's.",
     "squeezed": "A dimension of size 1 is dropped.",
+    "detached": "The numbers are right, and no gradient flows back.",
     "other-gradient": "The numbers are right, their gradient is not.",
+    "order-lost": "The rows are right and come in another order.",
+    "not-a-number": "There is a NaN or an infinity in the result.",
+    "results-swapped": "The results are right and come in the wrong order.",
     "property-fails": "A property does not hold, and no known misconception explains how.",
 }
 
@@ -206,30 +223,28 @@ def _class(learners: list[Learner], assignment: Assignment) -> dict[str, Any]:
     passed: Counter[str] = Counter()
     tried: Counter[str] = Counter()
     mistakes: dict[str, Counter[str]] = defaultdict(Counter)
-    hints: dict[tuple[str, str], str] = {}
     for learner in learners:
         for name, grade in learner.grades.items():
             tried[name] += 1
             passed[name] += not grade.mistake
             if grade.mistake:
                 mistakes[name][grade.mistake] += 1
-                hints.setdefault((name, grade.mistake), grade.hint)
-    for one in assignment.exercises:  # as they are, rather than filled in for one learner
-        for name, hint in _GENERAL.items():
-            hints[one.name, name] = hint
-        for mistake in one.mistakes:
-            hints[one.name, mistake.name] = mistake.hint
+    # As they are, rather than filled in for one learner.
+    hints = {
+        one.name: _GENERAL | {mistake.name: mistake.hint for mistake in one.mistakes}
+        for one in assignment.exercises
+    }
     width = max(1, round(assignment.total / 10))
-    counts = Counter(min(int(learner.points // width), 10) for learner in learners)
+    rows = int(assignment.total // width) + 1
+    counts = Counter(min(int(learner.points // width), rows - 1) for learner in learners)
     scale = [
         (str(i) if width == 1 else f"{i * width} – {(i + 1) * width - 1}", counts[i])
-        for i in range(int(assignment.total // width) + 1)
+        for i in range(rows)
     ]
-    points = sorted(learner.points for learner in learners)
     return {
         "assignment": assignment,
         "learners": learners,
-        "median": points[len(points) // 2] if points else 0.0,
+        "median": median([learner.points for learner in learners]) if learners else 0.0,
         "scale": scale,
         "most": max([n for _, n in scale], default=0),
         "exercises": [
@@ -238,7 +253,7 @@ def _class(learners: list[Learner], assignment: Assignment) -> dict[str, Any]:
                 "tried": tried[e.name],
                 "passed": passed[e.name],
                 "mistakes": [
-                    (name, count, hints[e.name, name])
+                    (name, count, hints[e.name][name])
                     for name, count in mistakes[e.name].most_common()
                 ],
             }
@@ -261,7 +276,7 @@ def _login(learner: str) -> str:
     name = learner.lower().strip()
     if found := re.search(r"_(\d+)_assignsubmission_", f"{name}_"):
         return f"participant {found[1]}"
-    if found := re.fullmatch(r"[^_]+(?:_late)?_(\d+)_\d+", name):
+    if found := re.match(r"[^_]+(?:_late)?_(\d+)_\d+(?:_|$)", name):
         return found[1]
     return name
 
@@ -275,6 +290,19 @@ _IDENTITIES = (
     "identifier", "sis login id", "login", "username", "id number", "email", "email address",
     "sis user id", "id", "student", "name",
 )  # fmt: skip
+
+
+def _together(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """What somebody has whose notebooks the system gave different names: the better of each."""
+    exercises = dict(one["exercises"])
+    for name, grade in other["exercises"].items():
+        if name not in exercises or grade["points"] > exercises[name]["points"]:
+            exercises[name] = grade
+    return one | {
+        "exercises": exercises,
+        "points": sum((grade["points"] for grade in exercises.values()), 0.0),
+        "notes": [*one["notes"], *other["notes"]],
+    }
 
 
 def lms_table(
@@ -296,7 +324,10 @@ def lms_table(
     """
     read = json.loads(grades.read_text(encoding="utf-8"))
     title = title or read["title"]
-    earned = {_login(x["learner"]): x for x in read["learners"]}
+    earned: dict[str, dict[str, Any]] = {}
+    for learner in read["learners"]:
+        login = _login(learner["learner"])
+        earned[login] = _together(earned[login], learner) if login in earned else learner
     with roster.open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     if not rows:
@@ -310,7 +341,7 @@ def lms_table(
     extra = [column] if system == "canvas" else [column, "Feedback comments"]
     heads += [h for h in extra if h not in heads]
     used: set[str] = set()
-    without = []
+    without: list[str] = []
     for row in rows:
         keys = [_column(row, (name,)).lower() for name in _IDENTITIES]
         keys += [k.split("@")[0] for k in keys if "@" in k]

@@ -3,8 +3,10 @@
 The sandbox has no network, a file system that is read-only throughout, processes of its own, and
 nothing of the course but :mod:`attnbook.exercises.probes`. One sandbox serves many submissions: it
 imports torch once and forks for each exercise; the fork has limits on time, memory, files and
-processes. Nothing can be left behind for the next fork, because nothing can be written. A sandbox
-in which anything unusual happened is thrown away.
+processes, and a filter refuses it the system calls with which it could reach the process that it
+was forked from, or leave something in the kernel for the next fork. Nothing else can be left
+behind, because nothing can be written. A sandbox in which a fork did not end by itself is thrown
+away all the same.
 
 bubblewrap (https://github.com/containers/bubblewrap) is a package of every Linux distribution.
 Where it is missing, or not allowed to work, nothing is run.
@@ -40,7 +42,7 @@ import torch
 from attnbook.exercises import probes
 from attnbook.exercises.probes import pack
 
-__all__ = ["Answer", "Limits", "NoSandboxError", "Sandbox", "reason_against"]
+__all__ = ["Answer", "CancelledError", "Limits", "NoSandboxError", "Sandbox", "reason_against"]
 
 _HERE = Path(__file__).parent
 
@@ -51,6 +53,10 @@ class NoSandboxError(RuntimeError):
 
 class BrokenSandboxError(RuntimeError):
     """A sandbox ended or went silent; a new one has to be made."""
+
+
+class CancelledError(RuntimeError):
+    """Somebody else ended the work: what came of it says nothing about what was run."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +125,8 @@ def _hidden() -> list[str]:
 def command() -> list[str]:
     """The command line that starts a sandbox's process."""
     words = [
-        "bwrap", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts",
+        # Its own process 1 would stay beside what runs inside, open to it where both are one user.
+        "bwrap", "--unshare-pid", "--as-pid-1", "--unshare-net", "--unshare-ipc", "--unshare-uts",
         "--unshare-cgroup-try", "--die-with-parent", "--new-session", "--hostname", "sandbox",
         "--clearenv",
     ]  # fmt: skip
@@ -197,6 +204,7 @@ class Sandbox:
         self.jail = ""
         self.process: subprocess.Popen[bytes] | None = None
         self.served = 0
+        self.cancelled = False
 
     def __enter__(self) -> Sandbox:
         """For ``with``."""
@@ -219,14 +227,14 @@ class Sandbox:
             folder = str(Path(probes.__file__).parent)
             start = (
                 f"import sys; sys.path[:0] = [{str(_HERE)!r}, {folder!r}]; import inside; "
-                f"del sys.path[:2]; inside.main({self.jail!r})"
+                f"del sys.path[:2]; inside.main({self.jail!r}, {self.unsafe!r})"
             )
             words = [sys.executable, "-I", "-B", "-c", start]
             environment = _environment()
             if self.unsafe:
                 environment = os.environ | environment | {"PATH": os.environ.get("PATH", "")}
         else:
-            words, environment = command(), dict(os.environ)
+            words, environment = command(), {"PATH": os.environ.get("PATH", "/usr/bin:/bin")}
         self.process = subprocess.Popen(
             words,
             stdin=subprocess.PIPE,
@@ -237,8 +245,11 @@ class Sandbox:
         )
         self.served = 0
         try:
-            ready = self._read(120.0, 64)
-        except BrokenSandboxError:
+            ready = self._exchange(b"", 120.0, 64)
+        except (BrokenSandboxError, OSError):
+            if self.cancelled:
+                self.close()
+                raise CancelledError from None
             said = self._last_words()
             self.close()
             raise NoSandboxError(f"the sandbox did not start: {said}") from None
@@ -259,14 +270,17 @@ class Sandbox:
         said = self.process.stderr.read(2000).decode(errors="replace").strip()
         return said.splitlines()[-1] if said else "it said nothing"
 
-    def _read(self, seconds: float, most: int) -> bytes:
-        """One frame from the sandbox, or an error when the time is over."""
+    def _exchange(self, request: bytes, seconds: float, most: int) -> bytes:
+        """Send something and read one frame, or an error when the time for both is over."""
         process = self.process
         assert process is not None
+        assert process.stdin is not None
         assert process.stdout is not None
         timer = threading.Timer(seconds, process.kill)
         timer.start()
         try:
+            process.stdin.write(request)
+            process.stdin.flush()
             head = process.stdout.read(8)
             if len(head) < 8:
                 raise BrokenSandboxError("the sandbox ended")
@@ -298,6 +312,10 @@ class Sandbox:
             cases: inputs, and the names of those whose gradients are wanted.
             probe: how it is called.
             limits: what it may use.
+
+        Raises:
+            CancelledError: :meth:`cancel` was called.
+            NoSandboxError: no process can be started.
         """
         limits = limits or Limits()
         request = pack(
@@ -314,22 +332,32 @@ class Sandbox:
                 "most": limits.output,
             }
         )
+        if self.cancelled:
+            raise CancelledError
         if self.process is None or self.process.poll() is not None or self.served >= self.MOST:
             self.close()
             self._start()
-        process = self.process
-        assert process is not None
-        assert process.stdin is not None
         self.served += 1
         try:
-            process.stdin.write(struct.pack("<Q", len(request)) + request)
-            process.stdin.flush()
-            reply = self._read(limits.wall + 10.0, limits.output + (1 << 20))
+            reply = self._exchange(
+                struct.pack("<Q", len(request)) + request,
+                limits.wall + 10.0,
+                limits.output + (1 << 20),
+            )
             answer = _parse(reply)
-        except (BrokenSandboxError, BrokenPipeError, OSError, struct.error):
+        except (BrokenSandboxError, OSError, ValueError, IndexError, struct.error):
+            if self.cancelled:
+                raise CancelledError from None
+            answer = Answer([], "sandbox")
+        if answer.ended:
             self.close()
-            return Answer([], "sandbox")
         return answer
+
+    def cancel(self) -> None:
+        """End the process although another thread may wait for an answer; it gets an exception."""
+        self.cancelled = True
+        if (process := self.process) is not None:
+            process.kill()
 
     def close(self) -> None:
         """End the process and all that runs in it."""

@@ -48,14 +48,15 @@ def _around(paths: list[PurePosixPath]) -> int:
     """How many folders stand around all learners, as in an archive of one folder.
 
     A folder around everything is no learner if there are folders in it, or if the notebooks
-    directly in it have learners' names before the chapter's.
+    directly in it have learners' names before the chapter's. With a single name inside, the folder
+    is taken for the learner.
     """
     count = 0
     while paths and len({path.parts[: count + 1] for path in paths}) == 1:
         inner = [PurePosixPath(*path.parts[count + 1 :]) for path in paths]
         deeper = all(len(path.parts) > 1 for path in inner)
         named = all(len(p.parts) == 1 and _learner(p) != p.stem for p in inner)
-        if not (deeper or named):
+        if not (deeper or named) or len(set(map(_learner, inner))) < 2:
             break
         count += 1
     return count
@@ -152,7 +153,12 @@ def find(places: Iterable[Path | str]) -> Iterator[Submission]:
             raise ValueError(f"{place}: there is no notebook (.ipynb) in it")
         around = _around(list(found))
         for inner, read in found.items():
-            yield Submission(_learner(_inside(inner, around)), str(inner), read)
+            yield Submission(_text(_learner(_inside(inner, around))), _text(str(inner)), read)
+
+
+def _text(name: str) -> str:
+    """A name that can be written: one that is not UTF-8 has bytes that are no letters."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _a_link() -> bytes:
@@ -160,8 +166,11 @@ def _a_link() -> bytes:
 
 
 def _members(archive: Path) -> list[str]:
-    with zipfile.ZipFile(archive) as opened:
-        entries = opened.infolist()
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            entries = opened.infolist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        raise ValueError(f"{archive}: a damaged zip archive: {error}") from error
     if len(entries) > MOST_FILES:
         raise ValueError(f"{archive}: {len(entries):,} files; at most {MOST_FILES:,} are read")
     wanted = [e for e in entries if _wanted(PurePosixPath(e.filename)) and not e.is_dir()]
@@ -190,7 +199,7 @@ def code_cells(data: bytes) -> list[str]:
     cells = notebook.get("cells")
     if cells is None and isinstance(notebook.get("worksheets"), list):  # format 3
         sheets = [s for s in notebook["worksheets"] if isinstance(s, dict)]
-        cells = [c for s in sheets for c in s.get("cells", [])]
+        cells = [c for s in sheets if isinstance(s.get("cells"), list) for c in s["cells"]]
     if not isinstance(cells, list):
         raise Refused("this is not a notebook: the file has no cells")
     sources = []
