@@ -3,7 +3,7 @@
 ``make mutants`` calls this. mutmut changes one thing at a time in the solutions, a plus into a
 minus, a number, a comparison, and runs the exercise's own check, as a learner's notebook does, for
 three seeds (trainings on one). What survives has to be listed in ``tests/mutants.toml`` with the
-reason why it is no fault: a change that no input can show.
+reason why it is no fault, mostly that no input can show it.
 """
 
 from __future__ import annotations
@@ -42,25 +42,31 @@ def test_answer(name):
 
 SETUP = """
 [mutmut]
-paths_to_mutate=answers/
-tests_dir=tests/
+source_paths=answers
+only_mutate=answers/answers.py
+pytest_add_cli_args_test_selection=tests
 also_copy=
 """
 
 
 def project(folder: Path, names: list[str]) -> None:
-    """A project whose source is the solutions, and whose tests are the exercises' checks."""
+    """A project whose source is the solutions, and whose tests are the exercises' checks.
+
+    What an exercise gives, a model for instance, lies beside them and stays as it is.
+    """
     known = exercises()
-    parts, given = [PRELUDE], set()
-    for name in names:
-        for helper in known[name].given:
-            if helper.__name__ not in given and helper.__name__ not in names:
-                given.add(helper.__name__)
-                parts.append(source_of(helper))
-        parts.append(source_of(known[name].solution))
+    given = {g.__name__: source_of(g) for name in names for g in known[name].given}
+    given = {name: source for name, source in given.items() if name not in names}
+    imports = [f"from answers.given import {name}" for name in given]
+    solutions = [source_of(known[name].solution) for name in names]
+    texts = {
+        "__init__": "",
+        "given": "\n\n".join([PRELUDE, *given.values()]),
+        "answers": "\n\n".join([PRELUDE, *imports, *solutions]),
+    }
     (folder / "answers").mkdir()
-    (folder / "answers" / "__init__.py").write_text("", encoding="utf-8")
-    (folder / "answers" / "answers.py").write_text("\n\n".join(parts), encoding="utf-8")
+    for name, text in texts.items():
+        (folder / "answers" / f"{name}.py").write_text(text, encoding="utf-8")
     (folder / "tests").mkdir()
     (folder / "tests" / "test_answers.py").write_text(TEST.format(names=names), encoding="utf-8")
     (folder / "setup.cfg").write_text(SETUP, encoding="utf-8")
@@ -91,7 +97,7 @@ def main() -> None:
     args = parser.parse_args()
     names = args.names or list(exercises())
     listed = tomllib.loads(LIST.read_text(encoding="utf-8"))["mutant"] if LIST.exists() else []
-    argued = {(m["function"], m["was"].strip(), m["is"].strip()) for m in listed}
+    argued = {(m["function"], m["was"], now) for m in listed for now in m["is"]}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         project(folder, names)

@@ -143,6 +143,13 @@ def _mask_cases(draw: Draw) -> Iterator[Case]:
             ],
         ),
     )
+    border = _texts(draw, [_mixed(draw, "masked", "seen", "kept", "seen")], share=0.25)
+    border["chance"] = border["chance"].masked_fill(border["chance"] > 0.25, 0.25)
+    yield Case(
+        "a piece whose chance is just the share is not chosen",
+        border,
+        hint="Below the share, not at it: 0.25 is not chosen here.",
+    )
     yield Case("a text of one piece", _texts(draw, [[draw.choice(list(FATES))]]))
 
 

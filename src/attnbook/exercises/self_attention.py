@@ -928,6 +928,10 @@ def _position_cases(draw: Draw) -> Iterator[Case]:
         hint="One position is still a table, with one row: (1, width).",
     )
     yield Case(
+        "positions far from the beginning",
+        {"length": 2, "width": 6, "start": draw.integer(300, 400)},
+    )
+    yield Case(
         "many positions, wide vectors",
         {"length": draw.integer(20, 30), "width": 12},
     )
