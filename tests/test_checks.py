@@ -81,7 +81,9 @@ def test_html_of_a_result_is_text():
 
 def test_a_later_failure_does_not_take_a_pass_back():
     assert check(dot_scores).passed
-    assert not check(lambda queries, keys: queries, "dot_scores").passed
+    later = check(lambda queries, keys: queries, "dot_scores")
+    assert not later.passed
+    assert repr(later).startswith("Dot scores for a whole batch: not yet (passed before; ")
     assert progress(5).points == 2
 
 
@@ -111,7 +113,7 @@ def test_what_cannot_be_checked_is_refused(as_user):
 
 def test_a_lambda_has_to_say_which_exercise_it_answers():
     assert check(lambda queries, keys: queries @ keys.mT, "dot_scores").passed
-    with pytest.raises(ValueError, match="there is no exercise '<lambda>'"):
+    with pytest.raises(ValueError, match="a function written with lambda has no name"):
         check(lambda queries, keys: queries @ keys.mT)
 
 
@@ -240,6 +242,13 @@ def twice(x):
     # END SOLUTION
 
 
+def _halved(x):
+    """Half."""
+    # BEGIN SOLUTION
+    return x / 2
+    # END SOLUTION
+
+
 def made(**changes):
     """A small exercise of our own."""
     settings = {
@@ -280,6 +289,54 @@ def made(**changes):
 def test_general_faults_have_names(answer, mistake):
     verdict = attempt(made(), answer)
     assert (verdict.mistake and verdict.mistake.name) == mistake
+
+
+def test_an_exception_is_shown_with_its_line_and_what_helps():
+    def twice(x):
+        doubled = 2 * x
+        return doubld + doubled
+
+    found = attempt(made(), twice)
+    assert found.got == "NameError: name 'doubld' is not defined (line 3 of twice)"
+    assert "misspelled" in found.mistake.more
+    found = attempt(made(), lambda x: x @ torch.ones(7, 2))
+    assert "Two matrices do not fit" in found.mistake.more
+    found = attempt(made(), lambda x: x + torch.ones(7))
+    assert "Two shapes do not fit" in found.mistake.more
+
+
+def test_a_way_back_that_fails_is_told_from_a_result_that_does():
+    def overwritten(x):
+        e = x.exp()
+        e[0] = 0.0
+        return e
+
+    one = made(cases=lambda draw: [Case("exp", {"x": draw.normal(3)}, ("x",))], mistakes=())
+    found = attempt(one, overwritten)
+    assert "modified by an inplace operation" in found.mistake.hint
+    assert "result itself is right" in found.mistake.more
+    repaired = made(
+        solution=_halved,
+        cases=lambda draw: [Case("half", {"x": torch.zeros(2)}, ("x",))],
+        mistakes=(),
+    )
+    found = attempt(repaired, lambda x: torch.where(x == 0, x / 2, x / x))
+    assert found.mistake.name == "gradient-not-a-number"
+    assert "nan" in found.got
+
+
+def test_where_large_results_differ_is_said():
+    one = made(cases=lambda draw: [Case("all", {"x": torch.ones(4, 5)})], mistakes=())
+    wrong = torch.full((4, 5), 2.0)
+    wrong[1, 3] = 7.0
+    assert attempt(one, lambda x: wrong).got.endswith("they first differ at [1, 3]: 2 and 7")
+
+
+def test_what_explains_only_a_part_is_said_to_be_a_guess():
+    """Three times, but for one of the inputs."""
+    found = attempt(made(), lambda x: 3 * x if len(x) == 2 else 2.5 * x)
+    assert found.mistake.name == "thrice"
+    assert found.mistake.hint.startswith("Perhaps this")
 
 
 def test_a_second_mistake_does_not_hide_the_first():

@@ -20,8 +20,9 @@ from bs4 import BeautifulSoup
 from attnbook.__main__ import main
 from attnbook.exercises import chapter, exercise, exercises
 from attnbook.exercises.definition import PRACTICE, PRELUDE, source_of, stub_of
+from attnbook.exercises.judge import GENERAL, NOTHING
 from attnbook.exercises.probes import unpack
-from attnbook.grading import classroom, sandbox
+from attnbook.grading import classroom, reports, sandbox
 from attnbook.grading.canary import check_installation
 from attnbook.grading.classroom import Results, grade_class, read_assignment, read_seed
 from attnbook.grading.grader import Grade, Graded, Grader
@@ -836,6 +837,11 @@ def test_canvas_gives_each_file_a_number_of_its_own(tmp_path):
     table, strangers, without = lms_table(out / "grades.json", roster, "canvas", "Week")
     assert [row["Week"] for row in csv.DictReader(table.splitlines())] == ["7", "2"]
     assert (strangers, without) == ([], [])
+
+
+def test_every_general_fault_has_words_for_the_class_report():
+    made = {"too-slow", "ends-its-process", "cannot-be-run", NOTHING}
+    assert set(reports._GENERAL) == {mistake.name for mistake in GENERAL} | made
 
 
 @pytest.mark.parametrize("names", [["8"], ["11"], ["13"], ["5"]])

@@ -24,11 +24,13 @@ EXERCISES = LABS / "exercises"
 PAGES = ROOT / "book"
 
 HOW = (
-    "Write what is missing where `...` stands, or repair the function that is there. Run the cell, "
-    "then the one below it: it checks your function on small inputs, and says what holds, what "
-    "does not, and what may be the reason. `hint({name})` says more. Points are kept on this "
-    "machine and nowhere else."
+    "Write what is missing where `...` stands{repair}. Run the cell, then the one below it: it "
+    "checks your function on small inputs, and says what holds, what does not, and what may be the "
+    "reason. `hint({name})` then says more. Where it is not said otherwise, results have the dtype "
+    "of the inputs, and gradients flow back through them. Points are kept on this machine and "
+    "nowhere else; in Colab that is until the runtime ends."
 )
+REPAIR = ", or repair the function that is there"
 
 
 def page_link(chapter: Chapter, label: str) -> str:
@@ -73,7 +75,8 @@ def notebook(chapter: Chapter, solved: bool = False) -> NotebookNode:
         solved: a solution in place of each stub.
     """
     link = colab_link(f"exercises/{chapter.name}", "Open these exercises in Colab")
-    how = HOW.format(name=chapter.exercises[0].name)
+    repair = REPAIR if any(one.repair for one in chapter.exercises) else ""
+    how = HOW.format(name=chapter.exercises[0].name, repair=repair)
     title = f"# Exercises {chapter.number}: {chapter.title}"
     cells = [
         new_markdown_cell(

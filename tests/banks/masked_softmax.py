@@ -161,3 +161,16 @@ def wrong_detached(scores, mask):
 
 def wrong_other_kind(scores, mask):
     return right_nan_to_num(scores, mask).detach().numpy()
+
+
+def wrong_added_constant(scores, mask):
+    return torch.softmax(scores + (1 - mask.float()) * -1e9, dim=-1).to(scores.dtype)
+
+
+def wrong_still_scores(scores, mask):
+    return torch.where(mask, scores, -torch.inf)
+
+
+def wrong_scores_as_they_were(scores, mask):
+    scores.masked_fill(~mask, -torch.inf)
+    return scores

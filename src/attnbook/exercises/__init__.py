@@ -16,7 +16,7 @@ from typing import Any
 from attnbook.exercises.course import chapter, chapters, exercise, exercises
 from attnbook.exercises.definition import Chapter, Exercise
 from attnbook.exercises.judge import Verdict, attempt
-from attnbook.exercises.record import Progress, keep, recall
+from attnbook.exercises.record import Progress, keep, recall, was_passed
 from attnbook.exercises.report import Hint, Report
 
 __all__ = [
@@ -63,7 +63,7 @@ def check(answer: Callable[..., Any] | type, name: str | None = None) -> Report:
             "graded where the package is not at hand"
         )
     verdict = attempt(found, answer)
-    report = Report(found, verdict)
+    report = Report(found, verdict, was_passed(found))
     _last[found.name] = report
     if verdict.passed:
         keep(found)

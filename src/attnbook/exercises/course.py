@@ -54,10 +54,14 @@ def exercise(name: str) -> Exercise:
     known = exercises()
     if name not in known:
         near = difflib.get_close_matches(name, known, 1)
-        meant = f"; did you mean {near[0]}?" if near else ""
-        raise ValueError(
-            f"there is no exercise {name!r}{meant} The exercises are: {', '.join(known)}"
-        )
+        if near:
+            raise ValueError(f"there is no exercise {name!r}; did you mean {near[0]}?")
+        if name == "<lambda>":
+            raise ValueError(
+                "there is no exercise '<lambda>': a function written with lambda has no name. Write "
+                'it with def, or say which exercise it answers: check(answer, "dot_scores")'
+            )
+        raise ValueError(f"there is no exercise {name!r}; there are: {', '.join(known)}")
     return known[name]
 
 

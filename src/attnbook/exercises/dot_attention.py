@@ -29,7 +29,7 @@ def dot_scores(queries: Tensor, keys: Tensor) -> Tensor:
 def _dot_cases(draw: Draw) -> Iterator[Case]:
     yield Case(
         "an entry is the dot product of one query and one key",
-        {"queries": draw.normal(1, 1, 3), "keys": draw.normal(1, 2, 3)},
+        {"queries": draw.normal(1, 2, 3), "keys": draw.normal(1, 2, 3)},
         hint="Take the first query and the first key, multiply number by number, add up: is that "
         "the entry at the top left?",
     )
@@ -239,8 +239,9 @@ def _masked_cases(draw: Draw) -> Iterator[Case]:
             "scores": draw.normal(2, 3, 3),
             "mask": torch.tensor(
                 [[True, False, False], [True, True, False], [True, True, True]]
-            ).expand(2, 3, 3).clone(),
+            ),
         },
+        hint="This mask is (target, source), without a batch: it holds for both sentences.",
     )  # fmt: skip
     yield Case(
         "a forbidden score does not matter, however large it is",
@@ -322,7 +323,8 @@ MASKED_SOFTMAX = Exercise(
         Mistake(
             "no-mask",
             "The mask has no effect: padding gets its share.",
-            "Use the second argument: forbidden scores become −∞ before the softmax.",
+            "Use the second argument: forbidden scores become −∞ before the softmax. If you call "
+            "`masked_fill`, keep what it returns; it leaves its tensor as it is.",
             lambda scores, mask: _softmax(scores),
         ),
         Mistake(
@@ -346,10 +348,12 @@ MASKED_SOFTMAX = Exercise(
         ),
         Mistake(
             "masked-then-renormalized",
-            "You masked after the softmax and divided by what was left. That is right only as long "
-            "as something is left: a very large forbidden score, or a row without any permission, "
-            "leaves 0/0.",
-            "Fill the scores with −∞ before the softmax instead; then there is nothing to repair.",
+            "What the mask left over was divided by its sum. That is right only as long as something "
+            "is left: beside a very large forbidden score all others have become exp(−much) = 0, and "
+            "a row without any permission has nothing at all, 0/0.",
+            "Take the forbidden scores out before: before the softmax, or before the maximum that "
+            "you subtract. Filled with −∞ they have no part in either, and only a row that may look "
+            "nowhere is left to treat.",
             _renormalized,
         ),
         Mistake(
@@ -370,6 +374,26 @@ MASKED_SOFTMAX = Exercise(
             "all scores are equal, and every position gets the same weight.",
             "Use −∞, and set rows without any permission to 0 afterwards.",
             lambda scores, mask: _softmax(scores.masked_fill(~mask, -1e9)),
+        ),
+        Mistake(
+            "added-constant",
+            "You added a large negative constant to forbidden scores. That is not low enough for a "
+            "forbidden score that is larger still, and in a row that is forbidden altogether it is "
+            "the same for all.",
+            "Replace the scores by −∞ instead, and set rows without any permission to 0 afterwards.",
+            lambda scores, mask: _softmax(scores + (~mask) * -1e9),
+        ),
+        Mistake(
+            "still-scores",
+            "These are scores: the rows do not sum to 1.",
+            "exp, then divided by the row's sum: `torch.softmax(…, dim=-1)`.",
+            lambda scores, mask: scores.masked_fill(~mask, -torch.inf),
+        ),
+        Mistake(
+            "scores-as-they-were",
+            "The scores came back as they were. Weights are between 0 and 1, and sum to 1 in a row.",
+            "exp, then divided by the row's sum: `torch.softmax(…, dim=-1)`.",
+            lambda scores, mask: scores.clone(),
         ),
         Mistake(
             "nan-in-empty-row",

@@ -7,6 +7,7 @@ that the exercise knows: would somebody who thinks this have got just these numb
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -57,12 +58,27 @@ class Verdict:
 
 # What every exercise knows, whatever it is about. `{…}` is filled in from what was seen.
 NOTHING = "nothing-returned"
+_NOTHING = "Nothing is returned yet. (If you have written something, its `return` is missing.)"
 RAISES = Mistake(
     "raises",
     "Your code raised an exception: {error}",
-    "Run your function on the small input above in a cell of its own, and look at the shapes on "
-    "the line where it stops.",
+    "{remedy} Run your function on the small input above in a cell of its own, to see where.",
 )
+# What helps with an exception depends on what its text says.
+_REMEDIES = (
+    (r"NameError|AttributeError|has no attribute", "Compare each name with how it is defined: one "
+     "of them is misspelled, or not there."),
+    (r"modified by an inplace operation", "The result itself is right. On the way back a number is "
+     "needed that was overwritten: make a new tensor, `masked_fill` instead of an assignment."),
+    (r"argument", "Compare the call with the signature of what is called."),
+    (r"mat1 and mat2|batch2|size mismatch|dot\b", "Two matrices do not fit: the last axis of the "
+     "left one has to be as long as the last but one of the right one. Write both shapes down."),
+    (r"size of tensor|broadcast|expand|shape", "Two shapes do not fit. Axes are compared from the "
+     "last one on, and have to be equally long, or 1. Write both shapes down."),
+    (r"index|dimension|Dimension|dim\b", "A place or an axis is asked for that is not there. Write "
+     "down the shape of what is indexed."),
+)  # fmt: skip
+_REMEDY = "Write the shapes down, line by line."
 KIND = Mistake(
     "other-kind",
     "{Which} is {got}; asked for is {want}.{why}",
@@ -115,6 +131,14 @@ GRADIENT = Mistake(
     "Look for a part of the calculation that is detached, cut out under `torch.no_grad()`, or "
     "made from numbers instead of tensors.",
 )
+GRADIENT_NAN = Mistake(
+    "gradient-not-a-number",
+    "The numbers are right, and their gradient with respect to {argument} is NaN or infinite. On "
+    "the way there something like that arose and was repaired afterwards; on the way back it "
+    "arises again.",
+    "Do not let it arise: treat the case before the softmax, the division or the root, not after "
+    "it.",
+)
 ORDER = Mistake(
     "order-lost",
     "The rows are the right ones in another order: what belongs to one sentence of the batch comes "
@@ -141,8 +165,8 @@ SOMETIMES = Mistake(
     "intermediate results of your function.",
 )
 GENERAL = (
-    RAISES, KIND, EDITS, DTYPE, SQUEEZED, SHAPE, DETACHED, GRADIENT, ORDER, INFINITE, SWAPPED,
-    SOMETIMES,
+    RAISES, KIND, EDITS, DTYPE, SQUEEZED, SHAPE, DETACHED, GRADIENT, GRADIENT_NAN, ORDER, INFINITE,
+    SWAPPED, SOMETIMES,
 )  # fmt: skip
 
 
@@ -245,7 +269,7 @@ def _diagnose(
 ) -> Mistake:
     cases, wanted, got = zip(*tried, strict=True)
     if all(_blank(outcome) for outcome in got):
-        return Mistake(NOTHING, exercise.start, exercise.more)
+        return Mistake(NOTHING, f"{_NOTHING} {exercise.start}", exercise.more)
     compared = [i for i, case in enumerate(cases) if case.accept is None]
     failing = [i for i in compared if faults[i] is not None]
 
@@ -276,7 +300,8 @@ def _diagnose(
         best = max(explained.values(), default=0)
         fitting = [m for m, count in explained.items() if count == best]
         if len(fitting) == 1:
-            return fitting[0]
+            likely = fitting[0]
+            return Mistake(likely.name, f"{_PERHAPS} {likely.hint}", likely.more)
     if fault is SOMETIMES or fault.name == SOMETIMES.name:
         hint = cases[first].hint
         if hint:
@@ -284,7 +309,9 @@ def _diagnose(
     return fault
 
 
+_PERHAPS = "Perhaps this, though it does not explain all that came:"
 _CERTAIN = {
+    "gradient-not-a-number",
     "edits-its-input",
     "dtype-fixed",
     "squeezed",
@@ -314,7 +341,8 @@ def _filled(mistake: Mistake, **words: str) -> Mistake:
 def _fault(exercise: Exercise, case: Case, want: Outcome, got: Outcome) -> Mistake | None:
     """What is wrong with an outcome, as far as can be told without knowing the exercise."""
     if got.error:
-        return _filled(RAISES, error=got.error)
+        remedies = (remedy for pattern, remedy in _REMEDIES if re.search(pattern, got.error))
+        return _filled(RAISES, error=got.error, remedy=next(remedies, _REMEDY))
     if case.accept is not None:
         try:
             accepted = case.accept(got.value)
@@ -334,6 +362,8 @@ def _fault(exercise: Exercise, case: Case, want: Outcome, got: Outcome) -> Mista
             return DETACHED
         for name, gradient in want.gradients.items():
             theirs = got.gradients.get(name)
+            if theirs is not None and not torch.isfinite(theirs).all():
+                return _filled(GRADIENT_NAN, argument=f"`{name}`")
             zero = gradient is None or not bool(gradient.any())
             if theirs is None:
                 if not zero:
@@ -493,12 +523,28 @@ def _shown(want: Outcome, got: Outcome, fault: Mistake | None) -> tuple[str, str
         return "the arguments as they were", ", ".join(got.changed) + " changed"
     if name == DETACHED.name:
         return "a result with a gradient", "a result without one"
-    if name == GRADIENT.name:
+    if name in (GRADIENT.name, GRADIENT_NAN.name):
         for argument, gradient in want.gradients.items():
             theirs = got.gradients.get(argument)
             if show(gradient) != show(theirs):
                 return f"gradient of {argument}: {show(gradient)}", show(theirs)
-    return show(want.value), show(got.value)
+    return show(want.value), show(got.value) + _first_difference(want.value, got.value)
+
+
+def _first_difference(want: Any, got: Any) -> str:
+    """Where to look in a tensor that is too large to see at once."""
+    if not (isinstance(want, Tensor) and isinstance(got, Tensor)) or want.shape != got.shape:
+        return ""
+    if want.numel() < 9 or want.dtype != got.dtype or want.dim() > 8:
+        return ""
+    apart = (want != got) & ~(want.isnan() & got.isnan())
+    if want.is_floating_point():
+        apart &= ~torch.isclose(want, got, rtol=1e-3, atol=1e-4)
+    if not apart.any():
+        return ""
+    place = tuple(apart.nonzero()[0].tolist())
+    text = ", ".join(map(str, place))
+    return f"\nthey first differ at [{text}]: {_numbers(want[place])} and {_numbers(got[place])}"
 
 
 def show(value: Any) -> str:

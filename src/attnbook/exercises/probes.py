@@ -452,8 +452,20 @@ def observe(
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a learner's SystemExit is a failure like any other
-        text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        return Outcome(error=text[:500])
+        said = str(error).split(" Hint: ")[0]  # torch's own, about tools for developers
+        text = f"{type(error).__name__}: {said}" if said else type(error).__name__
+        return Outcome(error=text[:400] + _line(error, function))
+
+
+def _line(error: BaseException, function: Any) -> str:
+    """The line of a function in which an exception arose, counted from its first; if it did."""
+    code = getattr(function, "__code__", None)
+    place, line = error.__traceback__, 0
+    while place is not None:
+        if place.tb_frame.f_code is code:
+            line = place.tb_lineno - code.co_firstlineno + 1
+        place = place.tb_next
+    return f" (line {line} of {code.co_name})" if code is not None and line else ""
 
 
 def _weights(tensor: Tensor) -> Tensor:

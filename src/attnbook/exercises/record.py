@@ -18,7 +18,7 @@ from platformdirs import user_data_path
 
 from attnbook.exercises.definition import Chapter, Exercise
 
-__all__ = ["Progress", "keep", "place", "recall"]
+__all__ = ["Progress", "keep", "place", "recall", "was_passed"]
 
 
 def place() -> Path:
@@ -109,6 +109,14 @@ class Progress:
             f"<tfoot><tr><td></td><td style='text-align:left'>together</td>"
             f"<td style='text-align:right'>{self.points} of {self.total}</td></tr></tfoot></table>"
         )
+
+
+def was_passed(exercise: Exercise) -> bool:
+    """Whether an exercise was passed earlier, as far as that can be read."""
+    try:
+        return exercise.name in _passed()
+    except OSError:
+        return False
 
 
 def recall(chapters: Sequence[Chapter]) -> Progress:

@@ -58,10 +58,12 @@ class Report:
     Attributes:
         exercise: what was checked.
         verdict: what came of it.
+        before: whether the exercise was passed earlier.
     """
 
     exercise: Exercise
     verdict: Verdict
+    before: bool = False
 
     @property
     def passed(self) -> bool:
@@ -72,7 +74,8 @@ class Report:
         if self.passed:
             plural = "s" if self.exercise.points > 1 else ""
             return f"{self.exercise.title}: passed, {self.exercise.points} point{plural}"
-        return f"{self.exercise.title}: not yet"
+        kept = " (passed before; the points stay)" if self.before else ""
+        return f"{self.exercise.title}: not yet{kept}"
 
     def __repr__(self) -> str:
         verdict = self.verdict
@@ -130,7 +133,8 @@ class Hint:
         if self.report is None:
             return self.exercise.start
         if self.report.verdict.mistake is None:
-            return "This exercise is passed. Its solution, with reasons, is in the page's fold."
+            page = self.exercise.chapter
+            return f"This exercise is passed. Its solution, with reasons, is on the page {page}."
         return self.report.verdict.mistake.more
 
     def __repr__(self) -> str:

@@ -211,6 +211,7 @@ _GENERAL = {
     "squeezed": "A dimension of size 1 is dropped.",
     "detached": "The numbers are right, and no gradient flows back.",
     "other-gradient": "The numbers are right, their gradient is not.",
+    "gradient-not-a-number": "The numbers are right, their gradient is NaN or infinite.",
     "order-lost": "The rows are right and come in another order.",
     "not-a-number": "There is a NaN or an infinity in the result.",
     "results-swapped": "The results are right and come in the wrong order.",
