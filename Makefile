@@ -11,16 +11,17 @@ SITE_SOURCES := _config.yml _toc.yml \
 # Two workers with one thread each are faster than one with two, and results do not depend on the machine.
 export OMP_NUM_THREADS ?= 1
 PYTEST_ARGS ?=
-PYTEST = $(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile $(PYTEST_ARGS)
+PYTEST = $(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 $(PYTEST_ARGS)
+LABS = --nbval --nbval-current-env --nbval-cell-timeout=300 --ignore=notebooks/exercises tests/test_notebooks.py notebooks
 
 # Models before what is measured on them.
 FIRST := book/results/train.py book/results/traces.py
 
 .DEFAULT_GOAL := help
-.PHONY: help book site serve test lint types browser notebooks results benchmark mutants colab wheel data links picture pins clean
+.PHONY: help book site serve test test-all lint types machine notebooks results benchmark mutants colab wheel data links picture pins clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 book: site  ## build the book (makes .venv first, if there is none) and say where it is
 	@echo "the book is in $(HTML): open file://$(CURDIR)/$(HTML)/index.html, or run: make serve"
@@ -42,9 +43,13 @@ $(HTML)/.built: .venv/.installed $(SITE_SOURCES)
 serve: site  ## build if needed, serve the book on this machine and open it
 	@$(BIN)/python tools/serve.py
 
-test: lint types site browser  ## every check: style, types, labs, tests, the site in a browser
-	@$(PYTEST) --nbval --nbval-current-env --nbval-cell-timeout=300 --ignore=notebooks/exercises tests/test_notebooks.py notebooks
-	@$(PYTEST) --cov --cov-report=term-missing:skip-covered --ignore=tests/test_notebooks.py tests
+test: lint types site machine  ## what must hold before a commit: style, types, labs, tests, the site in a browser
+	@$(PYTEST) --dist=loadfile $(LABS)
+	@$(PYTEST) --dist=worksteal -m "not exhaustive and not gpu" --ignore=tests/test_notebooks.py tests
+
+test-all: lint types site machine  ## the same and what takes longer, with coverage; nightly and before a release
+	@$(PYTEST) --dist=loadfile $(LABS)
+	@$(PYTEST) --dist=worksteal -m "not gpu" --cov --cov-report=term-missing:skip-covered --ignore=tests/test_notebooks.py tests
 
 lint: .venv/.installed
 	@$(BIN)/ruff check .
@@ -53,10 +58,8 @@ lint: .venv/.installed
 types: .venv/.installed
 	@$(BIN)/mypy
 
-browser: .venv/.browser
-.venv/.browser: .venv/.installed tools/browser.py
-	@$(BIN)/python tools/browser.py > $@.part || { cat $@.part; rm -f $@.part; exit 1; }
-	@mv $@.part $@
+machine: .venv/.installed
+	@$(BIN)/python tools/machine.py
 
 notebooks: .venv/.installed  ## write the exercises, execute the labs that changed (ALL=1: all; ONLY=02_recurrent: one)
 	@$(BIN)/python tools/exercises.py
@@ -85,7 +88,7 @@ data: .venv/.installed  ## download Multi30k, verify it and unpack it (DATA=fold
 links: site  ## follow every link that leaves the book (needs a network; not part of make test)
 	@$(BIN)/python tools/links.py
 
-picture: site browser  ## film the README's picture from the built site
+picture: site machine  ## film the README's picture from the built site
 	@$(BIN)/python tools/picture.py
 
 pins: .venv/.installed  ## write what is installed now into requirements.txt

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
-import shutil
+import re
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,6 +18,8 @@ import pytest
 from hypothesis import settings
 from jaxtyping import config as jaxtyping_config
 from jaxtyping import install_import_hook
+
+import machine
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Playwright
@@ -66,14 +67,14 @@ def data_folder() -> Path:
     return folder
 
 
-# --- no silent skips --------------------------------------------------------------------------
+# --- what the machine lacks ----------------------------------------------------------------------
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--fail-on-skip",
         action="store_true",
-        help="end with an error when any test was skipped (for CI, where everything is at hand)",
+        help="end with an error when anything was not run that could be (for CI)",
     )
     parser.addoption(
         "--stale-site",
@@ -82,23 +83,68 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def lacking(need: str) -> None:
+    """Skip the running test if the machine lacks something that :data:`machine.NEEDS` names."""
+    reason = machine.NEEDS[need]()
+    if reason:
+        pytest.skip(f"needs {need}: {reason}")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A test marked ``needs("sandbox")`` is run where there is one."""
+    for mark in item.iter_markers("needs"):
+        for need in mark.args:
+            lacking(need)
+
+
+def _not_run(reporter: Any) -> dict[str, list[str]]:
+    """Tests that were skipped or expected to fail, by the reason."""
+    found: dict[str, list[str]] = {}
+    for kind in ("skipped", "xfailed"):
+        for report in reporter.stats.get(kind, []):
+            longrepr = report.longrepr
+            reason = longrepr[2] if isinstance(longrepr, tuple) else str(report.wasxfail)
+            found.setdefault(reason.removeprefix("Skipped: "), []).append(report.nodeid)
+    return found
+
+
+def _nobodys_mistake(reason: str) -> bool:
+    need = re.match(r"needs (\w+): ", reason)
+    return need is not None and machine.impossible(need[1])
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """With ``--fail-on-skip`` a skipped or expectedly failed test is an error of the run."""
+    """With ``--fail-on-skip`` what was not run, and could be, is an error of the run."""
     if not session.config.getoption("--fail-on-skip") or hasattr(session.config, "workerinput"):
         return
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    absent = [r for kind in ("skipped", "xfailed") for r in reporter.stats.get(kind, [])]
-    if absent and session.exitstatus == pytest.ExitCode.OK:
-        reporter.write_line("")
-        for report in absent:
-            reporter.write_line(f"not run: {report.nodeid}", red=True)
+    if session.exitstatus == pytest.ExitCode.OK and not all(
+        map(_nobodys_mistake, _not_run(reporter))
+    ):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """What was not run and why; what the checks of the exercises are worth."""
+    _what_the_checks_are_worth(terminalreporter)
+    absent = _not_run(terminalreporter)
+    if not absent:
+        return
+    terminalreporter.section("not run")
+    for reason, tests in sorted(absent.items()):
+        files = sorted({test.split("::")[0] for test in tests})
+        terminalreporter.write_line(f"{len(tests)} tests: {reason}", yellow=True)
+        terminalreporter.write_line(f"    in {', '.join(files)}")
+        need = re.match(r"needs (\w+): ", reason)
+        if need and (command := machine.remedy(need[1])):
+            terminalreporter.write_line(f"    {command}")
 
 
 # --- what the exercises' checks are worth ---------------------------------------------------------
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
+def _what_the_checks_are_worth(terminalreporter: Any) -> None:
     """How many wrong answers were rejected, and with their own hint, by exercise and in all."""
     rows = [
         value
@@ -160,18 +206,9 @@ def site_url(site: Path) -> Iterator[str]:
     server.server_close()
 
 
-def chromium() -> str | None:
-    """The Chromium to drive: ``ATTNBOOK_CHROMIUM``, an installed one, or else Playwright's own."""
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    mac = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
-    found = os.environ.get("ATTNBOOK_CHROMIUM") or next(
-        filter(None, map(shutil.which, names)), None
-    )
-    return found or (mac if Path(mac).exists() else None)
-
-
 @pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
+    lacking("browser")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as driver:
@@ -181,23 +218,8 @@ def playwright() -> Iterator[Playwright]:
 @pytest.fixture(scope="module")
 def browser(playwright: Playwright) -> Iterator[Browser]:
     """Chromium without a window and without a network: only this machine resolves."""
-    executable = chromium()
-    if executable is None and not Path(playwright.chromium.executable_path).exists():
-        pytest.fail(
-            "no Chromium: `apt-get install chromium`, or "
-            f"`{sys.executable} -m playwright install chromium`, or set ATTNBOOK_CHROMIUM"
-        )
     browser = playwright.chromium.launch(
-        executable_path=executable,
-        args=[
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-        ],
+        executable_path=machine.chromium(), args=machine.BROWSER_ARGUMENTS
     )
     yield browser
     browser.close()

@@ -14,11 +14,11 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
-from notebooks import LABS, METADATA, ROOT, colab_link, setup_code
 
 from attnbook.exercises import Chapter, Exercise, chapters
 from attnbook.exercises.definition import PRELUDE, source_of, stub_of
 from attnbook.exercises.statement import plain, statement, totals
+from notebooks import LABS, METADATA, ROOT, colab_link, setup_code
 
 EXERCISES = LABS / "exercises"
 PAGES = ROOT / "book"
