@@ -1,7 +1,7 @@
-"""What `make` decides: when the site is built, and how much of it, and what a failed build leaves.
+"""What `make` decides: when the site is built, how much of it, and what a failed build leaves.
 
-A folder like the repository's, with a space in its name and a jupyter-book that only writes down how
-it was called.
+A folder like the repository's, with a space in its name and a jupyter-book that only writes down
+how it was called.
 """
 
 from __future__ import annotations
