@@ -44,7 +44,7 @@ for path in /etc/resolv.conf /etc/hosts /etc/pip.conf /etc/xdg/pip /etc/apt/apt.
   [ -e "$path" ] || continue
   case $path in /etc/apt/sources*) rm -rf "$root$path" ;; esac
   mkdir -p "$root$(dirname "$path")"
-  cp -rLT "$path" "$root$path"
+  cp -rLT --remove-destination "$path" "$root$path"
 done
 settings=$(env | grep -E '^(PIP_|UV_|SSL_CERT|REQUESTS_|NODE_EXTRA_CA|https?_proxy|no_proxy)' || true)
 
