@@ -66,7 +66,7 @@ wheels() {  # folders of packages on this machine's disk that pip is told to loo
   { env | sed -n 's/^PIP_FIND_LINKS=//p'
     cat /etc/pip.conf ~/.config/pip/pip.conf /etc/xdg/pip/pip.conf 2>/dev/null \
       | sed -n 's/^\(find-links\|extra-index-url\|index-url\) *= *//p'
-  } | tr ' ' '\n' | sed 's#^file://##' | while read -r path; do [ -d "$path" ] && echo "$path"; done | sort -u | tr '\n' ' '
+  } | tr ' ' '\n' | sed 's#^file://##; s#/simple/*$##' | while read -r path; do [ -d "$path" ] && echo "$path"; done | sort -u | tr '\n' ' '
 }
 
 [ ! -e ~/.config/pip ] || { mkdir -p "$root/root/.config" "$root/etc/skel/.config"
