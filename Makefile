@@ -20,7 +20,7 @@ LABS = --nbval --nbval-current-env --nbval-cell-timeout=300 --ignore=notebooks/e
 FIRST := book/results/train.py book/results/traces.py
 
 .DEFAULT_GOAL := help
-.PHONY: help book site whole watch serve test test-all lint types machine notebooks results benchmark mutants colab wheel data links picture pins clean
+.PHONY: help book site whole watch serve test test-all fresh lint types machine notebooks results benchmark mutants colab wheel data links picture pins clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -65,6 +65,9 @@ test: lint types whole machine  ## what must hold before a commit: style, types,
 test-all: lint types whole machine  ## the same and what takes longer, with coverage; nightly and before a release
 	@$(PYTEST) --dist=loadfile $(LABS)
 	@$(PYTEST) --dist=worksteal -m "not gpu" --cov --cov-report=term-missing:skip-covered --ignore=tests/test_notebooks.py tests
+
+fresh:  ## both commands in a bare Debian (needs root; ARGS=--user: as an ordinary user; tools/fresh.sh --help)
+	@tools/fresh.sh $(ARGS)
 
 lint: .venv/.installed
 	@$(BIN)/ruff check .
