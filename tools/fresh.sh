@@ -39,10 +39,10 @@ if [ ! -d "$root/usr" ]; then
 fi
 
 # Where packages come from, on a machine that has a mirror or a proxy of its own.
+rm -rf "$root/etc/apt/sources.list" "$root/etc/apt/sources.list.d"
 for path in /etc/resolv.conf /etc/hosts /etc/pip.conf /etc/xdg/pip /etc/apt/apt.conf.d /etc/apt/sources.list \
     /etc/apt/sources.list.d /etc/ssl/certs; do
   [ -e "$path" ] || continue
-  case $path in /etc/apt/sources*) rm -rf "$root$path" ;; esac
   mkdir -p "$root$(dirname "$path")"
   cp -rLT --remove-destination "$path" "$root$path"
 done
