@@ -270,9 +270,7 @@ def test_a_release_downloads_its_own_models_and_nothing_newer(version, state, mo
     installed["Project-URL"] = "Documentation, https://example.org"
     installed["Project-URL"] = "Repository, https://github.com/someone/course"
     monkeypatch.setattr(checkpoints, "metadata", lambda name: installed)
-    assert (
-        checkpoints._raw_address() == f"https://raw.githubusercontent.com/someone/course/{state}"
-    )
+    assert checkpoints._raw_address() == f"https://raw.githubusercontent.com/someone/course/{state}"
 
 
 def test_the_repository_is_read_from_the_packages_metadata(monkeypatch):

@@ -248,9 +248,13 @@ def test_the_setup_cell_stops_where_the_package_cannot_be_installed(
             commands.append(f"%{magic} {line}")
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: next(there) or None)
-    with nullcontext() if after else pytest.raises(ImportError, match=r"not installed.*github"):
-        exec(notebooks.setup_code(), {"get_ipython": Shell})
     address = f"git+{notebooks.repository()}@{notebooks.branch()}"
+    with (
+        nullcontext()
+        if after
+        else pytest.raises(ImportError, match=re.escape(f"install {address}; "))
+    ):
+        exec(notebooks.setup_code(), {"get_ipython": Shell})
     assert commands == ([] if before else [f"%pip install -q {address}"])
 
 

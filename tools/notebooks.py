@@ -67,15 +67,15 @@ def setup_code() -> str:
     pip leaves alone whatever already satisfies the package's loose ranges, so Colab keeps its own
     torch, NumPy, matplotlib and widgets and gets only what it lacks. Its magic does not raise.
     """
-    return (
-        "import importlib.util\n\n"
-        'if not importlib.util.find_spec("attnbook"):\n'
-        f'    get_ipython().run_line_magic("pip", "install -q git+{repository()}@{branch()}")\n'
-        "    importlib.invalidate_caches()\n"
-        '    if not importlib.util.find_spec("attnbook"):\n'
-        '        raise ImportError("attnbook was not installed: pip says above why github.com did '
-        'not give it")'
-    )
+    return f"""\
+import importlib.util
+
+if not importlib.util.find_spec("attnbook"):
+    package = "git+{repository()}@{branch()}"
+    get_ipython().run_line_magic("pip", f"install -q {{package}}")
+    importlib.invalidate_caches()
+    if not importlib.util.find_spec("attnbook"):
+        raise ImportError(f"pip could not install {{package}}; it says above why")"""
 
 
 def colab_link(lab: str, text: str = "Open this lab in Colab") -> str:
@@ -237,7 +237,7 @@ def _widget_names(notebook: NotebookNode) -> dict[str, str]:
 
 
 def refresh(source: Path) -> bool:
-    """Write a lab's text and setup cell into its notebook, whose outputs stay; gives: was it old?"""
+    """Write a lab's text into its notebook, whose outputs stay; gives whether that was needed."""
     target = source.with_suffix(".ipynb")
     notebook, stored = jupytext.read(source), nbformat.read(target, as_version=4)
     code, outputs = ([c for c in n.cells if c.cell_type == "code"] for n in (notebook, stored))

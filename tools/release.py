@@ -108,7 +108,8 @@ def write(new: str, today: datetime.date, root: Path = ROOT) -> None:
     if released:
         if section(new, root):
             sys.exit(f"CHANGELOG.md has {new} already")
-        rewrite("CHANGELOG.md", rf"^{re.escape(UNRELEASED)}$", f"{UNRELEASED}\n\n## [{new}] - {today}")
+        heading = f"{UNRELEASED}\n\n## [{new}] - {today}"
+        rewrite("CHANGELOG.md", rf"^{re.escape(UNRELEASED)}$", heading)
 
 
 def main() -> None:
