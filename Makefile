@@ -3,10 +3,12 @@
 BIN  := .venv/bin
 HTML := _build/html
 
-# Everything the site is made from. The package belongs to it, because pages quote its code.
-SITE_SOURCES := _config.yml _toc.yml \
-  $(shell find book src/attnbook -type f ! -path '*/__pycache__/*' ! -name '*.py[co]' 2>/dev/null | sed 's/ /\\ /g') \
+# What the site is made from. Of these, Sphinx knows by itself which pages depend on what:
+PAGES := $(wildcard book/*.md book/*.bib book/results/*.json book/figures/* book/traces/* book/checkpoints/*) \
   $(wildcard notebooks/*.ipynb notebooks/*/*.ipynb)
+# and these may show on every page. The package belongs to them, because pages quote its code.
+EVERYWHERE := _config.yml _toc.yml tools/book_site.py \
+  $(shell find book/assets book/templates src/attnbook -type f ! -path '*/__pycache__/*' ! -name '*.py[co]' 2>/dev/null | sed 's/ /\\ /g')
 
 # Two workers with one thread each are faster than one with two, and results do not depend on the machine.
 export OMP_NUM_THREADS ?= 1
@@ -18,7 +20,7 @@ LABS = --nbval --nbval-current-env --nbval-cell-timeout=300 --ignore=notebooks/e
 FIRST := book/results/train.py book/results/traces.py
 
 .DEFAULT_GOAL := help
-.PHONY: help book site serve test test-all lint types machine notebooks results benchmark mutants colab wheel data links picture pins clean
+.PHONY: help book site whole watch serve test test-all lint types machine notebooks results benchmark mutants colab wheel data links picture pins clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -28,26 +30,39 @@ book: site  ## build the book (makes .venv first, if there is none) and say wher
 
 site: $(HTML)/.built
 
-# A build starts afresh, and a failed one leaves nothing: Sphinx reports a warning only for pages it reads,
-# so that a second, incremental run would pass over it.
-$(HTML)/.built: .venv/.installed $(SITE_SOURCES)
-	@rm -rf $(HTML) _build/.doctrees && mkdir -p _build
-	@$(BIN)/jupyter-book build . --all --warningiserror --nitpick --keep-going --quiet > _build/log.txt 2>&1 \
-	  || { cat _build/log.txt; rm -rf $(HTML) _build/.doctrees; exit 1; }
+BUILD = $(BIN)/jupyter-book build . --warningiserror --nitpick --keep-going --quiet
+
+# Changed pages are built again in seconds. Sphinx reports a warning only for pages that it reads, so those of
+# a failed build are forgotten, to be read again by the next.
+$(HTML)/.built: .venv/.installed $(EVERYWHERE) $(PAGES)
+	@$(if $(filter-out $(PAGES),$?),rm -rf $(HTML) _build/.doctrees,:)
+	@mkdir -p _build
+	@$(BUILD) > _build/log.txt 2>&1 || { cat _build/log.txt; \
+	  rm -f $(patsubst %,_build/.doctrees/%.doctree,$(basename $?)); exit 1; }
 	@touch $@
+
+# The build that decides: from nothing, so that no warning of any page is passed over.
+whole: $(HTML)/.whole
+$(HTML)/.whole: .venv/.installed $(EVERYWHERE) $(PAGES)
+	@rm -rf $(HTML) _build/.doctrees
+	@$(MAKE) --no-print-directory $(HTML)/.built
+	@touch $(HTML)/.built $@
 
 .venv/.installed: requirements.txt pyproject.toml tools/install.sh
 	@tools/install.sh
 	@touch $@
 
+watch: .venv/.installed  ## build, serve and open the book; a saved page is built again and the browser reloads
+	@$(BIN)/python tools/watch.py
+
 serve: site  ## build if needed, serve the book on this machine and open it
 	@$(BIN)/python tools/serve.py
 
-test: lint types site machine  ## what must hold before a commit: style, types, labs, tests, the site in a browser
+test: lint types whole machine  ## what must hold before a commit: style, types, labs, tests, the site in a browser
 	@$(PYTEST) --dist=loadfile $(LABS)
 	@$(PYTEST) --dist=worksteal -m "not exhaustive and not gpu" --ignore=tests/test_notebooks.py tests
 
-test-all: lint types site machine  ## the same and what takes longer, with coverage; nightly and before a release
+test-all: lint types whole machine  ## the same and what takes longer, with coverage; nightly and before a release
 	@$(PYTEST) --dist=loadfile $(LABS)
 	@$(PYTEST) --dist=worksteal -m "not gpu" --cov --cov-report=term-missing:skip-covered --ignore=tests/test_notebooks.py tests
 
@@ -91,9 +106,12 @@ links: site  ## follow every link that leaves the book (needs a network; not par
 picture: site machine  ## film the README's picture from the built site
 	@$(BIN)/python tools/picture.py
 
-pins: .venv/.installed  ## write what is installed now into requirements.txt
-	@{ grep '^#' requirements.txt; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' | grep -v '^#'; } > requirements.new
-	@mv requirements.new requirements.txt
+pins:  ## resolve the pins again for every Python that the course promises (needs uv; UPGRADE=1: newest versions)
+	@command -v uv >/dev/null || { echo "make pins needs uv: pip install uv, or brew install uv" >&2; exit 1; }
+	@grep '^#' requirements.txt > requirements.new; grep -v '^#' requirements.txt > requirements.tmp
+	@uv pip compile pyproject.toml --all-extras --group build --universal --python-version 3.11.0 --quiet \
+	  --no-header --no-annotate $(if $(UPGRADE),--upgrade) --output-file requirements.tmp > /dev/null
+	@cat requirements.tmp >> requirements.new && mv requirements.new requirements.txt && rm requirements.tmp
 
 clean:  ## remove what was built; .venv stays
 	rm -rf _build dist .pytest_cache .mypy_cache .ruff_cache .coverage

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -147,15 +150,38 @@ def test_every_paper_is_cited_once_in_the_bibliography_file() -> None:
 # --- packages -----------------------------------------------------------------------------------
 
 
-def _pins() -> dict[str, str]:
+# The oldest of each Python that the README promises; the pins must hold for all between them, too.
+PYTHONS = ["3.11.0", "3.11.2", "3.11.4", "3.11.5", "3.12.0", "3.13.0", "3.14.0"]
+
+
+def _requirements() -> list[Requirement]:
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    pairs = [line.split("==") for line in lines if line and not line.startswith("#")]
-    return {canonicalize_name(name): version for name, version in pairs}
+    return [Requirement(line) for line in lines if line and not line.startswith("#")]
 
 
-def test_pins_satisfy_every_declared_requirement() -> None:
+def _pins(**environment: str) -> dict[str, str]:
+    """The pinned version of each package, on this machine or in another environment."""
+    pins: dict[str, str] = {}
+    for requirement in _requirements():
+        if requirement.marker is None or requirement.marker.evaluate(environment):
+            name = canonicalize_name(requirement.name)
+            assert name not in pins, f"{name} is pinned twice"
+            (version,) = requirement.specifier
+            assert version.operator == "=="
+            pins[name] = version.version
+    return pins
+
+
+def _python(version: str, system: str) -> dict[str, str]:
+    short = ".".join(version.split(".")[:2])
+    return {"python_full_version": version, "python_version": short, "sys_platform": system}
+
+
+@pytest.mark.parametrize("system", ["linux", "darwin"])
+@pytest.mark.parametrize("python", PYTHONS)
+def test_pins_satisfy_every_declared_requirement(python: str, system: str) -> None:
     extras = [r for group in PROJECT["optional-dependencies"].values() for r in group]
-    pins = _pins()
+    pins = _pins(**_python(python, system))
     unmet = []
     for text in [*PROJECT["dependencies"], *extras]:
         requirement = Requirement(text)
@@ -167,17 +193,37 @@ def test_pins_satisfy_every_declared_requirement() -> None:
 
 def test_pins_are_what_is_installed() -> None:
     """The checks ran with the pinned versions, not with others that happen to be there."""
-    from importlib.metadata import PackageNotFoundError, version
-
     different = []
     for name, pinned in _pins().items():
         try:
-            installed = version(name).split("+")[0]
-        except PackageNotFoundError:
+            installed = metadata.version(name).split("+")[0]
+        except metadata.PackageNotFoundError:
             installed = "none"
         if installed != pinned:
             different.append(f"{name}: {installed} instead of {pinned}")
     assert different == []
+
+
+def test_pins_fit_every_python_that_is_promised() -> None:
+    """A pin without a condition on Python must run on 3.11.0, the oldest that is promised.
+
+    What each package says of itself is known of those that are installed.
+    """
+    assert PROJECT["requires-python"] == ">=3.11"
+    here, refused = _pins(), []
+    for requirement in _requirements():
+        name = canonicalize_name(requirement.name)
+        pin = next(iter(requirement.specifier)).version
+        if here.get(name) != pin:
+            continue
+        runs_on = SpecifierSet(metadata.metadata(name).get("Requires-Python") or "")
+        for python in PYTHONS:
+            asked = requirement.marker is None or requirement.marker.evaluate(
+                _python(python, sys.platform)
+            )
+            if asked and not runs_on.contains(python):
+                refused.append(f"{requirement} runs on {runs_on}, and not on {python}")
+    assert refused == []
 
 
 def test_colab_satisfies_what_the_package_requires() -> None:

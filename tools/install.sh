@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Makes .venv and installs the pinned packages and the course's own into it. Called by make; safe to repeat.
 set -euo pipefail
+# Learners' code is graded as nobody, who must be able to read what is installed.
+umask 022
 cd "$(dirname "$0")/.."
 
 python_for_course() {
@@ -17,27 +19,43 @@ python_for_course() {
   exit 1
 }
 
+uv=$(command -v uv || true)
 if [ ! -x .venv/bin/python ]; then
-  python=$(python_for_course)
-  echo "making .venv with $("$python" --version)"
-  if ! "$python" -m venv .venv; then
-    rm -rf .venv
-    echo "$python cannot make virtual environments. Debian, Ubuntu: apt-get install python3-venv" >&2
-    exit 1
+  if [ -n "$uv" ] && [ -z "${PYTHON:-}" ]; then
+    # uv brings a Python where none is new enough.
+    "$uv" venv --quiet --seed --python ">=3.11" .venv
+  else
+    python=$(python_for_course)
+    if ! "$python" -m venv .venv; then
+      rm -rf .venv
+      echo "$python cannot make virtual environments. Debian, Ubuntu: apt-get install python3-venv" >&2
+      exit 1
+    fi
   fi
+  echo "made .venv with $(.venv/bin/python --version)"
 fi
 
+install() {
+  if [ -n "$uv" ]; then
+    "$uv" pip install --quiet --python .venv/bin/python "$@"
+  else
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check "$@"
+  fi
+}
+
 # On Linux, PyPI's torch brings several GB of CUDA libraries that nothing here needs; PyTorch's own index
-# has the build for the CPU. It is asked for this one package only, and where it cannot be reached, pip
-# takes torch from wherever it is set up to look. TORCH_INDEX names another index, for a GPU for instance.
+# has the build for the CPU. It is asked for this one package only, and where it cannot be reached, torch
+# comes from wherever pip is set up to look. TORCH_INDEX names another index, for a GPU for instance.
 pin=$(grep '^torch==' requirements.txt)
-have=$(.venv/bin/python -m pip list --format=freeze --disable-pip-version-check | sed -n 's/^torch==\([^+]*\).*/torch==\1/p')
+have=$(.venv/bin/python -c 'from importlib.metadata import version; print("torch==" + version("torch").split("+")[0])' 2>/dev/null || true)
 if [ "$have" != "$pin" ] && [ "$(uname -s)" = Linux ]; then
   index=${TORCH_INDEX:-https://download.pytorch.org/whl/cpu}
   if .venv/bin/python -c 'import sys, urllib.request as r; r.urlopen(sys.argv[1] + "/torch/", timeout=10)' "$index" 2>/dev/null; then
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --index-url "$index" "$pin"
+    install --no-deps --index-url "$index" "$pin"
+  else
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check "$pin"
   fi
 fi
 
-.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+install -r requirements.txt
+install --no-deps --no-build-isolation -e .
