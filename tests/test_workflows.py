@@ -75,14 +75,14 @@ def test_files_of_github_have_the_form_that_it_reads(schema: str, pattern: str) 
 
 @pytest.mark.parametrize(("where", "command"), _commands())
 def test_each_command_is_shell_that_parses(where: str, command: str) -> None:
-    """With names in place of GitHub's expressions, which are filled in before a shell reads them."""
+    """With names in place of GitHub's expressions, which are filled in before the shell reads."""
     filled = re.sub(r"\$\{\{.*?\}\}", "value", command)
     done = subprocess.run(["bash", "-n"], input=filled, capture_output=True, text=True)
     assert done.returncode == 0, f"{where}: {done.stderr}"
 
 
 def test_no_command_takes_in_what_strangers_write() -> None:
-    """An expression in a command is code to the shell; names of branches and tags come by variable."""
+    """An expression in a command is code to the shell; names of tags come by variable."""
     assert [(where, command) for where, command in _commands() if "${{" in command] == []
 
 
@@ -114,7 +114,9 @@ def test_actions_are_githubs_own_in_one_version_each() -> None:
         assert re.fullmatch(r"v\d+", version), f"{where}: {used}"
         versions.setdefault(name, set()).add(version)
     assert {name: found for name, found in versions.items() if len(found) > 1} == {}
-    kinds = {update["package-ecosystem"] for update in _parsed(GITHUB / "dependabot.yml")["updates"]}
+    kinds = {
+        update["package-ecosystem"] for update in _parsed(GITHUB / "dependabot.yml")["updates"]
+    }
     assert kinds == {"github-actions", "pip"}
 
 
@@ -147,7 +149,9 @@ def test_the_checks_leave_nothing_out() -> None:
 
 
 def test_the_cached_corpus_is_the_one_that_is_read() -> None:
-    (key,) = [s["with"]["key"] for _, s in _steps() if s.get("uses", "").startswith("actions/cache")]
+    (key,) = [
+        s["with"]["key"] for _, s in _steps() if s.get("uses", "").startswith("actions/cache")
+    ]
     assert key.removeprefix("multi30k-") == corpora._COMMIT[: len(key.removeprefix("multi30k-"))]
     assert len(key.removeprefix("multi30k-")) >= 7
 

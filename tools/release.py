@@ -102,7 +102,7 @@ def write(new: str, today: datetime.date, root: Path = ROOT) -> None:
         (root / name).write_text(text, encoding="utf-8")
 
     released = not new.endswith(".dev0")
-    rewrite("pyproject.toml", r'^version = ".*"$', f'version = "{new}"')
+    rewrite("pyproject.toml", r'(?<=^name = "attnbook"\n)version = ".*"$', f'version = "{new}"')
     date = f'\ndate-released: "{today}"' if released else ""
     rewrite("CITATION.cff", r"^version: .*(?:\ndate-released: .*)?$", f"version: {new}{date}")
     if released:

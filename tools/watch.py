@@ -39,7 +39,10 @@ def main() -> None:
     conf = BUILD / "watch"
     conf.mkdir(parents=True, exist_ok=True)
     (conf / "conf.py").write_text(CONF.format(root=str(ROOT)), encoding="utf-8")
-    ignored = [str(BUILD), *(str(ROOT / name) for name in ("tests", "tools", "runs", "dist", "data"))]
+    ignored = [
+        str(BUILD),
+        *(str(ROOT / name) for name in ("tests", "tools", "runs", "dist", "data")),
+    ]
     autobuild(
         ["--nitpicky", "--keep-going", "--quiet", "--port", str(args.port), "-c", str(conf)]
         + ["-d", str(BUILD / "watch" / "doctrees")]
