@@ -148,7 +148,7 @@ def test_the_readme_leads_to_every_chapter_and_its_lab() -> None:
     assert rows == [
         (
             str(int(page.stem[:2])),
-            re.search(r"^# (.+)$", page.read_text(encoding="utf-8"), re.M)[1],
+            re.findall(r"^# (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)[0],
             f"{SITE}book/{page.stem}.html",
             f"{colab}{page.stem}.ipynb",
         )

@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 import yaml
@@ -19,11 +20,13 @@ from check_jsonschema import main as check_jsonschema
 from click.testing import CliRunner
 
 from attnbook import corpora
+from scripts import load_script
 
 ROOT = Path(__file__).resolve().parents[1]
 GITHUB = ROOT / ".github"
 WORKFLOWS = sorted((GITHUB / "workflows").glob("*.yml"))
 ACTIONS = sorted((GITHUB / "actions").glob("*/action.yml"))
+book_site = load_script("tools/book_site.py")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 
 
@@ -159,11 +162,40 @@ def test_the_cached_corpus_is_the_one_that_is_read() -> None:
 # --- what contributors look for -------------------------------------------------------------------
 
 
-def test_the_issue_button_of_a_page_fills_in_the_form() -> None:
-    form = _parsed(GITHUB / "ISSUE_TEMPLATE" / "sentence.yml")
-    assert form["body"][0]["id"] == "page"
-    hook = (ROOT / "tools" / "book_site.py").read_text(encoding="utf-8")
-    assert "?template=sentence.yml&page=" in hook
+@pytest.mark.parametrize(("version", "state"), [("1.2.0", "v1.2.0"), ("1.3.0.dev0", "main")])
+def test_links_of_a_page_lead_to_this_copy_the_release_and_the_form(
+    version: str, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(book_site.PROJECT, "version", version)
+    at = "https://github.com/some/course"
+    elsewhere = '<a class="reference external" href="https://example.org/book/02_b.html">b</a>'
+    context = {
+        "content_root": "../",
+        "body": f'<a class="reference external" href="{book_site.SITE}book/01_a.html#part">a</a>'
+        + elsewhere,
+        "header_buttons": [
+            {"label": "search-button"},
+            {"buttons": [{"text": "Colab", "url": "https://colab/blob/main/notebooks/01_a.ipynb"}]},
+            {
+                "buttons": [
+                    {"label": "source-edit-button", "url": f"{at}/edit/main/notebooks/01_a.ipynb"},
+                    {"label": "source-issues-button", "url": f"{at}/issues/new?title=x&body=y"},
+                ]
+            },
+        ],
+    }
+    book_site.link(None, "notebooks/01_a", "page.html", context, None)
+    assert context["body"] == (
+        f'<a class="reference internal" href="../book/01_a.html#part">a</a>{elsewhere}'
+    )
+    colab, edit, issue = (b for g in context["header_buttons"][1:] for b in g["buttons"])
+    assert colab["url"] == f"https://colab/blob/{state}/notebooks/01_a.ipynb"
+    assert edit["url"] == f"{at}/edit/main/notebooks/01_a.ipynb"
+    form, _, query = issue["url"].partition("?")
+    asked = parse_qs(query)
+    assert (form, asked["page"]) == (f"{at}/issues/new", [f"{book_site.SITE}notebooks/01_a.html"])
+    (template,) = asked["template"]
+    assert _parsed(GITHUB / "ISSUE_TEMPLATE" / template)["body"][0]["id"] == "page"
 
 
 def test_hooks_before_a_commit_are_those_of_the_environment() -> None:

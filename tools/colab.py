@@ -159,9 +159,10 @@ def setup_cell(python: Path, lab: dict) -> None:
     setup = next(c for c in lab["cells"] if "setup" in c["metadata"].get("tags", []))
     use = dict(setup, id="use", metadata={}, outputs=[], source=["import attnbook.trace"])
     both = lab | {"cells": [setup, use]}
-    address, state = re.search(
-        r"git\+(https://[^@\s]+)@([\w.]+)", "".join(setup["source"])
-    ).groups()
+    found = re.search(r"git\+(https://[^@\s]+)@([\w.]+)", "".join(setup["source"]))
+    if found is None:
+        sys.exit("the setup cell names no address to install from")
+    address, state = found.groups()
 
     def answered_by(place: str) -> dict[str, str]:
         return {
