@@ -44,7 +44,7 @@ for path in /etc/resolv.conf /etc/hosts /etc/pip.conf /etc/xdg/pip /etc/apt/apt.
   [ -e "$path" ] || continue
   case $path in /etc/apt/sources*) rm -rf "$root$path" ;; esac
   mkdir -p "$root$(dirname "$path")"
-  cp -rLT "$path" "$root$path"
+  cp -rLT --remove-destination "$path" "$root$path"
 done
 settings=$(env | grep -E '^(PIP_|UV_|SSL_CERT|REQUESTS_|NODE_EXTRA_CA|https?_proxy|no_proxy)' || true)
 
@@ -66,7 +66,7 @@ wheels() {  # folders of packages on this machine's disk that pip is told to loo
   { env | sed -n 's/^PIP_FIND_LINKS=//p'
     cat /etc/pip.conf ~/.config/pip/pip.conf /etc/xdg/pip/pip.conf 2>/dev/null \
       | sed -n 's/^\(find-links\|extra-index-url\|index-url\) *= *//p'
-  } | tr ' ' '\n' | sed 's#^file://##' | while read -r path; do [ -d "$path" ] && echo "$path"; done | sort -u | tr '\n' ' '
+  } | tr ' ' '\n' | sed 's#^file://##; s#/simple/*$##' | while read -r path; do [ -d "$path" ] && echo "$path"; done | sort -u | tr '\n' ' '
 }
 
 [ ! -e ~/.config/pip ] || { mkdir -p "$root/root/.config" "$root/etc/skel/.config"

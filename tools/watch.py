@@ -1,7 +1,7 @@
-"""Serves the book and builds it again when a page changes, reloading the browser: ``make watch``.
+"""Serves the book, builds a page again when it changes and reloads the browser: ``make watch``.
 
-sphinx-autobuild runs Sphinx itself, which wants a conf.py. Jupyter Book makes the same settings from
-_config.yml; here they are written as a conf.py below _build, with paths from the repository's root.
+sphinx-autobuild runs Sphinx itself, which wants a conf.py. Jupyter Book makes the same settings
+from _config.yml; here they are written as a conf.py below _build, with absolute paths.
 """
 
 import argparse
@@ -30,7 +30,7 @@ globals().update(settings)
 
 
 def main() -> None:
-    """Watch the pages, the notebooks, the styles and scripts, and what pages quote, until Ctrl-C."""
+    """Watch the pages, the notebooks, the styles and what pages quote, until Ctrl-C."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--port", type=int, default=0, help="of the server (0: any free one)")
     parser.add_argument("--no-open", action="store_true", help="do not open a browser")
@@ -39,14 +39,11 @@ def main() -> None:
     conf = BUILD / "watch"
     conf.mkdir(parents=True, exist_ok=True)
     (conf / "conf.py").write_text(CONF.format(root=str(ROOT)), encoding="utf-8")
-    ignored = [
-        str(BUILD),
-        *(str(ROOT / name) for name in ("tests", "tools", "runs", "dist", "data")),
-    ]
+    others = ("_build", "tests", "tools", "runs", "dist", "data")
     autobuild(
         ["--nitpicky", "--keep-going", "--quiet", "--port", str(args.port), "-c", str(conf)]
         + ["-d", str(BUILD / "watch" / "doctrees")]
-        + [word for path in ignored for word in ("--ignore", path)]
+        + [word for name in others for word in ("--ignore", str(ROOT / name))]
         + ([] if args.no_open else ["--open-browser"])
         + [str(ROOT), str(BUILD / "watch" / "html")]
     )  # fmt: skip
