@@ -123,9 +123,13 @@ def test_actions_are_githubs_own_in_one_version_each() -> None:
     assert kinds == {"github-actions", "pip"}
 
 
-def test_each_job_has_a_limit_and_no_more_rights_than_it_needs() -> None:
+def test_each_job_waits_for_jobs_has_a_limit_and_no_more_rights_than_it_needs() -> None:
     for path in WORKFLOWS:
-        assert _parsed(path)["permissions"] == {"contents": "read"}, path.name
+        parsed = _parsed(path)
+        assert parsed["permissions"] == {"contents": "read"}, path.name
+        for name, job in parsed["jobs"].items():
+            needs = job.get("needs", [])
+            assert set([needs] if isinstance(needs, str) else needs) <= set(parsed["jobs"]), name
     rights = {}
     for where, job in _jobs():
         assert "uses" in job or 0 < job["timeout-minutes"] <= 150, where
