@@ -20,7 +20,7 @@ LABS = --nbval --nbval-current-env --nbval-cell-timeout=300 --ignore=notebooks/e
 FIRST := book/results/train.py book/results/traces.py
 
 .DEFAULT_GOAL := help
-.PHONY: help book site whole watch serve test test-all fresh lint types machine notebooks results benchmark mutants colab wheel data links picture pins clean
+.PHONY: help book site whole watch serve test test-all fresh lint types machine notebooks results benchmark mutants colab wheel data links picture pins release clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -115,6 +115,10 @@ pins:  ## resolve the pins again for every Python that the course promises (need
 	@uv pip compile pyproject.toml --all-extras --group build --universal --python-version 3.11.0 --quiet \
 	  --no-header --no-annotate $(if $(UPGRADE),--upgrade) --output-file requirements.tmp > /dev/null
 	@cat requirements.tmp >> requirements.new && mv requirements.new requirements.txt && rm requirements.tmp
+
+release: .venv/.installed  ## write a version everywhere (VERSION=1.2.0; or 1.3.0.dev0, which begins the next one)
+	@$(BIN)/python tools/release.py --write "$(VERSION)"
+	@$(MAKE) --no-print-directory notebooks
 
 clean:  ## remove what was built; .venv stays
 	rm -rf _build dist .pytest_cache .mypy_cache .ruff_cache .coverage

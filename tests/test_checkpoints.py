@@ -260,11 +260,21 @@ def test_an_address_that_does_not_exist(publisher, monkeypatch):
         load("remote")
 
 
+@pytest.mark.parametrize(
+    ("version", "state"),
+    [("0.2.0", "v0.2.0"), ("1.10.3", "v1.10.3"), ("0.2.0.dev0", "main"), ("1.0.0.dev12", "main")],
+)
+def test_a_release_downloads_its_own_models_and_nothing_newer(version, state, monkeypatch):
+    installed = Message()
+    installed["Version"] = version
+    installed["Project-URL"] = "Documentation, https://example.org"
+    installed["Project-URL"] = "Repository, https://github.com/someone/course"
+    monkeypatch.setattr(checkpoints, "metadata", lambda name: installed)
+    assert checkpoints._raw_address() == f"https://raw.githubusercontent.com/someone/course/{state}"
+
+
 def test_the_repository_is_read_from_the_packages_metadata(monkeypatch):
-    address = checkpoints._raw_address()
-    assert address.startswith("https://raw.githubusercontent.com/")
-    assert address.endswith("/main")
-    assert len(address.split("/")) == 6
+    assert checkpoints._raw_address().startswith("https://raw.githubusercontent.com/")
     without = Message()
     without["Project-URL"] = "Documentation, https://example.org"
     monkeypatch.setattr(checkpoints, "metadata", lambda name: without)

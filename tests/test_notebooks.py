@@ -6,8 +6,10 @@ What their cells print is compared by nbval, in the same run of pytest.
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import jupytext
@@ -104,6 +106,18 @@ def test_the_title_cell_opens_the_lab_in_colab(
     assert first.source.endswith(notebooks.colab_link(source.stem))
 
 
+@pytest.mark.parametrize(
+    "path", sorted(LABS.rglob("*.ipynb")), ids=lambda p: f"{p.parent.name}-{p.stem}"
+)
+def test_text_reads_the_same_in_colab(path: Path) -> None:
+    """Elsewhere a relative link leads nowhere, and a role of MyST is shown as it is typed."""
+    texts = [c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "markdown"]
+    prose = re.sub(r"```.*?```", "", "\n\n".join(texts), flags=re.DOTALL)
+    roles = re.findall(r"\{[a-z][a-z:-]*\}`[^`]*`", prose)
+    relative = re.findall(r"\]\((?!https://|#|data:)([^)]*)\)", prose)
+    assert (roles, relative) == ([], [])
+
+
 def test_figures_are_described(notebook: nbformat.NotebookNode) -> None:
     """The site takes the text for a picture from its cell; without one it shows a file name."""
     for cell in _code(notebook):
@@ -186,6 +200,64 @@ def test_complete_replaces_an_old_address(lab: Path) -> None:
     assert lab.read_text(encoding="utf-8") == fresh
 
 
+def test_complete_writes_addresses_in_place_of_relative_links(tmp_path: Path) -> None:
+    text = """See [one](../book/01_vectors.md), [a part](../book/02_recurrent.md#gates),
+# [a lab](05_dot_attention.ipynb), {doc}`the chapter <../book/03_encoder_decoder>`
+# and [a paper](https://example.org/a.md)."""
+    path = tmp_path / "97_lab.py"
+    path.write_text(LAB.replace("Try it.", text), encoding="utf-8")
+    notebooks.complete(path)
+    once = path.read_text(encoding="utf-8")
+    site = notebooks.site()
+    for link in (
+        f"[one]({site}book/01_vectors.html)",
+        f"[a part]({site}book/02_recurrent.html#gates)",
+        f"[a lab]({site}notebooks/05_dot_attention.html)",
+        f"[the chapter]({site}book/03_encoder_decoder.html)",
+        "[a paper](https://example.org/a.md)",
+    ):
+        assert link in once
+    notebooks.complete(path)
+    assert path.read_text(encoding="utf-8") == once
+
+
+@pytest.mark.parametrize(
+    ("version", "state"), [("0.2.0", "v0.2.0"), ("1.0.1", "v1.0.1"), ("1.1.0.dev0", "main")]
+)
+def test_a_release_installs_and_opens_its_tag(version, state, lab: Path, monkeypatch) -> None:
+    project = {"version": version, "urls": {"Repository": "https://github.com/some/course"}}
+    monkeypatch.setattr(notebooks, "_project", lambda: project)
+    notebooks.complete(lab)
+    text = lab.read_text(encoding="utf-8")
+    assert re.findall(r"git\+https://\S+(?=\")", text) == [
+        f"git+https://github.com/some/course@{state}"
+    ]
+    assert re.findall(r"blob/[^/]+", text) == [f"blob/{state}"]
+
+
+@pytest.mark.parametrize(("before", "after"), [(True, True), (False, True), (False, False)])
+def test_the_setup_cell_stops_where_the_package_cannot_be_installed(
+    before: bool, after: bool, monkeypatch
+) -> None:
+    """It installs what is missing; if pip fails, nothing after it runs into a puzzle."""
+    commands = []
+    there = iter([before, after])
+
+    class Shell:
+        def run_line_magic(self, magic: str, line: str) -> None:
+            commands.append(f"%{magic} {line}")
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: next(there) or None)
+    address = f"git+{notebooks.repository()}@{notebooks.branch()}"
+    with (
+        nullcontext()
+        if after
+        else pytest.raises(ImportError, match=re.escape(f"install {address}; "))
+    ):
+        exec(notebooks.setup_code(), {"get_ipython": Shell})
+    assert commands == ([] if before else [f"%pip install -q {address}"])
+
+
 def test_complete_refuses_a_lab_without_a_setup_cell(tmp_path: Path) -> None:
     path = tmp_path / "96_lab.py"
     path.write_text("# %% [markdown]\n# # Title\n\n# %%\nx = 1\n", encoding="utf-8")
@@ -203,6 +275,25 @@ def test_executing_twice_gives_the_same_file(lab: Path) -> None:
     assert target.read_bytes() == first
     lab.write_text(lab.read_text(encoding="utf-8") + "\nprint(2)\n", encoding="utf-8")
     assert not notebooks.is_current(lab)
+
+
+def test_new_text_leaves_outputs_as_they_are(lab: Path, monkeypatch) -> None:
+    """Neither prose nor the release that the setup cell installs has an output."""
+    target = lab.with_suffix(".ipynb")
+    notebooks.execute(lab, timeout=120)
+    before = nbformat.read(target, as_version=4)
+    assert not notebooks.refresh(lab)
+    monkeypatch.setattr(notebooks, "branch", lambda: "v7.0.0")
+    lab.write_text(lab.read_text(encoding="utf-8").replace("Try it.", "Now try it."))
+    notebooks.complete(lab)
+    assert notebooks.is_current(lab)
+    assert notebooks.refresh(lab)
+    after = nbformat.read(target, as_version=4)
+    assert "Now try it." in after.cells[0].source
+    assert "@v7.0.0" in after.cells[1].source
+    assert [c.get("outputs") for c in after.cells] == [c.get("outputs") for c in before.cells]
+    assert after.metadata == before.metadata
+    assert not notebooks.refresh(lab)
 
 
 def test_a_lab_depends_on_the_modules_it_imports(tmp_path: Path, monkeypatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 import subprocess
 import sys
@@ -15,12 +16,20 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+from attnbook.checkpoints import revision
+from attnbook.exercises import judge
+from scripts import load_script
+
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 ADDRESS = PROJECT["urls"]["Repository"]
 OWNER = ADDRESS.removeprefix("https://github.com/")
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+SITE = PROJECT["urls"]["Documentation"]
+
+release = load_script("tools/release.py")
 
 
 def _tracked(*patterns: str) -> list[Path]:
@@ -48,16 +57,22 @@ def test_the_configuration_of_the_book_has_the_address() -> None:
     assert CONFIG["repository"]["path_to_book"] == ""
 
 
-def test_the_citation_has_the_address_and_the_version() -> None:
+def test_the_published_book_is_at_the_address_that_github_gives_it() -> None:
+    owner, name = OWNER.split("/")
+    assert f"https://{owner}.github.io/{name}/" == SITE
+    assert README.index(SITE) < README.index("## ")
+    assert all(url.startswith((ADDRESS, SITE)) for url in PROJECT["urls"].values())
+
+
+def test_the_citation_has_the_address() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["repository-code"] == ADDRESS
-    assert citation["version"] == PROJECT["version"]
-    assert f"version = {{{PROJECT['version']}}}" in README
 
 
 def test_no_other_address_of_the_repository_is_written_anywhere() -> None:
-    """Wherever a file names a repository called like ours, it is ours, on the book's branch."""
+    """Wherever a file names a repository called like ours, it is ours: main, or the release."""
     name = OWNER.split("/")[1]
+    states = {"", CONFIG["repository"]["branch"], revision(PROJECT["version"])}
     wrong = []
     for path in _tracked(
         "*.md", "*.py", "*.ipynb", "*.yml", "*.toml", "*.cff", "*.txt", "Makefile"
@@ -68,7 +83,7 @@ def test_no_other_address_of_the_repository_is_written_anywhere() -> None:
             rf"(?:github\.com|/github|githubusercontent\.com)/([\w.-]+/{name})\b(?:/(?:blob|tree|raw)/([\w.-]+))?",
             path.read_text(encoding="utf-8"),
         ):
-            if found[1] != OWNER or found[2] not in (None, CONFIG["repository"]["branch"]):
+            if found[1] != OWNER or (found[2] or "") not in states:
                 wrong.append(f"{path.relative_to(ROOT)}: {found[0]}")
     assert wrong == []
 
@@ -84,28 +99,170 @@ def test_a_link_to_a_file_of_the_repository_names_one_that_exists() -> None:
     assert missing == []
 
 
-# --- the README ---------------------------------------------------------------------------------
+def test_links_to_the_published_book_name_pages_that_it_has() -> None:
+    """The parts of pages that notebooks link to are looked for in the built site."""
+    name = OWNER.split("/")[1]
+    pages, wrong = 0, []
+    for path in _tracked("*.md", "*.ipynb", "*.yml"):
+        text = path.read_text(encoding="utf-8")
+        for found in re.finditer(rf"https://[\w.-]+\.github\.io/{name}/[^\s)\"\\\]#]*", text):
+            page = found[0].removeprefix(SITE).removesuffix(".html")
+            pages += 1
+            made_from = [ROOT / f"{page}{suffix}" for suffix in (".md", ".ipynb")]
+            if not found[0].startswith(SITE) or (page and not any(p.exists() for p in made_from)):
+                wrong.append(f"{path.relative_to(ROOT)}: {found[0]}")
+    assert wrong == []
+    assert pages > 20
 
 
-def test_links_of_the_readme_lead_to_files() -> None:
-    targets = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", README)
-    assert targets
-    assert [t for t in targets if not (ROOT / t).exists()] == []
+# --- README, CONTRIBUTING and their like ----------------------------------------------------------
+
+FOR_READERS = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "CODE_OF_CONDUCT.md"]
 
 
-def test_the_readme_lists_every_chapter_with_its_lab() -> None:
-    chapters = [p.stem for p in sorted((ROOT / "book").glob("[0-9][0-9]_*.md"))]
-    assert re.findall(r"\(book/(\d\d_\w+)\.md\)", README) == chapters
-    assert re.findall(r"notebooks/(\d\d_\w+)\.ipynb\)", README) == chapters
+def _slug(heading: str) -> str:
+    """What GitHub calls a heading in an address."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
 
 
-def test_targets_that_the_readme_names_exist() -> None:
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = set(re.findall(r"^([a-z]+):", makefile, flags=re.MULTILINE))
-    named = set(re.findall(r"`?make ([a-z]+)`", README)) | set(
-        re.findall(r"^make ([a-z]+)", README, flags=re.MULTILINE)
+@pytest.mark.parametrize("name", FOR_READERS)
+def test_links_lead_to_files_and_headings(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    broken = []
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)", text):
+        file, _, part = target.partition("#")
+        path = ROOT / (file or name)
+        headings = re.findall(r"^#+ (.+)$", path.read_text() if part else "", flags=re.MULTILINE)
+        if not path.exists() or (part and part not in map(_slug, headings)):
+            broken.append(target)
+    assert broken == []
+
+
+def test_the_readme_leads_to_every_chapter_and_its_lab() -> None:
+    """To pages of the site, under their titles, and to labs in Colab; nowhere to raw MyST."""
+    colab = f"https://colab.research.google.com/github/{OWNER}/blob/main/notebooks/"
+    rows = re.findall(
+        r"^\| (\d+) \| \[(.+?)\]\((.+?)\) \| .+ \| \[Colab\]\((.+?)\) \|$", README, re.M
     )
-    assert {"book", "test", "serve", "help", "notebooks"} <= named <= targets
+    pages = sorted((ROOT / "book").glob("[0-9][0-9]_*.md"))
+    assert rows == [
+        (
+            str(int(page.stem[:2])),
+            re.findall(r"^# (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)[0],
+            f"{SITE}book/{page.stem}.html",
+            f"{colab}{page.stem}.ipynb",
+        )
+        for page in pages
+    ]
+    assert "(book/" not in README
+
+
+@pytest.mark.parametrize("name", FOR_READERS)
+def test_commands_that_are_named_exist(name: str) -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", makefile, flags=re.MULTILINE))
+    text = (ROOT / name).read_text(encoding="utf-8")
+    quoted = re.findall(r"(?:`|^)make ([^`#\n]+)", text, flags=re.MULTILINE)
+    named = {word for words in quoted for word in words.split() if "=" not in word}
+    assert named <= targets
+    if name == "README.md":
+        assert {"book", "test", "test-all", "gpu", "fresh", "help"} <= named
+    here = re.sub(r"https?://\S+", "", text)
+    for path in re.findall(r"\b((?:src|tests|tools|book|notebooks)/[\w./]+\.\w+)", here):
+        if "NN_" not in path:
+            assert (ROOT / path).exists(), path
+
+
+def test_what_is_said_of_exercises_is_what_the_checks_ask() -> None:
+    known = [m.name for m in judge.GENERAL] + [judge.NOTHING]
+    (listed,) = re.findall(r"knows these mistakes without your naming them: (.+?)\. ", CONTRIBUTING)
+    assert listed == ", ".join(f"`{name}`" for name in known)
+    asked = (ROOT / "tests" / "test_exercises.py").read_text(encoding="utf-8")
+    for kind in ("right", "wrong"):
+        (least,) = re.findall(rf"at least (\d+) functions `{kind}_", CONTRIBUTING)
+        assert f"assert len({kind}) >= {least}\n" in asked
+
+
+# --- the version ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def course(tmp_path: Path) -> Path:
+    """A repository under way to its first release."""
+    for name in ("pyproject.toml", "CITATION.cff"):
+        text = (ROOT / name).read_text(encoding="utf-8").replace(PROJECT["version"], "0.3.0.dev0")
+        text = re.sub(r"^date-released:.*\n", "", text, flags=re.MULTILINE)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    (tmp_path / "CHANGELOG.md").write_text("# Changelog\n\n## [Unreleased]\n\n- It learns.\n")
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "module.py").write_text("x = 1\n")
+    return tmp_path
+
+
+def _git(folder: Path, *words: str) -> None:
+    identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
+    subprocess.run(["git", *identity, *words], cwd=folder, check=True, capture_output=True)
+
+
+def test_everything_agrees_on_the_version() -> None:
+    assert release.disagreements() == []
+
+
+def test_a_release_is_written_everywhere_and_its_tag_must_fit(course: Path) -> None:
+    assert release.disagreements(root=course) == []
+    assert release.disagreements("v0.3.0", course) == [
+        "the tag is v0.3.0, and pyproject.toml says 0.3.0.dev0"
+    ]
+    release.write("0.3.0", datetime.date(2027, 1, 31), course)
+    assert release.disagreements("v0.3.0", course) == []
+    assert release.version(course) == "0.3.0"
+    assert release.section("0.3.0", course) == ("2027-01-31", "- It learns.")
+    assert release.section("Unreleased", course) == ("", "")
+    citation = yaml.safe_load((course / "CITATION.cff").read_text(encoding="utf-8"))
+    assert (citation["version"], citation["date-released"]) == ("0.3.0", "2027-01-31")
+    with pytest.raises(SystemExit, match=r"has 0\.3\.0 already"):
+        release.write("0.3.0", datetime.date(2027, 2, 1), course)
+    release.write("0.4.0.dev0", datetime.date(2027, 2, 1), course)
+    assert release.disagreements(root=course) == []
+    citation = yaml.safe_load((course / "CITATION.cff").read_text(encoding="utf-8"))
+    assert "date-released" not in citation
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "complaint"),
+    [
+        ("CITATION.cff", "version: 0.3.0", "version: 0.2.0", "CITATION.cff has version 0.2.0"),
+        ("CITATION.cff", "2027-01-31", "2027-01-30", "released on 2027-01-30, not 2027-01-31"),
+        ("CHANGELOG.md", "[0.3.0]", "[0.2.0]", "CHANGELOG.md has no '## [0.3.0]"),
+        ("CHANGELOG.md", "- It learns.", "", "CHANGELOG.md has no '## [0.3.0]"),
+        ("CHANGELOG.md", "## [Unreleased]", "", "CHANGELOG.md lacks ## [Unreleased]"),
+        ("pyproject.toml", '"0.3.0"', '"0.3"', "0.3 is neither X.Y.Z nor X.Y.Z.dev0"),
+    ],
+)
+def test_a_release_that_disagrees_with_itself_is_refused(
+    name: str, old: str, new: str, complaint: str, course: Path
+) -> None:
+    release.write("0.3.0", datetime.date(2027, 1, 31), course)
+    text = (course / name).read_text(encoding="utf-8")
+    assert old in text
+    (course / name).write_text(text.replace(old, new), encoding="utf-8")
+    assert any(complaint in sentence for sentence in release.disagreements("v0.3.0", course))
+
+
+def test_the_package_stays_what_its_release_was(course: Path) -> None:
+    """Text may change under a released version; what labs install may not."""
+    release.write("0.3.0", datetime.date(2027, 1, 31), course)
+    _git(course, "init", "--quiet")
+    _git(course, "add", ".")
+    _git(course, "commit", "--quiet", "-m", "Version 0.3.0")
+    (course / "src" / "module.py").write_text("x = 2\n")
+    assert release.disagreements(root=course) == []  # not tagged yet
+    _git(course, "tag", "v0.3.0")
+    (complaint,) = release.disagreements(root=course)
+    assert "changed since v0.3.0" in complaint
+    (course / "src" / "module.py").write_text("x = 1\n")
+    (course / "README.md").write_text("Better words.\n")
+    assert release.disagreements(root=course) == []
 
 
 # --- the book -----------------------------------------------------------------------------------

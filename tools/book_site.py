@@ -1,15 +1,25 @@
 """A small Sphinx extension for this book: repairs in the HTML that the theme and docutils write.
 
 Jupyter Book loads it through ``local_extensions`` in _config.yml. Each repair is one that axe-core
-asks for and that no setting of Sphinx offers.
+or the links need and that no setting of Sphinx offers.
 """
 
 from __future__ import annotations
 
 import re
+import tomllib
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sphinx.application import Sphinx
+
+from attnbook.checkpoints import revision
+
+PROJECT = tomllib.loads(
+    (Path(__file__).resolve().parents[1] / "pyproject.toml").read_text(encoding="utf-8")
+)["project"]
+SITE = PROJECT["urls"]["Documentation"]
 
 EMPTY_HEADER = re.compile(r'<th class="head[^"]*"><p></p></th>')
 ONLY_EMPTY = re.compile(rf"<thead>\s*<tr[^>]*>\s*(?:{EMPTY_HEADER.pattern}\s*)+</tr>\s*</thead>")
@@ -28,7 +38,28 @@ def repair(app: Sphinx, page: str, template: str, context: dict[str, Any], doctr
     context["body"] = EMPTY_HEADER.sub("<td></td>", body)
 
 
+def link(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Lead a page's links to where they belong in this copy of the book."""
+    # Notebooks name the published book, because they are read elsewhere, too; here it is this copy.
+    if "body" in context:
+        context["body"] = context["body"].replace(
+            f'class="reference external" href="{SITE}',
+            f'class="reference internal" href="{context["content_root"]}',
+        )
+    for group in context.get("header_buttons", []):
+        for button in group.get("buttons", []):
+            # The theme knows one branch: pages are edited on main, labs are opened at the release.
+            if button.get("text") == "Colab":
+                state = revision(PROJECT["version"])
+                button["url"] = button["url"].replace("/blob/main/", f"/blob/{state}/")
+            if button.get("label") == "source-issues-button":
+                form = button["url"].partition("?")[0]
+                address = quote(f"{SITE}{page}.html", safe="")
+                button["url"] = f"{form}?template=sentence.yml&page={address}"
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx."""
     app.connect("html-page-context", repair)
+    app.connect("html-page-context", link, priority=900)  # after the theme has made its buttons
     return {"parallel_read_safe": True, "parallel_write_safe": True}

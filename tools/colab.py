@@ -3,7 +3,8 @@
 ``make colab`` calls this after it has built the wheel. It makes an environment of what Colab
 preinstalls (tools/colab.txt), installs the wheel and checks that pip moved none of those versions,
 runs each lab in an empty folder and the exercises with their solutions, which must earn all points,
-and last runs the labs' setup cell itself, with the repository's address answered by this checkout.
+and last runs the labs' setup cell itself: once with the repository's address answered by this
+checkout, under the name of the tag or branch that the cell asks for, and once answered by nothing.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-import tomllib
 import urllib.request
 from pathlib import Path
 
@@ -79,18 +80,25 @@ def clean() -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if k not in drop} | {"JUPYTER_PREFER_ENV_PATH": "1"}
 
 
-def run(python: Path, notebook: dict, name: str, extra: dict[str, str] | None = None) -> None:
+def executed(
+    python: Path, notebook: dict, name: str, extra: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Execute a notebook from its file alone in an empty folder."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"{name}.ipynb")
         path.write_text(json.dumps(notebook), encoding="utf-8")
         command = [python, "-W", "ignore", "-c", RUN, path.name]
-        started = time.perf_counter()
-        done = subprocess.run(
+        return subprocess.run(
             command, cwd=folder, env=clean() | (extra or {}), capture_output=True, text=True
         )
-        if done.returncode:
-            sys.exit(f"{name} failed:\n{done.stderr[-4000:]}")
+
+
+def run(python: Path, notebook: dict, name: str, extra: dict[str, str] | None = None) -> None:
+    """Execute a notebook, which must succeed."""
+    started = time.perf_counter()
+    done = executed(python, notebook, name, extra)
+    if done.returncode:
+        sys.exit(f"{name} failed:\n{done.stderr[-4000:]}")
     print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
 
 
@@ -141,19 +149,38 @@ def main() -> None:
     for stem, notebook in solved(args.labs).items():
         run(python, notebook, f"exercises of {stem}", {"ATTNBOOK_PROGRESS": "progress.json"})
 
-    # The setup cell as Colab meets it, in the place of the package that is not there yet.
-    pip(python, "uninstall", "-qqy", "attnbook")
-    first = json.loads(labs[0].read_text(encoding="utf-8"))
-    setup = next(c for c in first["cells"] if "setup" in c["metadata"].get("tags", []))
-    use = dict(setup, id="use", metadata={}, outputs=[], source=["import attnbook.trace"])
-    address = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
-    answered_here = {
-        "GIT_CONFIG_COUNT": "1",
-        "GIT_CONFIG_KEY_0": f"url.file://{ROOT}.insteadOf",
-        "GIT_CONFIG_VALUE_0": address,
-    }
-    run(python, first | {"cells": [setup, use]}, "setup cell", answered_here)
+    setup_cell(python, json.loads(labs[0].read_text(encoding="utf-8")))
     unmoved(preinstalled, versions(python))
+
+
+def setup_cell(python: Path, lab: dict) -> None:
+    """The setup cell as Colab meets it, in the place of the package that is not there yet."""
+    pip(python, "uninstall", "-qqy", "attnbook")
+    setup = next(c for c in lab["cells"] if "setup" in c["metadata"].get("tags", []))
+    use = dict(setup, id="use", metadata={}, outputs=[], source=["import attnbook.trace"])
+    both = lab | {"cells": [setup, use]}
+    found = re.search(r"git\+(https://[^@\s]+)@([\w.]+)", "".join(setup["source"]))
+    if found is None:
+        sys.exit("the setup cell names no address to install from")
+    address, state = found.groups()
+
+    def answered_by(place: str) -> dict[str, str]:
+        return {
+            "GIT_CONFIG_COUNT": "1",
+            "GIT_CONFIG_KEY_0": f"url.file://{place}.insteadOf",
+            "GIT_CONFIG_VALUE_0": address,
+        }
+
+    done = executed(python, both, "setup cell", answered_by("/nowhere"))
+    if done.returncode == 0 or "ImportError: pip could not install" not in done.stderr:
+        sys.exit(f"the setup cell goes on without the package:\n{done.stderr[-4000:]}")
+    with tempfile.TemporaryDirectory() as folder:
+        # A checkout of CI has neither the branch nor, before a release, the tag.
+        subprocess.run(["git", "clone", "--quiet", "--bare", ROOT, folder], check=True)
+        subprocess.run(
+            ["git", "-C", folder, "update-ref", f"refs/heads/{state}", "HEAD"], check=True
+        )
+        run(python, both, "setup cell", answered_by(folder))
 
 
 if __name__ == "__main__":

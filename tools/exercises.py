@@ -18,7 +18,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from attnbook.exercises import Chapter, Exercise, chapters
 from attnbook.exercises.definition import PRELUDE, source_of, stub_of
 from attnbook.exercises.statement import plain, statement, totals
-from notebooks import LABS, METADATA, ROOT, colab_link, setup_code
+from notebooks import LABS, METADATA, ROOT, colab_link, page_address, setup_code
 
 EXERCISES = LABS / "exercises"
 PAGES = ROOT / "book"
@@ -34,9 +34,7 @@ REPAIR = ", or repair the function that is there"
 
 
 def page_link(chapter: Chapter, label: str) -> str:
-    """The Markdown link to the part of a page below a label, from a notebook.
-
-    Links are relative, as in the labs: they hold on the site, in the repository and in a checkout.
+    """The Markdown link to the part of the published page below a label, from a notebook.
 
     Raises:
         ValueError: the page has no such label above a heading.
@@ -45,11 +43,7 @@ def page_link(chapter: Chapter, label: str) -> str:
     found = re.search(rf"^\({re.escape(label)}\)=\n+(?:\(.+\)=\n+)*#+ (.+)$", page, re.MULTILINE)
     if found is None:
         raise ValueError(f"book/{chapter.name}.md has no heading below the label {label}")
-    title = found[1].strip()
-    # What a heading is called in an address, on the site and on GitHub.
-    words = re.sub(r"[*`$]", "", title).lower().replace(" ", "-")
-    slug = re.sub(r"[^\w\u4e00-\u9fff\- ]", "", words)
-    return f"[{title}](../../book/{chapter.name}.md#{slug})"
+    return f"[{found[1].strip()}]({page_address(f'book/{chapter.name}.md', f'#{label}')})"
 
 
 def _exercise(chapter: Chapter, number: int, one: Exercise, solved: bool) -> list[NotebookNode]:

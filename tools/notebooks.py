@@ -1,9 +1,10 @@
 """Executes the labs: ``notebooks/NN_x.py`` becomes ``notebooks/NN_x.ipynb`` with its outputs.
 
-``make notebooks`` calls this. A lab is executed again when its source, or a module of the package
+``make notebooks`` calls this. A lab is executed again when its code, or a module of the package
 that it imports, directly or through others, has changed since; the notebook itself records what it
-was executed from, so that a fresh clone executes nothing. A lab runs in an empty folder, because a
-reader who opens it in Colab has the notebook and the installed package and nothing else.
+was executed from, so that a fresh clone executes nothing. Where only text has changed, or the
+release that the setup cell installs, that is written and the outputs stay. A lab runs in an empty
+folder, because a reader who opens it in Colab has the notebook and the package and nothing else.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ import time
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import jupytext
 import nbformat
 from nbclient import NotebookClient
 from nbformat import NotebookNode
+
+from attnbook.checkpoints import revision
 
 ROOT = Path(__file__).resolve().parents[1]
 LABS = ROOT / "notebooks"
@@ -37,28 +41,41 @@ METADATA = {
 }
 
 
+def _project() -> dict[str, Any]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return dict(project)
+
+
 def repository() -> str:
     """The repository's address, from the one place that holds it."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return project["urls"]["Repository"]
+    return str(_project()["urls"]["Repository"])
+
+
+def site() -> str:
+    """The address of the published book, with a slash at its end."""
+    return str(_project()["urls"]["Documentation"])
 
 
 def branch() -> str:
-    """The branch that badges and links open."""
-    return "main"
+    """What labs install and links open: the tag of a release, main between two releases."""
+    return revision(_project()["version"])
 
 
 def setup_code() -> str:
     """What installs the package where it is missing, and does nothing where it is not.
 
     pip leaves alone whatever already satisfies the package's loose ranges, so Colab keeps its own
-    torch, NumPy, matplotlib and widgets and gets only what it lacks.
+    torch, NumPy, matplotlib and widgets and gets only what it lacks. Its magic does not raise.
     """
-    return (
-        "import importlib.util\n\n"
-        'if importlib.util.find_spec("attnbook") is None:\n'
-        f'    get_ipython().run_line_magic("pip", "install -q git+{repository()}")'
-    )
+    return f"""\
+import importlib.util
+
+if not importlib.util.find_spec("attnbook"):
+    package = "git+{repository()}@{branch()}"
+    get_ipython().run_line_magic("pip", f"install -q {{package}}")
+    importlib.invalidate_caches()
+    if not importlib.util.find_spec("attnbook"):
+        raise ImportError(f"pip could not install {{package}}; it says above why")"""
 
 
 def colab_link(lab: str, text: str = "Open this lab in Colab") -> str:
@@ -66,6 +83,28 @@ def colab_link(lab: str, text: str = "Open this lab in Colab") -> str:
     owner = repository().removeprefix("https://github.com/")
     address = f"https://colab.research.google.com/github/{owner}/blob/{branch()}/notebooks/{lab}"
     return f"[{text}]({address}.ipynb)"
+
+
+def page_address(page: str, fragment: str = "") -> str:
+    """Where the published book has a page, given as its file: ``book/05_dot_attention.md``.
+
+    A notebook is read in Colab, too, where a relative link leads nowhere. The book itself makes
+    these addresses relative again (tools/book_site.py), so that it can be read offline.
+    """
+    return site() + page.removesuffix(".md").removesuffix(".ipynb") + ".html" + fragment
+
+
+def with_addresses(text: str, folder: str = "notebooks") -> str:
+    """A Markdown cell with addresses in place of relative links and of MyST's role for pages."""
+
+    def address(target: str) -> str:
+        path, hash_mark, fragment = target.partition("#")
+        return page_address(os.path.normpath(f"{folder}/{path}"), hash_mark + fragment)
+
+    text = re.sub(r"\{doc\}`([^`<]+?)\s*<([^`>]+)>`", lambda m: f"[{m[1]}]({address(m[2])})", text)
+    return re.sub(
+        r"\]\(((?!\w+:)[^)\s]+\.(?:md|ipynb)(?:#[^)\s]*)?)\)", lambda m: f"]({address(m[1])})", text
+    )
 
 
 def sources() -> list[Path]:
@@ -97,27 +136,31 @@ def _modules(code: str) -> list[Path]:
     return [needed[name] for name in sorted(needed)]
 
 
-def _digest(paths: Iterable[Path]) -> str:
-    total = hashlib.sha256()
+def _digest(start: str, paths: Iterable[Path]) -> str:
+    total = hashlib.sha256(start.encode())
     for path in paths:
         total.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return total.hexdigest()[:16]
 
 
 def made_from(source: Path) -> str:
-    """A digest of all that a lab's outputs depend on: its source and the package as it sees it."""
-    code = "\n".join(c.source for c in jupytext.read(source).cells if c.cell_type == "code")
+    """A digest of all that a lab's outputs depend on: its code and the package as it sees it.
+
+    Text and the setup cell, which names the release, have no outputs.
+    """
+    cells = [c for c in jupytext.read(source).cells if c.cell_type == "code"]
+    code = "\n# %%\n".join(c.source for c in cells if "setup" not in c.metadata.get("tags", []))
     modules = _modules(code)
     shipped = {".json", ".safetensors", ".txt", ".js", ".css"}
     data = sorted(p for p in PACKAGE.rglob("*") if p.suffix in shipped)
     # A script or style belongs to the module of its name, and says nothing to labs without that.
     drawn = {p.stem for p in modules}
     data = [p for p in data if p.parent.name != "static" or p.stem in drawn]
-    return _digest([source, *modules, *data])
+    return _digest(code, [*modules, *data])
 
 
 def is_current(source: Path) -> bool:
-    """Whether the notebook beside a source was executed from it and from this package."""
+    """Whether the outputs beside a source are those of its code and of this package."""
     target = source.with_suffix(".ipynb")
     if not target.exists():
         return False
@@ -126,7 +169,7 @@ def is_current(source: Path) -> bool:
 
 
 def complete(source: Path) -> None:
-    """Write the setup cell and the Colab link into a lab's source where they are missing or old."""
+    """Write a lab's setup cell, its Colab link and the addresses of pages into its source."""
     before = source.read_text(encoding="utf-8")
     notebook = jupytext.reads(before, fmt="py:percent")
     setup = [c for c in notebook.cells if "setup" in c.metadata.get("tags", [])]
@@ -136,6 +179,9 @@ def complete(source: Path) -> None:
     title = notebook.cells[0]
     lines = [x for x in title.source.split("\n") if "colab.research.google.com" not in x]
     title.source = "\n".join(lines).rstrip() + "\n\n" + colab_link(source.stem)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = with_addresses(cell.source)
     header = before.split("# %%", 1)[0]
     cells = jupytext.writes(notebook, fmt="py:percent").split("# %%", 1)[1]
     after = f"{header}# %%{cells}"
@@ -190,6 +236,22 @@ def _widget_names(notebook: NotebookNode) -> dict[str, str]:
     return names
 
 
+def refresh(source: Path) -> bool:
+    """Write a lab's text into its notebook, whose outputs stay; gives whether that was needed."""
+    target = source.with_suffix(".ipynb")
+    notebook, stored = jupytext.read(source), nbformat.read(target, as_version=4)
+    code, outputs = ([c for c in n.cells if c.cell_type == "code"] for n in (notebook, stored))
+    for cell, before in zip(code, outputs, strict=True):
+        cell.outputs, cell.execution_count = before.outputs, before.execution_count
+    if "widgets" in stored.metadata:
+        notebook.metadata["widgets"] = stored.metadata["widgets"]
+    fresh = _stable(notebook, source)
+    if fresh == stored:
+        return False
+    nbformat.write(fresh, target)
+    return True
+
+
 def execute(source: Path, timeout: int) -> float:
     """Execute one lab and write its notebook; gives the seconds it took."""
     notebook = jupytext.read(source)
@@ -225,7 +287,7 @@ def main() -> None:
             continue
         complete(source)
         if is_current(source) and not args.all:
-            print(f"{source.stem}: nothing changed")
+            print(f"{source.stem}: {'text written' if refresh(source) else 'nothing changed'}")
             continue
         print(f"{source.stem}: ", end="", flush=True)
         print(f"executed in {execute(source, args.timeout):.0f} s")

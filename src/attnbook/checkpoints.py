@@ -20,12 +20,13 @@ from safetensors.torch import save as serialize
 from attnbook.seq2seq import Config, Translator
 from attnbook.vocabulary import SPECIALS, Vocabulary
 
-__all__ = ["FORMAT", "PUBLISHED", "load", "read_card", "save"]
+__all__ = ["FORMAT", "PUBLISHED", "load", "read_card", "revision", "save"]
 
 FORMAT = 1
 
 # Models that the course shows. A name without a checksum lies inside the package; the others lie
-# in the repository's book/checkpoints and are downloaded when the package is used without it.
+# in the repository's book/checkpoints, and are downloaded from the state of it that belongs to the
+# installed version when the package is used without it.
 PUBLISHED: dict[str, str | None] = {
     "grammar-dot": None,
     "grammar-sutskever": None,
@@ -179,11 +180,22 @@ def _find(name_or_path: str | Path) -> Path:
         ) from error
 
 
+def revision(version: str) -> str:
+    """Which state of the repository belongs to a version of the package, as git names it.
+
+    A release reads what it was released with, so that nothing changes under a running course; what
+    is under way between two releases (``1.2.0.dev0``) reads the main branch.
+    """
+    return "main" if ".dev" in version else f"v{version}"
+
+
 def _raw_address() -> str:
     """Where the repository's files can be read; the address itself stands in pyproject.toml."""
-    for entry in metadata("attnbook").get_all("Project-URL") or []:
+    installed = metadata("attnbook")
+    for entry in installed.get_all("Project-URL") or []:
         label, _, address = entry.partition(", ")
         if label == "Repository":
             owner_and_name = address.removeprefix("https://github.com/").rstrip("/")
-            return f"https://raw.githubusercontent.com/{owner_and_name}/main"
+            state = revision(installed["Version"])
+            return f"https://raw.githubusercontent.com/{owner_and_name}/{state}"
     raise RuntimeError("attnbook's metadata lacks its Repository address; install it again")
