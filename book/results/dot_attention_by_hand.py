@@ -10,17 +10,17 @@ attentional state, output layer, and the trace by :func:`attnbook.decoding.decod
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+from typing import Any
 
 import torch
+from _measure import TRACES, Cache, Script
 from torch import Tensor, nn
 
 from attnbook.decoding import decode
 from attnbook.seq2seq import Config, Translator
 from attnbook.vocabulary import EOS, SOS, Vocabulary
 
-HERE = Path(__file__).parent
+cached = Cache("dot_attention_by_hand")
 SOURCE = ("je", "suis", "étudiant")
 TARGET = ("i", "am", "a", "student")
 
@@ -57,6 +57,7 @@ class PassOn(nn.Module):
     bidirectional, num_layers = False, 1
 
     def forward(self, inputs: Tensor, _state: object = None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Rows as they are, and the last one as the state that is handed over."""
         last = inputs[:, -1:].transpose(0, 1)
         return inputs, (last, last)
 
@@ -98,7 +99,7 @@ def speak(model: Translator, context: Tensor, state: Tensor) -> tuple[Tensor, di
 
 
 @torch.no_grad()
-def measure() -> dict[str, object]:
+def measure() -> dict[str, Any]:
     """Everything that the page prints about step 4, and what three changes would do to it."""
     model = translator()
     trace = decode(model, SOURCE)
@@ -118,7 +119,6 @@ def measure() -> dict[str, object]:
         temperatures[str(temperature)] = attention(queries, batch, batch).weights[0, 0].tolist()
     attention.temperature = 1.0
     return {
-        "command": "python book/results/dot_attention_by_hand.py",
         "scores": trace.scores.tolist(),
         "exponentials": torch.tensor(trace.scores[step]).exp().tolist(),
         "weights": trace.weights.tolist(),
@@ -145,11 +145,47 @@ def _places(model: Translator) -> list[int]:
     ]
 
 
-if __name__ == "__main__":
+def check(result: dict[str, Any]) -> dict[str, bool]:
+    """What the page says in words."""
+    step = TARGET.index("student")
+    told, mean = result["probabilities"], result["mean"]["probabilities"]
+    sharp, flat = (result["temperature"][name] for name in ("0.5", "2.0"))
+    return {
+        "the fourth step looks at étudiant": max(range(4), key=result["weights"][step].__getitem__)
+        == SOURCE.index("étudiant"),
+        "it writes student": max(told, key=told.__getitem__) == "student",
+        "without looking it would write teacher": max(mean, key=mean.__getitem__) == "teacher",
+        "without the end marker the weights are still shares": abs(
+            sum(result["masked"]["weights"]) - 1
+        )
+        < 1e-9
+        and result["masked"]["weights"][3] == 0,
+        "a low temperature sharpens, a high one flattens": max(sharp)
+        > max(result["weights"][step])
+        > max(flat),
+    }
+
+
+def finish() -> None:
+    """The trace of the moving figure."""
     links = {(0, 0), (1, 1), (2, 2), (2, 3)}
-    result = measure()
-    path = HERE / "dot_attention_by_hand.json"
-    path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    made = decode(translator(), SOURCE, gold_links=links)
-    made.save(HERE.parent / "traces" / "by-hand-student.json", decimals=4)
-    print(json.dumps(result, indent=1, ensure_ascii=False))
+    trace = decode(translator(), SOURCE, gold_links=links)
+    trace.save(TRACES / "by-hand-student.json", decimals=4)
+
+
+SCRIPT = Script(
+    doc=__doc__,
+    parts={
+        (
+            "scores", "exponentials", "weights", "contexts", "readout", "logits", "probabilities",
+            "mean", "masked", "temperature",
+        ): measure,
+    },
+    check=check,
+    seeds=(),
+    cache=cached,
+    finish=finish,
+)  # fmt: skip
+
+if __name__ == "__main__":
+    SCRIPT.run()

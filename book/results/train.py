@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
+from _measure import Missing, reading
 
 from attnbook import benchmark, checkpoints, grammar
 from attnbook.corpora import SentencePair, join_captions, multi30k
@@ -150,17 +151,22 @@ for _seed in SEEDS:
         )
 
 
+PUBLISHED, TRAINED = ROOT / "book" / "checkpoints", ROOT / "runs" / "models"
+
+
 def path_of(name: str) -> Path:
-    """Where a model of the table lies once it is trained."""
-    folder = ROOT / "book" / "checkpoints" if MODELS[name].published else ROOT / "runs" / "models"
-    return folder / f"{name}.safetensors"
+    """Where a model lies: with the book, with the package, or where it is trained."""
+    folders = (PUBLISHED, ROOT / "src" / "attnbook" / "models")
+    paths = [folder / f"{name}.safetensors" for folder in folders]
+    return next((path for path in paths if path.exists()), TRAINED / f"{name}.safetensors")
 
 
 def load(name: str) -> Translator:
-    """A trained model of the table."""
-    if not path_of(name).exists():
-        raise SystemExit(f"{name} is not trained yet: python book/results/train.py {name}")
-    return checkpoints.load(path_of(name))
+    """A trained model of the table, or one that comes with the package."""
+    path = path_of(name)
+    if not path.exists():
+        raise Missing(f"{name} is not trained yet: python book/results/train.py {name}")
+    return checkpoints.load(reading(path))
 
 
 def pairs_of(split: str, data: str) -> list[SentencePair]:
@@ -203,7 +209,8 @@ def train_model(name: str) -> None:
         "threads": torch.get_num_threads(),
         "cpu_seconds": round(time.process_time() - started),
     }
-    checkpoints.save(translator, path_of(name), card=card, half=model.published)
+    folder = PUBLISHED if model.published else TRAINED
+    checkpoints.save(translator, folder / f"{name}.safetensors", card=card, half=model.published)
 
 
 def main() -> None:
