@@ -57,6 +57,7 @@ class Sources:
             total.update(f"{owner}:{one}\n".encode())
             for statement in self.definitions(owner, one):
                 total.update(plain(statement).encode())
+            total.update(repr(sorted(self._used_by(owner, one))).encode())
         return total.hexdigest()[:12]
 
     def closure(self, module: str, name: str) -> set[Name]:
@@ -67,7 +68,7 @@ class Sources:
             one = waiting.pop()
             if one not in found and one not in NOT_MEASURING:
                 found.add(one)
-                waiting += self._used_by(*one)
+                waiting += [meant for _, meant in self._used_by(*one)]
         return found
 
     def definitions(self, module: str, name: str) -> list[ast.stmt]:
@@ -94,14 +95,15 @@ class Sources:
                 return self.root / place
         return None
 
-    def _used_by(self, module: str, name: str) -> Iterator[Name]:
+    def _used_by(self, module: str, name: str) -> Iterator[tuple[Dotted, Name]]:
+        """What a definition says, and what it means by it."""
         for statement in self.definitions(module, name):
             uses = Uses()
             uses.visit(statement)
             for dotted in uses.names:
-                yield from self._meant(module, dotted)
-            for imported in uses.imports.values():
-                yield from self._imported(*imported)
+                yield from ((dotted, meant) for meant in self._meant(module, dotted))
+            for local, imported in uses.imports.items():
+                yield from (((local,), meant) for meant in self._imported(*imported))
 
     def _meant(self, module: str, dotted: Dotted) -> Iterator[Name]:
         """The definitions that ``a.b.c`` may stand for where a module says it."""

@@ -84,7 +84,7 @@ class Cache:
             measure: a function at the top level of a module, so that its source can be found.
             arguments: strings, numbers, or tuples of them.
         """
-        return self._kept(part, ".json", measure, arguments, _write_json, _read_json)
+        return self._kept(part, ".json", measure, arguments, _write_json, read_json)
 
     def tensors(self, part: str, measure: Callable[..., Any], *arguments: Any) -> Any:
         """The same for a result with tensors in it, such as a trained model's state."""
@@ -129,7 +129,8 @@ def _write_json(entry: Any, path: Path) -> None:
     path.write_text(json.dumps(entry, ensure_ascii=False), encoding="utf-8")
 
 
-def _read_json(path: Path) -> Any:
+def read_json(path: Path) -> Any:
+    """What a file holds."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -193,7 +194,7 @@ class Script:
 
     def stored(self) -> dict[str, Any]:
         """The numbers as they were written last."""
-        found: dict[str, Any] = _read_json(self.path)
+        found: dict[str, Any] = read_json(self.path)
         return found
 
     def keys(self) -> list[str]:
@@ -279,6 +280,11 @@ class Script:
         text = json.dumps(known, indent=1, ensure_ascii=False)
         with replacing(self.path) as new:
             new.write_text(text + "\n", encoding="utf-8")
+
+
+def stored(name: str) -> Any:
+    """The numbers of another script."""
+    return read_json(HERE / f"{name}.json")
 
 
 def _each(keys: str | tuple[str, ...]) -> tuple[str, ...]:

@@ -10,7 +10,6 @@ decoder reads the right translation. Measured parts are kept in the user's cache
 
 from __future__ import annotations
 
-import json
 import re
 import statistics
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import torch
 import train as models
-from _measure import HERE, Cache, Script, over_seeds
+from _measure import Cache, Script, over_seeds, stored
 from general_concat import grammar_test, quality
 from matplotlib.figure import Figure
 
@@ -142,7 +141,7 @@ def test_sentences() -> int:
 def check(result: dict[str, Any]) -> dict[str, bool]:
     """What the page says in words."""
     both, forwards = (result["rows"][name] for name in ROWS)
-    concat = json.loads((HERE / "general_concat.json").read_text("utf-8"))["rows"]["concat"]
+    concat = stored("general_concat")["rows"]["concat"]
     shares = [
         [round(100 * row[part]["mean"]) for part in ("stem", "particle", "elsewhere")]
         for row in (both, forwards)

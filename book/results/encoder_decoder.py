@@ -10,7 +10,6 @@ an interrupted run goes on where it stopped; --fresh measures all of them again.
 
 from __future__ import annotations
 
-import json
 import math
 import random
 import statistics
@@ -22,7 +21,6 @@ import numpy as np
 import torch
 import train as models
 from _measure import (
-    HERE,
     Cache,
     Script,
     bleu_counts,
@@ -32,6 +30,7 @@ from _measure import (
     interval,
     resample,
     spread,
+    stored,
 )
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -504,7 +503,7 @@ def all_answers() -> dict[str, Any]:
 def check(result: dict[str, Any]) -> dict[str, bool]:
     """What the page says in words."""
     sutskever, cho, dot = (result[name] for name in MODELS)
-    vectors = json.loads((HERE / "vectors.json").read_text("utf-8"))
+    vectors = stored("vectors")
     three_words = vectors["neural"]["summary"]["test"]["mean"]
     parting, positions = cho["parting"], cho["forcing"]["by_position"]
     own, right = parting["own"], parting["reference"]

@@ -12,7 +12,6 @@ kept in the user's cache.
 
 from __future__ import annotations
 
-import json
 import statistics
 import sys
 from collections.abc import Iterator, Sequence
@@ -26,7 +25,6 @@ import numpy as np
 import torch
 import train as models
 from _measure import (
-    HERE,
     Cache,
     Missing,
     Script,
@@ -35,6 +33,7 @@ from _measure import (
     interval,
     over_seeds,
     resample,
+    stored,
 )
 from general_concat import find_links
 from matplotlib.figure import Figure
@@ -411,6 +410,7 @@ def check(result: dict[str, Any]) -> dict[str, bool]:
 
     return {
         "each of Luong's scores wins somewhere": all(map(wins, ("dot", "general", "concat"))),
+        "general with feeding is best": max(beam, key=beam.__getitem__) == "general-feeding",
         "every interval but those of additive contains zero": result["undecided"]["number"] == 6
         and all(apart[f"additive_{other}"]["high"] < 0 for other in ("dot", "concat")),
         "additive has the highest teacher-forced perplexity": max(
@@ -447,7 +447,7 @@ def check(result: dict[str, Any]) -> dict[str, bool]:
 
 def check_costs(rows: dict[str, Any]) -> dict[str, bool]:
     """What the page says of speed and memory."""
-    found = json.loads((HERE / "benchmark.json").read_text("utf-8"))
+    found = stored("benchmark")
     speeds = [
         {
             name: rate["tokens_per_cpu_second"]

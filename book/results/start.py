@@ -101,21 +101,18 @@ def ahead() -> dict[str, dict[str, float]]:
 def check(result: dict[str, Any]) -> dict[str, bool]:
     """What the page says in words."""
     shown, ahead = result["shown"], result["ahead"]
-    translations = {
-        german: pair and " ".join(pair.target)
-        for german in GLOSSED
-        for pair in [grammar.translate(german.split())]
-    }
     without = shown["grammar-sutskever"]
     return {
-        "the glossed sentences are the grammar's": translations == GLOSSED,
         "getrunken hat are the thirteenth and fourteenth word": shown["source"].split()[12:]
         == ["getrunken", "hat"],
         "the model with attention is right": shown["grammar-dot"] == shown["reference"],
-        "the one without mentions a man, a drink and a garden": {"man", "garden"}
+        "the one without mentions a man, a drink and a garden, and says something else": {
+            "man",
+            "garden",
+        }
         <= set(without.split())
-        and bool({"drank", "drinking", "drink", "drunk"} & set(without.split())),
-        "and says something else": without != shown["reference"],
+        and bool({"drank", "drinking", "drink", "drunk"} & set(without.split()))
+        and without != shown["reference"],
         "most sentences have a word from three places away, few words are one": ahead["3"][
             "sentences"
         ]
