@@ -167,6 +167,7 @@ CHEAP = {
     "bahdanau": ("by_hand", "test_sentences"),
     "dot_attention_by_hand": ("scores", "weights", "contexts", "probabilities", "temperature"),
     "general_concat": ("by_hand", "test_sentences"),
+    "museum": ("by_hand", "catalogue", "exhibits", "test_sentences"),
     "one_table": ("by_hand", "grammar_seeds", "epochs"),
     "query_key_value": ("menu", "morning", "day", "left_out", "mean", "entries", "draws"),
     "recurrent": ("cliff", "fresh_seeds"),
