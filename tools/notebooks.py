@@ -40,7 +40,7 @@ METADATA = {
 def repository() -> str:
     """The repository's address, from the one place that holds it."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return project["urls"]["Repository"]
+    return str(project["urls"]["Repository"])
 
 
 def branch() -> str:
@@ -122,7 +122,7 @@ def is_current(source: Path) -> bool:
     if not target.exists():
         return False
     metadata = nbformat.read(target, as_version=4).metadata
-    return metadata.get("attnbook", {}).get("made_from") == made_from(source)
+    return bool(metadata.get("attnbook", {}).get("made_from") == made_from(source))
 
 
 def complete(source: Path) -> None:
@@ -161,7 +161,8 @@ def _stable(notebook: NotebookNode, source: Path) -> NotebookNode:
         lambda m: names.get(m[0], m[0]),
         nbformat.writes(notebook),
     )
-    return nbformat.reads(text, as_version=4)
+    stable: NotebookNode = nbformat.reads(text, as_version=4)
+    return stable
 
 
 def _widget_names(notebook: NotebookNode) -> dict[str, str]:

@@ -101,8 +101,8 @@ class Cache:
     ) -> Any:
         key = hashlib.sha256(repr((_closure.digest(measure), arguments)).encode()).hexdigest()
         path = self.folder / f"{part}-{key[:12]}{suffix}"
-        entry = read(path) if path.exists() else None
-        current = entry is not None and all(
+        entry: dict[str, Any] = read(path) if path.exists() else {}
+        current = "read" in entry and all(
             (ROOT / name).exists()
             and _digest_of(ROOT / name, (ROOT / name).stat().st_mtime_ns) == digest
             for name, digest in entry["read"].items()
@@ -203,7 +203,7 @@ class Script:
 
     def sources(self) -> dict[str, str]:
         """By key, the digest of what it would be made from today."""
-        found = {}
+        found: dict[str, str] = {}
         for keys, part in self.parts.items():
             function, *arguments = part if isinstance(part, tuple) else (part,)
             if callable(function):

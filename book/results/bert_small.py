@@ -45,11 +45,12 @@ from attnbook.bert import (
 from attnbook.corpora import multi30k
 from attnbook.language_models import KneserNey, ngrams
 from attnbook.masks import causal_mask
+from attnbook.transformer import EncoderLayer
 from attnbook.vocabulary import EOS, PAD, SOS, Vocabulary
 
 cached = Cache("bert_small")
 PIECES = 3000
-SHAPE = {
+SHAPE: dict[str, Any] = {
     "model_dim": 96, "heads": 4, "layers": 2, "feedforward_dim": 384, "longest": 64, "dropout": 0.0,
 }  # fmt: skip
 EPOCHS = {"bert": 24, "left_to_right": 6}
@@ -180,9 +181,10 @@ def pretrain(model: Pretraining) -> float:
 
 def left_states(bert: Bert, ids: Tensor) -> Tensor:
     """The same encoder with a causal mask: every position sees itself and what is before it."""
-    states = bert.norm(bert.words(ids) + bert.places(ids.shape[1]) + bert.types.weight[0])
+    states: Tensor = bert.norm(bert.words(ids) + bert.places(ids.shape[1]) + bert.types.weight[0])
     mask = causal_mask(ids.shape[1])
     for layer in bert.layers:
+        assert isinstance(layer, EncoderLayer)
         states = layer.around_attention(
             states, lambda x, layer=layer: layer.attention(x, x, x, mask).output
         )
@@ -226,7 +228,9 @@ def both_sides(model: Pretraining, text: str) -> tuple[Tensor, Tensor]:
     ids = read_texts(pieces(), [text]).ids[0]
     places = torch.arange(1, len(ids) - 1)
     hidden = ids.repeat(len(places), 1)
-    hidden[torch.arange(len(places)), places] = pieces().token_to_id("[MASK]")
+    mask = pieces().token_to_id("[MASK]")
+    assert mask is not None
+    hidden[torch.arange(len(places)), places] = mask
     states = model.bert(hidden).states[torch.arange(len(places)), places]
     return model.piece_logits(states).log_softmax(dim=-1), ids[1:-1]
 
@@ -534,7 +538,7 @@ def blanks() -> list[dict[str, Any]]:
     def best(logs: Tensor) -> list[list[tuple[str, float]]]:
         values, ids = logs.exp().topk(5, dim=-1)
         return [
-            [(pieces().id_to_token(i), round(p, 4)) for i, p in zip(*row, strict=True)]
+            [(str(pieces().id_to_token(i)), round(p, 4)) for i, p in zip(*row, strict=True)]
             for row in zip(ids.tolist(), values.tolist(), strict=True)
         ]
 

@@ -119,14 +119,14 @@ def by_length(
             }
         )  # fmt: skip
     slopes = 10 * np.polyfit(middles, np.stack(draws), 1)[0]
-    low, high = interval(slopes)
+    below, above = interval(slopes)
     slope = 10 * float(np.polyfit(middles, [row["bleu"] for row in rows], 1)[0])
     whole = bleu_of(counts.sum(axis=1))
     kept = draws[-1] / draws[0]
     kept_low, kept_high = interval(kept)
     return {
         "buckets": rows,
-        "slope": {"value": slope, "low": low, "high": high},
+        "slope": {"value": slope, "low": below, "high": above},
         "kept": {"value": rows[-1]["bleu"] / rows[0]["bleu"], "low": kept_low, "high": kept_high},
         "all": {"mean": float(whole.mean()), "seeds": whole.tolist()},
     }

@@ -24,13 +24,14 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
-from train import load
+from train import attention_of, load
 
 from attnbook import grammar, plots
 from attnbook.attention import Attended, Attention
 from attnbook.batches import collate
 from attnbook.corpora import SentencePair, multi30k
 from attnbook.decoding import decode, translate
+from attnbook.encoder import Encoder
 from attnbook.evaluation import bleu, teacher_forced_perplexity
 from attnbook.recurrent import LSTMCell, unroll
 from attnbook.seq2seq import Translator
@@ -99,8 +100,11 @@ class Replaced(nn.Module):
         self.attention, self.change = attention, change
         self.temperature = attention.temperature
 
-    def forward(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Attended:
-        _, weights, scores = self.attention(queries, keys, values, mask)
+    def forward(
+        self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor, prepared: Tensor
+    ) -> Attended:
+        """As :class:`Attention`, with other weights."""
+        _, weights, scores = self.attention(queries, keys, values, mask, prepared)
         weights = self.change(weights, mask.expand_as(weights))
         return Attended(weights @ values, weights, scores)
 
@@ -157,7 +161,7 @@ def interventions(count: int = 500) -> dict[str, Any]:
     """
     translator = load(DOT)
     pairs = multi30k("test")[:count]
-    attention, decoder = translator.decoder.attention, translator.decoder
+    attention, decoder = attention_of(translator), translator.decoder
     kinds = [*STEPS, "unread"]
     moved: dict[str, list[float]] = {kind: [] for kind in kinds}
     changed: dict[str, list[tuple[float, float]]] = {kind: [] for kind in kinds}
@@ -236,6 +240,7 @@ def local_states(translator: Translator, embedded: Tensor) -> Tensor:
 
     The values are the encoder's own; what came over from the words before is detached.
     """
+    assert isinstance(translator.encoder, Encoder)
     recurrent = translator.encoder.recurrent
     halves = []
     for reverse in (False, True)[: 1 + recurrent.bidirectional]:
@@ -407,14 +412,15 @@ def alignment(count: int = 500) -> dict[str, Any]:
     written = translate(translator, [pair.source for pair in pairs], progress=True)
     for pair, words in zip(tqdm(pairs, desc="alignment"), written, strict=True):
         assert pair.links is not None
-        trace = decode(translator, pair.source, target=pair.target)
+        weights = decode(translator, pair.source, target=pair.target).weights
+        assert weights is not None
         linked: dict[int, set[int]] = {}
         for i, t in pair.links:
             linked.setdefault(t, set()).add(i)
         found = dict.fromkeys(names, 0.0)
         inside = 0.0
         for t, right in linked.items():
-            row = torch.tensor(trace.weights[t])
+            row = torch.tensor(weights[t])
             most = int(row.argmax())
             entropy = float(torch.special.entr(row).sum())
             found["right"] += most in right
@@ -505,7 +511,7 @@ def three() -> dict[str, Any]:
     attention may not look at *drei*, or at ``<eos>``, or when the encoder reads ``<unk>`` instead?
     """
     translator = load(DOT)
-    decoder, attention = translator.decoder, translator.decoder.attention
+    decoder, attention = translator.decoder, attention_of(translator)
     pairs = multi30k("test")
     chosen = [
         pair.source
@@ -527,7 +533,8 @@ def three() -> dict[str, Any]:
 
     def hiding(position: int) -> Callable[[Tensor, Tensor], Tensor]:
         return lambda weights, _mask: without(
-            weights, torch.full_like(weights[..., :1], position % weights.shape[-1], dtype=int)
+            weights,
+            torch.full_like(weights[..., :1], position % weights.shape[-1], dtype=torch.long),
         )
 
     rows = [first(source)[1] for source in chosen]
@@ -573,7 +580,7 @@ def cost(name: str = DOT) -> dict[str, Any]:
     hidden, embedding = config.hidden_dim, config.embedding_dim
     result: dict[str, Any] = {"hidden": hidden, "embedding": embedding, "words": words}
     for length in (13, 130):
-        parts = {
+        parts: dict[str, float] = {
             "scores": length * length * hidden,
             "contexts": length * length * hidden,
             "recurrence": length * 4 * hidden * (embedding + hidden),
@@ -674,7 +681,8 @@ def draw_bleu(result: dict[str, Any]) -> Figure:
 def heatmap_of_three() -> Figure:
     """The weights of one test sentence's greedy translation."""
     trace = decode(load(DOT), multi30k("test")[THREE].source)
-    return plots.heatmap(trace, title="Right word, other place").figure
+    plots.heatmap(trace, title="Right word, other place")
+    return plt.gcf()
 
 
 def draw(result: dict[str, Any]) -> dict[str, Figure]:
@@ -705,7 +713,7 @@ def all_quality() -> dict[str, Any]:
 
 def all_alignment() -> dict[str, Any]:
     """Where the grammar model's weights lie, and what it would be without them."""
-    found = cached("alignment", alignment)
+    found: dict[str, Any] = cached("alignment", alignment)
     plain = cached("control", control, "grammar-sutskever")
     beside = found["before"]["mean"] + found["after"]["mean"]
     return found | {"beside": beside, "exact_without": plain}

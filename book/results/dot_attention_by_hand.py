@@ -15,7 +15,9 @@ from typing import Any
 import torch
 from _measure import TRACES, Cache, Script
 from torch import Tensor, nn
+from train import attention_of
 
+from attnbook.decoders import LuongDecoder
 from attnbook.decoding import decode
 from attnbook.seq2seq import Config, Translator
 from attnbook.vocabulary import EOS, SOS, Vocabulary
@@ -69,7 +71,9 @@ def translator() -> Translator:
     model = Translator(
         Config(embedding_dim=4, hidden_dim=4, dropout=0.0, tied=False), source, target, "by-hand"
     )
-    model.encoder.recurrent, model.decoder.recurrent = PassOn(), PassOn()
+    assert isinstance(model.decoder, LuongDecoder)
+    for part in (model.encoder, model.decoder):
+        part.register_module("recurrent", PassOn())
     for embedding, vocabulary, rows in (
         (model.encoder.embedding, source, STATES),
         (model.decoder.embedding, target, QUERIES),
@@ -90,6 +94,7 @@ def translator() -> Translator:
 
 def speak(model: Translator, context: Tensor, state: Tensor) -> tuple[Tensor, dict[str, float]]:
     """Attentional state, and the probability of each word, from a context and a state."""
+    assert isinstance(model.decoder, LuongDecoder)
     readout = torch.tanh(model.decoder.combine(torch.cat([context, state])))
     probabilities = torch.softmax(model.decoder.logits(readout), dim=-1)
     words = model.target_vocabulary.decode(range(len(probabilities)))
@@ -104,12 +109,16 @@ def measure() -> dict[str, Any]:
     model = translator()
     trace = decode(model, SOURCE)
     assert trace.target_tokens == (*TARGET, "<eos>"), trace.text
+    scores, weights, contexts = trace.scores, trace.weights, trace.contexts
+    assert scores is not None
+    assert weights is not None
+    assert contexts is not None
     step = TARGET.index("student")
     keys = torch.tensor(trace.encoder_states)
-    query, context = torch.tensor(trace.decoder_states[step]), torch.tensor(trace.contexts[step])
+    query, context = torch.tensor(trace.decoder_states[step]), torch.tensor(contexts[step])
     readout, probabilities = speak(model, context, query)
     mean_readout, mean_probabilities = speak(model, keys.mean(dim=0), query)
-    attention = model.decoder.attention
+    attention = attention_of(model)
     queries, batch = query[None, None], keys[None]
     without_eos = torch.tensor([[[True, True, True, False]]])
     masked = attention(queries, batch, batch, without_eos)
@@ -119,10 +128,10 @@ def measure() -> dict[str, Any]:
         temperatures[str(temperature)] = attention(queries, batch, batch).weights[0, 0].tolist()
     attention.temperature = 1.0
     return {
-        "scores": trace.scores.tolist(),
-        "exponentials": torch.tensor(trace.scores[step]).exp().tolist(),
-        "weights": trace.weights.tolist(),
-        "contexts": trace.contexts.tolist(),
+        "scores": scores.tolist(),
+        "exponentials": torch.tensor(scores[step]).exp().tolist(),
+        "weights": weights.tolist(),
+        "contexts": contexts.tolist(),
         "readout": readout.tolist(),
         "logits": model.decoder.logits(readout)[torch.tensor(_places(model))].tolist(),
         "probabilities": probabilities,

@@ -39,7 +39,9 @@ from matplotlib.patches import FancyBboxPatch, Rectangle
 from attnbook import grammar, plots
 from attnbook.batches import bucketed_batches, collate, pad
 from attnbook.corpora import SentencePair, multi30k
+from attnbook.decoders import RecurrentDecoder
 from attnbook.decoding import beam_search, translate
+from attnbook.encoder import Encoder
 from attnbook.evaluation import bleu, free_running_perplexity, teacher_forced_perplexity
 from attnbook.seq2seq import Config, Translator
 from attnbook.training import Training, train
@@ -120,6 +122,8 @@ def parameters(translator: Translator) -> dict[str, Any]:
         return sum(parameter.numel() for parameter in module.parameters())
 
     encoder, decoder = translator.encoder, translator.decoder
+    assert isinstance(encoder, Encoder)
+    assert isinstance(decoder, RecurrentDecoder)
     rest = (
         translator.count_parameters() - count(encoder) - count(decoder.embedding)
         - count(decoder.recurrent)
@@ -421,16 +425,17 @@ def answering(seed: int) -> dict[str, Any]:
             test.append(ways[held_out])
             rest += ways[:held_out] + ways[held_out + 1 :]
     everything = [*test, *rest, *stranger]
-    vocabularies = [
+    source, target = (
         Vocabulary.from_sentences(getattr(pair, side) for pair in everything)
         for side in ("source", "target")
-    ]
+    )
     torch.manual_seed(seed)
     translator = Translator(
         Config(
             decoder="sutskever", embedding_dim=64, hidden_dim=64, dropout=0.1, embedding_std=1.0
         ),
-        *vocabularies,
+        source,
+        target,
     )
     settings = Training(
         epochs=60, batch_tokens=200, learning_rate=1e-2, label_smoothing=0.0, seed=seed
@@ -678,7 +683,7 @@ def draw_batch() -> Figure:
             for column, number in enumerate(line):
                 y = top + row + 0.5
                 word = words.decode([number])[0]
-                grey = {"alpha": 0.45} if number == PAD else {}
+                grey: dict[str, Any] = {"alpha": 0.45} if number == PAD else {}
                 ax.add_patch(
                     Rectangle((column, top + row), 1, 1, facecolor="none", edgecolor="black",
                               linewidth=0.6, linestyle=":" if number == PAD else "-")

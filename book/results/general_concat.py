@@ -139,8 +139,7 @@ def row(name: str) -> dict[str, Any]:
 
 def general_score(translator: Translator) -> GeneralScore:
     """The score of a trained translator, which must be the general one."""
-    assert translator.decoder.attention is not None
-    score = translator.decoder.attention.score
+    score = models.attention_of(translator).score
     assert isinstance(score, GeneralScore)
     return score
 
@@ -196,8 +195,7 @@ def learned_matrix(name: str) -> dict[str, Any]:
 def without_tanh(name: str) -> dict[str, float]:
     """A trained concat model whose hidden layer has lost its tanh."""
     translator, pairs = models.load(name), grammar_test()
-    assert translator.decoder.attention is not None
-    score = translator.decoder.attention.score
+    score = models.attention_of(translator).score
     assert isinstance(score, ConcatScore)
 
     def flat(queries: Tensor, prepared: Tensor) -> Tensor:

@@ -59,9 +59,12 @@ def attentions(translator: Translator) -> dict[str, list[MultiHeadAttention]]:
     assert isinstance(encoder, TransformerEncoder)
     assert isinstance(decoder, TransformerDecoder)
     return {
-        "encoder": [layer.attention for layer in encoder.layers],
-        "written": [layer.self_attention for layer in decoder.layers],
-        "source": [layer.cross_attention for layer in decoder.layers],
+        kind: [attention for attention in found if isinstance(attention, MultiHeadAttention)]
+        for kind, found in (
+            ("encoder", [layer.attention for layer in encoder.layers]),
+            ("written", [layer.self_attention for layer in decoder.layers]),
+            ("source", [layer.cross_attention for layer in decoder.layers]),
+        )
     }
 
 
@@ -168,7 +171,7 @@ def pruned(
 
     whole = counts([], first)
     draws = resample(len(first), 1000)
-    alone = []
+    alone: list[dict[str, Any]] = []
     for kind, layer, number in all_heads(translator):
         found = counts([(kind, layer, number)], first)
         drawn = bleu_of(draws @ found) - bleu_of(draws @ whole)

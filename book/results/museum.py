@@ -166,8 +166,7 @@ def translate_in_batches(
 @contextmanager
 def softmax_of(translator: Translator, softmax: Callable[..., Tensor]) -> Iterator[None]:
     """Another softmax in the decoder's attention for as long as the block lasts."""
-    kept = translator.decoder.attention
-    assert kept is not None
+    kept = models.attention_of(translator)
     translator.decoder.attention = AttentionWith(kept.score, softmax)
     try:
         yield
@@ -281,10 +280,10 @@ def train_with(bug: str) -> dict[str, Any]:
         name=bug,
     )
     if bug == "ignores-source":
-        score = translator.decoder.attention.score
+        score = models.attention_of(translator).score
         translator.decoder.attention = museum.AttentionByPosition(score, query_dim=64)
     if bug == "softmax-over-batch":
-        score = translator.decoder.attention.score
+        score = models.attention_of(translator).score
         translator.decoder.attention = AttentionWith(score, museum.softmax_over_batch)
     kept = training.collate
     if bug == "unshifted-targets":
@@ -310,6 +309,7 @@ def train_with(bug: str) -> dict[str, Any]:
     }
     if bug in ("right", "ignores-source"):  # a trace refuses rows that do not sum to 1
         trace = decode(translator, pair.source, target=pair.target)
+        assert trace.weights is not None
         result["trace"] = {
             "source": trace.source_tokens,
             "target": trace.target_tokens,

@@ -286,7 +286,8 @@ def rank_correlation(
     def ranked(values: NDArray[Any]) -> NDArray[np.float64]:
         order = values.argsort(axis=-1).argsort(axis=-1).astype(float)
         order -= order.mean(axis=-1, keepdims=True)
-        return order / np.linalg.norm(order, axis=-1, keepdims=True)
+        scaled: NDArray[np.float64] = order / np.linalg.norm(order, axis=-1, keepdims=True)
+        return scaled
 
     x, y = ranked(np.asarray(xs)), ranked(np.asarray(ys))
     rho = float(x @ y)

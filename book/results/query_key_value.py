@@ -187,7 +187,7 @@ def softmax_gradient(weights: Tensor) -> Tensor:
 def random_scores(width: int, scaled: bool) -> dict[str, float]:
     """Queries and keys of independent numbers with mean 0 and variance 1."""
     chance = torch.Generator().manual_seed(0)
-    draw = {"generator": chance, "dtype": torch.float64}
+    draw: dict[str, Any] = {"generator": chance, "dtype": torch.float64}
     queries = torch.randn(DRAWS, 1, width, **draw)
     keys = torch.randn(DRAWS, ENTRIES, width, **draw)
     scores = (queries * keys).sum(dim=-1)
@@ -337,8 +337,7 @@ def heads(model_dim: int = 512, count: int = 8, words: int = 20) -> dict[str, fl
 def temperatures() -> dict[str, Any]:
     """What a trained model writes when its scores are divided by something else than 1."""
     translator, pairs = models.load("grammar-dot"), grammar_pairs()
-    attention = translator.decoder.attention
-    assert attention is not None
+    attention = models.attention_of(translator)
     root = math.sqrt(translator.config.hidden_dim)
     rows = {}
     for name, temperature in {**TEMPERATURES, "root": root}.items():
@@ -361,9 +360,8 @@ def largest(pairs: Sequence[tuple[Any, Any]]) -> float:
 def rewritten(name: str) -> dict[str, float]:
     """A trained decoder's weights and contexts, computed again from queries, keys and values."""
     translator = models.load(name)
-    assert translator.decoder.attention is not None
     traces = forced(translator, grammar_pairs()[:SENTENCES])
-    score = translator.decoder.attention.score.double()
+    score = models.attention_of(translator).score.double()
     weights, contexts = [], []
     for trace in traces:
         queries = torch.tensor(trace.decoder_states if trace.queries is None else trace.queries)
@@ -528,13 +526,10 @@ def draw_learning(result: dict[str, Any]) -> Figure:
     ax = plots.lines_with_intervals(
         np.log2([int(width) for width in result["learning"]]),
         {
-            text: tuple(
-                [100 * pick(row[way]) for row in rows]
-                for pick in (
-                    lambda each: each["mean"],
-                    lambda each: min(each["seeds"]),
-                    lambda each: max(each["seeds"]),
-                )
+            text: (
+                [100 * row[way]["mean"] for row in rows],
+                [100 * min(row[way]["seeds"]) for row in rows],
+                [100 * max(row[way]["seeds"]) for row in rows],
             )
             for way, text in ways.items()
         },
@@ -543,7 +538,7 @@ def draw_learning(result: dict[str, Any]) -> Figure:
     )
     ax.set(xlabel="width d", ylabel="lookups learned (%)", ylim=(0, 103), xlim=(1.7, 10.8))
     ax.set_title("Wide and unscaled, the questions\nare not learned")
-    return ax.figure
+    return plt.gcf()
 
 
 def draw_temperature(result: dict[str, Any]) -> Figure:
@@ -551,7 +546,7 @@ def draw_temperature(result: dict[str, Any]) -> Figure:
     rows = result["temperature"]
     figure, ax = plt.subplots(figsize=(4.6, 3.3))
     ax.plot(
-        TEMPERATURES.values(), [100 * rows[name]["exact"] for name in TEMPERATURES], "o-",
+        list(TEMPERATURES.values()), [100 * rows[name]["exact"] for name in TEMPERATURES], "o-",
         color="black",
     )  # fmt: skip
     root = rows["root"]["temperature"], 100 * rows["root"]["exact"]

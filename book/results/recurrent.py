@@ -17,7 +17,7 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -36,10 +36,11 @@ from attnbook.vocabulary import EOS, SOS, UNK, Vocabulary, tokenize
 
 cached = Cache("recurrent")
 SEEDS = (0, 1, 2)
-KINDS: dict[str, type[nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+KINDS: dict[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 REMEMBERING = "lstm-forget-1"  # an LSTM whose forget bias starts at 1
 FAST = ("gru-fast", "lstm-fast")  # trained at twice the rate, one seed: is the order an accident?
-CELLS: dict[str, type[RNNCell | GRUCell | LSTMCell]] = {
+AnyCell = RNNCell | GRUCell | LSTMCell
+CELLS: dict[str, Callable[..., AnyCell]] = {
     "rnn": RNNCell,
     "gru": GRUCell,
     "lstm": LSTMCell,
@@ -70,6 +71,14 @@ EMBEDDING, WIDTH, EPOCHS, BATCH, RATE, DROPOUT = 128, 128, 3, 64, 4e-3, 0.2
 CUTOFFS = [400, 1600]  # ids: words are numbered by frequency
 
 
+@torch.no_grad()
+def start_open(layer: nn.RNNBase, bias: float) -> None:
+    """The keeping gate's bias; an LSTM's forget gate and a GRU's update gate are both second."""
+    block = slice(layer.hidden_size, 2 * layer.hidden_size)
+    for name, value in (("bias_ih_l0", bias), ("bias_hh_l0", 0.0)):
+        layer.get_parameter(name)[block] = value
+
+
 class LanguageModel(nn.Module):
     """Word vectors, one recurrent layer, and torch's adaptive softmax.
 
@@ -82,9 +91,7 @@ class LanguageModel(nn.Module):
         self.embedding = nn.Embedding(words, EMBEDDING)
         self.recurrent = KINDS[kind.split("-")[0]](EMBEDDING, width, batch_first=True)
         if kind == REMEMBERING:
-            with torch.no_grad():
-                self.recurrent.bias_ih_l0[width : 2 * width] = 1.0
-                self.recurrent.bias_hh_l0[width : 2 * width] = 0.0
+            start_open(self.recurrent, 1.0)
         self.output = nn.AdaptiveLogSoftmaxWithLoss(width, words, CUTOFFS, div_value=2.0)
         self.dropout = nn.Dropout(DROPOUT)
         nn.init.normal_(self.embedding.weight, std=0.1)
@@ -92,7 +99,8 @@ class LanguageModel(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         """The natural logarithm of each token's probability, from the second token on."""
         hidden, _ = self.recurrent(self.dropout(self.embedding(ids[:, :-1])))
-        return self.output(self.dropout(hidden).flatten(0, 1), ids[:, 1:].flatten()).output
+        found: Tensor = self.output(self.dropout(hidden).flatten(0, 1), ids[:, 1:].flatten()).output
+        return found
 
     def read(self, hidden: Tensor) -> Tensor:
         """Log-probabilities of the next word from the hidden state."""
@@ -211,7 +219,7 @@ STEPS, FRESH_WIDTH, FRESH_SEEDS = 100, 64, tuple(range(10))
 DISTANCES = (1, 5, 10, 20, 50, 100)
 
 
-def norms(cell: nn.Module, inputs: Tensor) -> dict[str, list[float]]:
+def norms(cell: Any, inputs: Tensor) -> dict[str, list[float]]:
     """Spectral norms of ds_T/ds_t by distance T - t = 0, 1, ...; for an LSTM also of its blocks."""
     with torch.no_grad():
         jacobians = state_jacobians(cell, inputs).flip(0)  # by distance
@@ -225,23 +233,21 @@ def norms(cell: nn.Module, inputs: Tensor) -> dict[str, list[float]]:
     }
 
 
-def fresh_cells() -> dict[str, Callable[[], nn.Module]]:
+def fresh_cells() -> dict[str, Callable[[], AnyCell]]:
     """Cells as torch makes them, an LSTM told to remember, and RNNs with scaled weights."""
     size = (FRESH_WIDTH, FRESH_WIDTH)
 
-    def scaled(radius: float) -> nn.Module:
+    def scaled(radius: float) -> AnyCell:
         cell = RNNCell(*size)
         with torch.no_grad():
-            cell.weight_hh *= radius / torch.linalg.eigvals(cell.weight_hh).abs().max()
+            cell.weight_hh.mul_(radius / torch.linalg.eigvals(cell.weight_hh).abs().max())
         return cell
 
-    made: dict[str, Callable[[], nn.Module]] = {
-        kind: lambda kind=kind: CELLS[kind](*size) for kind in CELLS
-    }
+    made: dict[str, Callable[[], AnyCell]] = {kind: partial(CELLS[kind], *size) for kind in CELLS}
     for bias in (1, 3):
-        made[f"lstm-forget-{bias}"] = lambda bias=bias: LSTMCell(*size, forget_bias=float(bias))
+        made[f"lstm-forget-{bias}"] = partial(LSTMCell, *size, forget_bias=float(bias))
     for radius in (0.9, 1.2, 1.5, 2.0):
-        made[f"rnn-radius-{radius}"] = lambda radius=radius: scaled(radius)
+        made[f"rnn-radius-{radius}"] = partial(scaled, radius)
     return made
 
 
@@ -327,16 +333,13 @@ class Recaller(nn.Module):
         self.recurrent = KINDS[kind](16, MEMORY_WIDTH, batch_first=True)
         self.output = nn.Linear(MEMORY_WIDTH, SYMBOLS)
         if keep is not None:
-            # The forget gate of an LSTM and the update gate of a GRU are both the second block.
-            block = slice(MEMORY_WIDTH, 2 * MEMORY_WIDTH)
-            with torch.no_grad():
-                self.recurrent.bias_ih_l0[block] = keep
-                self.recurrent.bias_hh_l0[block] = 0.0
+            start_open(self.recurrent, keep)
 
     def forward(self, symbols: Tensor) -> Tensor:
         """Scores of the first symbol, when the last has been read."""
         hidden, _ = self.recurrent(self.embedding(symbols))
-        return self.output(hidden[:, -1])
+        found: Tensor = self.output(hidden[:, -1])
+        return found
 
 
 def recall_batch(gap: int, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -594,17 +597,29 @@ def gates(*run: Any) -> dict[str, Any]:
 # --- speed ----------------------------------------------------------------------------------------
 
 
+def fused(layer: nn.RNNBase, inputs: Tensor) -> Tensor:
+    """All states by torch's layer."""
+    states: Tensor = layer(inputs)[0]
+    return states
+
+
+def written_out(cell: Any, inputs: Tensor) -> Tensor:
+    """All states by the package's cell."""
+    states: Tensor = unroll(cell, inputs)[0].hidden
+    return states
+
+
 def speed() -> dict[str, Any]:
     """Forward and backward through the recurrent layer alone: CPU time of the fastest of 15."""
     words = len(captions()[0])
     inputs = torch.randn(BATCH, 15, EMBEDDING)
     results = {}
 
-    def fastest(run: Callable[[], Tensor]) -> float:
+    def fastest(output: Callable[[Tensor], Tensor]) -> float:
         times = []
         for _ in range(15):
             started = time.process_time()
-            run().sum().backward()
+            output(inputs).sum().backward()
             times.append(time.process_time() - started)
         return 1e6 * min(times) / (BATCH * 15)
 
@@ -615,8 +630,8 @@ def speed() -> dict[str, Any]:
         results[name] = {
             "width": width,
             "parameters": sum(p.numel() for p in layer.parameters()),
-            "microseconds_per_token": fastest(lambda layer=layer: layer(inputs)[0]),
-            "cell_microseconds_per_token": fastest(lambda c=cell: unroll(c, inputs)[0].hidden),
+            "microseconds_per_token": fastest(partial(fused, layer)),
+            "cell_microseconds_per_token": fastest(partial(written_out, cell)),
         }
     return results
 
@@ -625,7 +640,7 @@ def speed() -> dict[str, Any]:
 
 # The colours of attention's roles (query, key, value) are not used for cells; line styles differ
 # too, so that a figure can be read without colour.
-LOOK = {
+LOOK: dict[str, dict[str, Any]] = {
     "rnn": {"color": "black", "linestyle": ":"},
     "gru": {"color": "#a6611a", "linestyle": "--"},
     "lstm": {"color": "#7e57c2", "linestyle": "-"},
@@ -703,7 +718,7 @@ def draw_recall(recall: dict[str, Any]) -> Figure:
         kind, keep = MEMORY_CELLS[name]
         gaps = [int(gap.removeprefix("d")) for gap in by_gap]
         rows = list(by_gap.values())
-        look = {**LOOK[kind], "marker": "o", "markersize": 4}
+        look: dict[str, Any] = {**LOOK[kind], "marker": "o", "markersize": 4}
         if keep is not None:
             look |= {"marker": "s", "markerfacecolor": "none"}
         ax.fill_between(

@@ -325,8 +325,10 @@ class Layer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The layer's output at every position."""
         if self.kind == "lstm":
-            return self.inner(x)[0]
-        return self.inner(x, x, x, with_weights=self.kind == "weights").output
+            states: Tensor = self.inner(x)[0]
+            return states
+        found: MultiHead = self.inner(x, x, x, with_weights=self.kind == "weights")
+        return found.output
 
 
 def step(layer: Layer, x: Tensor) -> None:
@@ -438,7 +440,7 @@ def paths(length: int = 256, batch: int = 16) -> dict[str, Any]:
             torch.manual_seed(seed)
             layer = Layer(kind.removesuffix("-open"), WIDTH).double()
             if kind == "lstm-open":  # torch stacks the gates: input, forget, candidate, output
-                layer.inner.bias_ih_l0.data[WIDTH : 2 * WIDTH] = FORGET_BIAS
+                layer.inner.get_parameter("bias_ih_l0").data[WIDTH : 2 * WIDTH] = FORGET_BIAS
             x = torch.randn(batch, length, WIDTH, dtype=torch.float64, requires_grad=True)
             probe = torch.randn(batch, WIDTH, dtype=torch.float64)
             (gradient,) = torch.autograd.grad((layer(x)[:, -1] * probe).sum(), x)

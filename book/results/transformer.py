@@ -36,7 +36,7 @@ AGAINST = ("dot", "general-feeding", "concat-feeding", "additive")
 STATE = (1.0, 3.0, 5.0, 7.0)
 INTO = ((1.0, 2.0), (-1.0, 0.0))  # rows of W_1
 OUT_OF = ((2.0, 3.0), (1.0, 1.0))  # rows of W_2
-WIDTHS = {"model_dim": 4, "heads": 2, "feedforward_dim": 8}
+WIDTHS: dict[str, Any] = {"model_dim": 4, "heads": 2, "feedforward_dim": 8}
 
 
 @torch.no_grad()

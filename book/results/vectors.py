@@ -14,6 +14,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -45,10 +46,10 @@ WINDOW = 4
 ORDERS = range(1, 6)
 WINDOWS = (2, 8)
 SIZES = (1000, 2000, 4000, 8000, 16000, 29000)
-NEURAL = {"embedding_dim": 64, "hidden_dim": 128}
-TRAINING = {"epochs": 3, "batch_size": 256, "learning_rate": 3e-3}
+NEURAL: dict[str, Any] = {"embedding_dim": 64, "hidden_dim": 128}
+TRAINING: dict[str, Any] = {"epochs": 3, "batch_size": 256, "learning_rate": 3e-3}
 
-DIGITS = dict(zip("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹", strict=True))
+DIGITS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 # Chosen among the test captions because it shows what the chapter is about.
 OPENING = "men play soccer on a muddy field ."
 PAIR = ("muddy", "field")
@@ -116,7 +117,7 @@ def powers_of_ten(number: float) -> str:
     '1.1 × 10⁸'
     """
     mantissa, exponent = f"{number:.1e}".split("e+")
-    return f"{mantissa} × 10" + str(int(exponent)).translate(str.maketrans(DIGITS))
+    return f"{mantissa} × 10" + str(int(exponent)).translate(DIGITS)
 
 
 # --- counting -------------------------------------------------------------------------------
@@ -277,7 +278,7 @@ def neural(seed: int) -> dict[str, Any]:
     matched = np.array(
         [
             max(
-                (len(h) + 1 for h in suffixes(context) if counting.counts.get(h, {}).get(word)),
+                (len(h) + 1 for h in suffixes(context) if counting.counts.get(h, Counter())[word]),
                 default=0,
             )
             for context, word in events
@@ -341,7 +342,7 @@ def held_out(seed: int) -> dict[str, Any]:
     removed = [s for s in train if meets(s)]
     words = Vocabulary.from_sentences(kept, min_count=MIN_COUNT)
     model, seconds = train_neural(kept, words, seed)
-    models = {
+    models: dict[str, Any] = {
         "neural": model,
         "kneser_ney": KneserNey(4, words).fit(kept),
         "add_one": AddConstant(3, words).fit(kept),
@@ -449,6 +450,19 @@ def untrained() -> dict[str, Any]:
     return {"same_group": statistics.fmean(same)}
 
 
+def neural_loss(
+    model: NeuralLanguageModel, context: torch.Tensor, word: torch.Tensor
+) -> torch.Tensor:
+    """One batch of windows."""
+    return F.nll_loss(model(context), word)
+
+
+def skip_gram_loss(model: SkipGram, *words: torch.Tensor) -> torch.Tensor:
+    """One batch of words, neighbours and noise."""
+    loss: torch.Tensor = model(*words).mean()
+    return loss
+
+
 def cost() -> dict[str, Any]:
     """Time of one training example, forward and backward, by the size of the vocabulary."""
     result: dict[str, Any] = {}
@@ -476,8 +490,8 @@ def cost() -> dict[str, Any]:
         skip.embedding.sparse = skip.neighbour_embedding.sparse = True
         left, right, noise = draw(batch), draw(batch), draw(batch, 5)
         result[f"v{size}"] = {
-            "neural": measure(lambda m=model, c=context, w=word: F.nll_loss(m(c), w)),
-            "skip_gram": measure(lambda m=skip, a=left, b=right, n=noise: m(a, b, n).mean()),
+            "neural": measure(partial(neural_loss, model, context, word)),
+            "skip_gram": measure(partial(skip_gram_loss, skip, left, right, noise)),
         }
     return result
 

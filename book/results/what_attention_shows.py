@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from attnbook.corpora import SentencePair, multi30k
+from attnbook.decoders import LuongDecoder
 from attnbook.decoding import decode
 from attnbook.seq2seq import Translator
 from attnbook.trace import MEASURES, AttentionMaps, DecodingTrace
@@ -250,6 +251,7 @@ def sought(translator: Translator, pairs: Sequence[SentencePair]) -> dict[str, A
 
 def words_of(translator: Translator, states: Tensor, values: Tensor, weights: Tensor) -> Tensor:
     """The distribution of the next word of Luong's decoder with given weights."""
+    assert isinstance(translator.decoder, LuongDecoder)
     both = torch.cat([weights @ values, states], dim=-1)
     readouts = torch.tanh(translator.decoder.combine(both))
     return torch.softmax(translator.decoder.logits(readouts), dim=-1)
