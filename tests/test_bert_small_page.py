@@ -19,6 +19,7 @@ import test_bert
 from attnbook import bert, blanks
 from attnbook.bert import HIDDEN, BertConfig, Pretraining, hide, read_texts, train_wordpiece
 from attnbook.language_models import AddConstant, KneserNey
+from attnbook.transformer import EncoderLayer
 from attnbook.vocabulary import Vocabulary
 from scripts import load_script
 
@@ -114,6 +115,7 @@ def test_the_answer_walks_in() -> None:
             ids[0, 4] = word
             states = model.norm(model.words(ids) + model.places(7))
             for layer in model.layers:
+                assert isinstance(layer, EncoderLayer)
                 states = layer.around_attention(
                     states, lambda x, layer=layer: layer.attention(x, x, x, mask).output
                 )

@@ -53,7 +53,7 @@ def test_the_glossed_sentences_are_the_grammars(start: ModuleType) -> None:
 
 
 def test_how_far_words_lie_by_hand(start: ModuleType) -> None:
-    """*Calling* stands third and comes from *an*, the fourth; the other sentence has no such word."""
+    """*Calling* stands third and comes from *an*, the fourth; nothing else is."""
     pairs = [grammar.translate(s.split()) for s in ("ich rufe dich an", "der mann singt")]
     words = sum(len({j for _, j in pair.links or ()}) for pair in pairs if pair)
     assert start.reach(pairs, 1) == {"words": 1 / words, "sentences": 0.5}

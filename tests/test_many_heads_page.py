@@ -202,13 +202,13 @@ def test_what_the_page_says_of_the_looks(stored: dict[str, Any]) -> None:
     quoted = re.findall(r"many_heads:looks\.(\d+)\.(\w+)\|", PAGE)
     assert [(int(i), name) for i, name in quoted] == [
         (stored["looks"].index(by[key]), name)
-        for *key, name in [
+        for *place, name in [
             ("source", 1, 1, "largest"), ("source", 2, 4, "largest"),
             ("encoder", 2, 4, "entropy"), ("encoder", 3, 3, "entropy"),
             ("encoder", 2, 1, "before"), ("encoder", 2, 4, "before"),
             ("encoder", 1, 1, "after"), ("written", 1, 4, "same"), ("written", 1, 1, "first"),
         ]
-        for key in [tuple(key)]
+        for key in [tuple(place)]
     ]  # fmt: skip
     largest = sorted(one["largest"] for key, one in by.items() if key[0] == "source")
     assert (by["source", 1, 1]["largest"], by["source", 2, 4]["largest"]) == (

@@ -177,9 +177,10 @@ def test_the_three_sentences_put_back_in_place(
     monkeypatch.setattr(
         museum, "translate", lambda _, sentences: [s[-1].upper() for s in sentences]
     )
-    assert museum.translate_in_place(None, ["a", "ab", "abc"]) == ["C", "B", "C"]
+    nobody: Any = None
+    assert museum.translate_in_place(nobody, ["a", "ab", "abc"]) == ["C", "B", "C"]
     assert "The result is *C, B, C*, and *A* is lost" in PAGE
-    assert museum.translate_in_place(None, ["abc", "ab", "a"]) == ["C", "B", "A"]  # question 4
+    assert museum.translate_in_place(nobody, ["abc", "ab", "a"]) == ["C", "B", "A"]  # question 4
 
 
 def test_a_softmax_over_the_target_is_noticed() -> None:

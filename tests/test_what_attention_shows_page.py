@@ -68,6 +68,7 @@ def test_weights_are_those_of_the_decoding(
     for pair in PAIRS:
         found = measurements.importance(translator, pair)["weight"]
         trace = decode(translator, pair.source, target=pair.target)
+        assert trace.weights is not None
         np.testing.assert_allclose(found, trace.weights, atol=1e-5)
 
 

@@ -101,7 +101,12 @@ class Replaced(nn.Module):
         self.temperature = attention.temperature
 
     def forward(
-        self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor, prepared: Tensor
+        self,
+        queries: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        mask: Tensor,
+        prepared: Tensor | None = None,
     ) -> Attended:
         """As :class:`Attention`, with other weights."""
         _, weights, scores = self.attention(queries, keys, values, mask, prepared)
