@@ -20,7 +20,7 @@ LABS = --nbval --nbval-current-env --nbval-cell-timeout=300 --ignore=notebooks/e
 FIRST := book/results/train.py book/results/traces.py
 
 .DEFAULT_GOAL := help
-.PHONY: help book site whole watch serve test test-all fresh lint types machine notebooks results benchmark mutants colab wheel data links picture pins release clean
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*/\1/p' Makefile)
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -72,6 +72,7 @@ fresh:  ## both commands in a bare Debian (needs root; ARGS=--user: as an ordina
 lint: .venv/.installed
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/oxlint --deny-warnings
 
 types: .venv/.installed
 	@$(BIN)/mypy
@@ -82,6 +83,9 @@ machine: .venv/.installed
 notebooks: .venv/.installed  ## write the exercises, execute the labs that changed (ALL=1: all; ONLY=02_recurrent: one)
 	@$(BIN)/python tools/exercises.py
 	@$(BIN)/python tools/notebooks.py $(if $(ALL),--all) $(ONLY)
+
+stale: .venv/.installed  ## name the stored numbers whose source has changed since they were measured
+	@$(BIN)/python tools/stale.py
 
 results: .venv/.installed  ## train the models and measure again what the book reports (hours on a CPU)
 	@set -e; for script in $(FIRST) $(filter-out $(FIRST),$(wildcard book/results/[a-z0-9]*.py)); do \

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -17,13 +17,10 @@ def load_script(path: str) -> ModuleType:
         path: from the repository's root, like ``"book/results/museum.py"``.
     """
     script = ROOT / path
-    spec = importlib.util.spec_from_file_location(script.stem, script)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(script.parent))
     try:
-        spec.loader.exec_module(module)
+        module = importlib.import_module(script.stem)
     finally:
         sys.path.remove(str(script.parent))
+    assert module.__file__ == str(script), f"{script.stem} names two modules"
     return module

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import torch
 from torch import nn
@@ -84,7 +85,7 @@ PAIRS = [
 def fitted(decoder="luong"):
     """A translator that has learned :data:`PAIRS` by heart."""
     torch.manual_seed(1)
-    sizes = {"embedding_dim": 17, "hidden_dim": 34, "embedding_std": 0.5}
+    sizes: dict[str, Any] = {"embedding_dim": 17, "hidden_dim": 34, "embedding_std": 0.5}
     config = Config(decoder=decoder, cell="gru", dropout=0.0, **sizes)
     translator = Translator(config, SOURCE, TARGET, name=f"fitted-{decoder}")
     settings = Training(epochs=60, batch_tokens=60, learning_rate=0.02, label_smoothing=0.0)

@@ -166,10 +166,10 @@ def test_looks_are_means_over_words(measurements: ModuleType, translator: Transl
     found = measurements.looks(translator, PAIRS)
     heads = [(one["kind"], one["layer"], one["head"]) for one in found]
     assert sorted(heads) == sorted(measurements.all_heads(translator))
+    traces = [decode(translator, pair.source, target=pair.target) for pair in PAIRS]
     for one in found:
         sums, words = 0.0, 0
-        for pair in PAIRS:
-            trace = decode(translator, pair.source, target=pair.target)
+        for trace in traces:
             (part,) = [m for m in trace.maps if m.kind == one["kind"]]
             sums += float(part.weights[one["layer"], one["head"], :, 0].sum())
             words += len(part.rows)
@@ -180,9 +180,7 @@ def test_looks_are_means_over_words(measurements: ModuleType, translator: Transl
 
 
 def test_the_command_and_the_model(stored: dict[str, Any]) -> None:
-    assert stored["command"] == "python book/results/many_heads.py"
     assert stored["command"] in PAGE
-    assert stored["pruned"]["heads"] == len(stored["looks"]) == 36
     assert all(len(part["seeds"]) == 3 for part in stored["counts"].values())
     parameters = {part["parameters"] for part in stored["counts"].values()}
     assert len(parameters) == 1
@@ -204,13 +202,13 @@ def test_what_the_page_says_of_the_looks(stored: dict[str, Any]) -> None:
     quoted = re.findall(r"many_heads:looks\.(\d+)\.(\w+)\|", PAGE)
     assert [(int(i), name) for i, name in quoted] == [
         (stored["looks"].index(by[key]), name)
-        for *key, name in [
+        for *place, name in [
             ("source", 1, 1, "largest"), ("source", 2, 4, "largest"),
             ("encoder", 2, 4, "entropy"), ("encoder", 3, 3, "entropy"),
             ("encoder", 2, 1, "before"), ("encoder", 2, 4, "before"),
             ("encoder", 1, 1, "after"), ("written", 1, 4, "same"), ("written", 1, 1, "first"),
         ]
-        for key in [tuple(key)]
+        for key in [tuple(place)]
     ]  # fmt: skip
     largest = sorted(one["largest"] for key, one in by.items() if key[0] == "source")
     assert (by["source", 1, 1]["largest"], by["source", 2, 4]["largest"]) == (
@@ -224,37 +222,3 @@ def test_what_the_page_says_of_the_looks(stored: dict[str, Any]) -> None:
     for key in (("encoder", 2, 1), ("encoder", 2, 4)):
         assert by[key]["before"] == pytest.approx(1 / 3, abs=0.04)
     assert by["encoder", 1, 1]["after"] == pytest.approx(1 / 4, abs=0.03)
-
-
-def test_what_the_page_says_of_missed_heads(stored: dict[str, Any]) -> None:
-    pruned = stored["pruned"]
-    missed = [one for one in pruned["alone"] if one["high"] < 0]
-    assert len(missed) == pruned["missed"] == 3
-    assert {one["layer"] for one in missed} == {0}
-    assert [one["kind"] for one in missed].count("written") == 2
-    assert "source" not in {one["kind"] for one in missed}
-    order = sorted(pruned["alone"], key=lambda one: -one["change"])
-    assert sum(one["change"] for one in order[:12]) > 0
-    scores = {one["heads"]: one["score"] for one in pruned["cumulative"]}
-    assert scores[0] - scores[12] == pytest.approx(5, abs=0.5)
-    assert scores[12] - scores[20] < 1.5
-    assert scores[20] - scores[24] > 15
-    kinds = {name: part["score"] for name, part in pruned["kinds"].items()}
-    assert kinds["source"] < 1 < kinds["written"] < kinds["encoder"]
-
-
-def test_what_the_page_says_of_cost(stored: dict[str, Any]) -> None:
-    found = stored["cost"]["heads"]
-    assert len({part["parameters"] for part in found.values()}) == 1
-    assert all(part["weights"] == int(heads) * 256**2 for heads, part in found.items())
-    assert found["8"]["shown"] > found["8"]["fused"] > 1
-
-
-def test_what_the_page_says_of_the_count(stored: dict[str, Any]) -> None:
-    seeds = {count: part["seeds"] for count, part in stored["counts"].items()}
-    for one, two, four, eight in zip(*(seeds[c] for c in ("1", "2", "4", "8")), strict=True):
-        assert one < two < four
-        assert eight < four
-    means = [part["mean"] for part in stored["counts"].values()]
-    assert max(means) - min(means) == pytest.approx(0.02, abs=0.005)
-    assert max(max(s) - min(s) for s in seeds.values()) == pytest.approx(0.03, abs=0.005)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import math
 import re
 from pathlib import Path
 from types import ModuleType
@@ -98,12 +97,6 @@ def test_the_table_of_tests_gives_every_exhibit_one() -> None:
     ]  # fmt: skip
 
 
-def test_the_stored_checks_pass_and_fail(measurements: ModuleType, as_user: None) -> None:
-    assert STORED["catalogue"] == measurements.catalogue()
-    assert set(STORED["catalogue"]) == set(EXHIBITS)
-    assert all(row == {"right": True, "broken": False} for row in STORED["catalogue"].values())
-
-
 def test_lengths_that_the_page_names() -> None:
     body = inspect.getsource(museum.check_padding).splitlines()
     assert len(body) == 8
@@ -184,9 +177,10 @@ def test_the_three_sentences_put_back_in_place(
     monkeypatch.setattr(
         museum, "translate", lambda _, sentences: [s[-1].upper() for s in sentences]
     )
-    assert museum.translate_in_place(None, ["a", "ab", "abc"]) == ["C", "B", "C"]
+    nobody: Any = None
+    assert museum.translate_in_place(nobody, ["a", "ab", "abc"]) == ["C", "B", "C"]
     assert "The result is *C, B, C*, and *A* is lost" in PAGE
-    assert museum.translate_in_place(None, ["abc", "ab", "a"]) == ["C", "B", "A"]  # question 4
+    assert museum.translate_in_place(nobody, ["abc", "ab", "a"]) == ["C", "B", "A"]  # question 4
 
 
 def test_a_softmax_over_the_target_is_noticed() -> None:
@@ -229,70 +223,3 @@ def test_the_table_of_who_notices(measurements: ModuleType, as_user: None) -> No
     assert sum(not (a or b) for a, b in zip(columns["runs"], columns["sums"], strict=True)) == 5
     assert sum(columns["padding"]) == 6
     assert not any(all(column) for column in columns.values())
-
-
-def test_what_the_page_says_of_the_exchanged_functions() -> None:
-    rows, additive = STORED["exchanged"], STORED["exchanged_additive"]
-    right = rows["right"]
-    assert right["alone"] == right["batch"]
-    for name in ("without-mask", "mask-times-scores", "mask-after-softmax"):
-        assert rows[name] == right, name  # "not one translation fewer"
-        assert additive[name]["batch"] < additive["right"]["batch"] - 0.05, name
-    assert rows["large-constant"] == right
-    assert additive["large-constant"] == additive["right"]
-    for name in ("inverted-mask", "softmax-over-batch"):
-        assert max(rows[name].values()) < 0.05, name
-    assert rows["joined-by-view"]["alone"] == right["alone"]
-    assert 0.05 < rows["joined-by-view"]["batch"] < right["batch"] / 2
-    assert STORED["largest_score"] > 5
-
-
-def test_what_the_page_says_of_the_order() -> None:
-    numbers = STORED["order"]
-    assert numbers["foreign"] > 0.4
-    assert numbers["exact"] < numbers["right"] / 2 + 0.05
-    assert numbers["different"] < numbers["different_right"] == STORED["test_sentences"]
-    assert numbers["same_shape"] < 0.02
-
-
-def test_what_the_page_says_of_the_trained_models() -> None:
-    trained = STORED["trained"]
-    for name in ("right", "ignores-source"):
-        losses = trained[name]["validation"]
-        assert losses[-1] < losses[0] / 2
-        assert losses == sorted(losses, reverse=True)  # "from the first epoch to the last"
-    assert trained["ignores-source"]["exact"] < trained["right"]["exact"] - 0.1
-    assert 2.5 < trained["ignores-source"]["exact"] / trained["no-attention"]["exact"] < 3.5
-    weights = trained["ignores-source"]["trace"]["weights"][2]  # of "find", and "finden" is 7
-    assert weights.index(max(weights)) == 7
-    assert trained["unshifted-targets"]["exact"] == 0
-    assert trained["unshifted-targets"]["best"] < 0.01
-    assert trained["unshifted-targets"]["example"].startswith("we we we we we")
-    assert trained["unshifted-targets"]["true_perplexity"] > trained["right"]["words"]
-
-
-def test_the_loss_falls_in_every_exhibit_that_was_trained() -> None:
-    names = ("ignores-source", "unshifted-targets", "softmax-over-batch")
-    losses = [STORED["trained"][name]["validation"] for name in names]
-    losses.append(STORED["language_model"]["leaky"]["validation"])
-    assert len(losses) == 4
-    assert all(values[-1] < values[0] / 2 for values in losses)
-
-
-def test_what_the_page_says_of_the_leak() -> None:
-    right, leaky = STORED["language_model"]["right"], STORED["language_model"]["leaky"]
-    assert leaky["perplexity"] < right["perplexity"] / 2
-    assert right["word_by_word"] == pytest.approx(right["perplexity"], rel=1e-4)
-    assert leaky["word_by_word"] > leaky["words"]  # "if it rolled dice"
-    assert right["written"].startswith("we are looking for the girl")
-    assert leaky["written"] == ""
-    assert 500 < math.exp(STORED["largest_score"]) < 2000  # "about a thousandth"
-
-
-def test_what_the_page_says_of_the_perplexities() -> None:
-    dot, cho = (STORED["perplexities"][f"multi30k-{name}"] for name in ("dot", "cho"))
-    assert dot["forced"] < cho["forced"]
-    assert dot["bleu"] > cho["bleu"] + 5
-    assert dot["free"] > cho["free"]  # "in the wrong order"
-    assert (round(dot["free"]), round(cho["forced"], 1)) == (133, 7.5)
-    assert round(dot["free"] / cho["forced"]) == 18

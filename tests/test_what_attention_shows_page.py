@@ -68,6 +68,7 @@ def test_weights_are_those_of_the_decoding(
     for pair in PAIRS:
         found = measurements.importance(translator, pair)["weight"]
         trace = decode(translator, pair.source, target=pair.target)
+        assert trace.weights is not None
         np.testing.assert_allclose(found, trace.weights, atol=1e-5)
 
 
@@ -205,21 +206,6 @@ def test_what_the_page_says_of_exchanged_weights(stored: dict[str, Any]) -> None
     assert "it still says the same in half of the steps" in PAGE
     assert stored["sought"]["other_word_first"] == pytest.approx(1 / 3, abs=0.04)
     assert "in about a third of the steps other weights" in PAGE
-
-
-def test_what_the_page_says_of_the_witnesses(stored: dict[str, Any]) -> None:
-    captions = stored["captions"]
-    for name, part in captions.items():
-        tenths = round(10 * part["same"])
-        assert tenths == (7 if "left out" in name else 9), name
-    assert captions["weight / gradient"]["rho"] > 0.9
-    assert captions["weight / word left out"]["rho"] < 0.5
-
-
-def test_what_the_page_says_of_links(stored: dict[str, Any]) -> None:
-    first, *others = (one["on a link"] for one in stored["grammar"])
-    assert all(abs(first[name] - one[name]) < 0.02 for one in others for name in first)
-    assert max(first, key=first.get) == "weight"
 
 
 def test_what_the_figure_shows() -> None:

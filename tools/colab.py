@@ -57,7 +57,7 @@ def environment(folder: Path, python: str) -> Path:
 
 def pip(python: Path, *arguments: str) -> str:
     """Run the environment's pip; gives what it prints."""
-    command = [python, "-m", "pip", "--disable-pip-version-check", *arguments]
+    command = [str(python), "-m", "pip", "--disable-pip-version-check", *arguments]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
@@ -87,7 +87,7 @@ def executed(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"{name}.ipynb")
         path.write_text(json.dumps(notebook), encoding="utf-8")
-        command = [python, "-W", "ignore", "-c", RUN, path.name]
+        command = [str(python), "-W", "ignore", "-c", RUN, path.name]
         return subprocess.run(
             command, cwd=folder, env=clean() | (extra or {}), capture_output=True, text=True
         )
@@ -105,7 +105,7 @@ def run(python: Path, notebook: dict, name: str, extra: dict[str, str] | None = 
 def solved(stems: list[str]) -> dict[str, dict]:
     """The exercises' notebooks with solutions, and a last cell that insists on all points."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, ROOT / "tools" / "exercises.py", "--solved", folder]
+        command = [sys.executable, str(ROOT / "tools" / "exercises.py"), "--solved", folder]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         paths = sorted(p for p in Path(folder).glob("*.ipynb") if not stems or p.stem in stems)
         found = {p.stem: json.loads(p.read_text(encoding="utf-8")) for p in paths}

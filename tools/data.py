@@ -22,7 +22,7 @@ def main() -> None:
         for language in ("de", "en"):
             path = folder / f"{split}.{language}"
             if not path.exists():
-                path.write_bytes(corpora._multi30k_text(path.name).encode("utf-8"))
+                path.write_bytes(corpora._multi30k_text(path.name))
             print(path)
     print(f"now: export ATTNBOOK_DATA={folder.parent}")
 

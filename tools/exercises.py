@@ -88,12 +88,13 @@ def notebook(chapter: Chapter, solved: bool = False) -> NotebookNode:
     ]
     for number, cell in enumerate(cells):
         cell["id"] = f"cell-{number:02d}"
-    return new_notebook(cells=cells, metadata=nbformat.from_dict(METADATA))
+    made: NotebookNode = new_notebook(cells=cells, metadata=nbformat.from_dict(METADATA))
+    return made
 
 
 def text_of(chapter: Chapter, solved: bool = False) -> str:
     """The file of :func:`notebook`."""
-    return nbformat.writes(notebook(chapter, solved)) + "\n"
+    return f"{nbformat.writes(notebook(chapter, solved))}\n"
 
 
 def main() -> None:

@@ -187,9 +187,11 @@ def install() -> None:
             _playwright("install", "chromium")
         if chromium() is None:
             _apt("chromium")
-        elif _forget() or (without_browser() and not without_root()):
-            # What Playwright brings are the programs alone, without the libraries they need.
-            _playwright("install-deps", "chromium")
+        else:
+            _forget()
+            if without_browser() and not without_root():
+                # What Playwright brings are the programs alone, without the libraries they need.
+                _playwright("install-deps", "chromium")
     if "not installed" in without_sandbox():
         _apt("bubblewrap")
     _forget()

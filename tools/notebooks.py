@@ -165,7 +165,7 @@ def is_current(source: Path) -> bool:
     if not target.exists():
         return False
     metadata = nbformat.read(target, as_version=4).metadata
-    return metadata.get("attnbook", {}).get("made_from") == made_from(source)
+    return bool(metadata.get("attnbook", {}).get("made_from") == made_from(source))
 
 
 def complete(source: Path) -> None:
@@ -207,7 +207,8 @@ def _stable(notebook: NotebookNode, source: Path) -> NotebookNode:
         lambda m: names.get(m[0], m[0]),
         nbformat.writes(notebook),
     )
-    return nbformat.reads(text, as_version=4)
+    stable: NotebookNode = nbformat.reads(text, as_version=4)
+    return stable
 
 
 def _widget_names(notebook: NotebookNode) -> dict[str, str]:

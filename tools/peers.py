@@ -114,7 +114,7 @@ class Joey(Peer):
         self.ours = luong(sizes, score, input_feeding=input_feeding, encoder=encoder)
         words = [_vocabulary(Vocabulary, one.words) for one in (sizes.source, sizes.target)]
         logging.getLogger("joeynmt").setLevel(logging.WARNING)
-        self.theirs = build_model(
+        self.theirs: Any = build_model(
             {
                 "encoder": {
                     "type": "recurrent",
@@ -143,7 +143,8 @@ class Joey(Peer):
 
     def copy_weights(self) -> None:
         """Ours into theirs."""
-        ours, theirs = self.ours, self.theirs
+        ours: Any = self.ours
+        theirs: Any = self.theirs
         decoder, score = ours.decoder, ours.decoder.attention.score
         nn.init.zeros_(decoder.output.bias)
         pairs = [
@@ -190,15 +191,17 @@ class Joey(Peer):
     def loss(self, batch: Any) -> Tensor:
         """Cross-entropy per token, by `TrainManager._train_step` with `normalization: tokens`."""
         total, *_ = self.theirs(return_type="loss", **vars(batch[0]))
-        return total / batch[0].ntokens
+        loss: Tensor = total / batch[0].ntokens
+        return loss
 
     def optimizer(self) -> torch.optim.Optimizer:
         """`optimizer: adam`."""
         from joeynmt.builders import build_optimizer
 
-        return build_optimizer(
+        made: torch.optim.Optimizer = build_optimizer(
             {"optimizer": "adam", "learning_rate": 1e-3}, self.theirs.parameters()
         )
+        return made
 
     def search(self, batch: Any, beam_size: int, limit: int) -> list[list[int]]:
         """`joeynmt.search.search`, its rows in the order that they were given in."""
@@ -233,7 +236,7 @@ def eole(score: str) -> Callable[[int], Part]:
 
         module = GlobalAttention(width, attn_type=score)
         if score == "mlp":
-            ours: Score = AdditiveScore(width, width, width)
+            ours: Any = AdditiveScore(width, width, width)
             nn.init.zeros_(module.linear_query.bias)
             copy(
                 [
@@ -273,7 +276,8 @@ def x_transformers(width: int) -> Part:
 
     def theirs(queries: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
         one = keys.unsqueeze(1)
-        return module(queries.unsqueeze(1), one, one, mask=mask.unsqueeze(1))[0][:, 0]
+        found: Tensor = module(queries.unsqueeze(1), one, one, mask=mask.unsqueeze(1))[0]
+        return found[:, 0]
 
     return Part(
         lambda queries, keys, mask: attention(queries, keys, keys, mask).context,
@@ -296,7 +300,8 @@ def hugging_face(width: int) -> Part:
         found = eager_attention_forward(
             module, queries.unsqueeze(1), one, one, added, scaling=width**-0.5, dropout=0.0
         )
-        return found[0][:, :, 0]
+        context: Tensor = found[0][:, :, 0]
+        return context
 
     return Part(
         lambda queries, keys, mask: attention(queries, keys, keys, mask).context,

@@ -7,9 +7,10 @@ README shows a film of it.
 import io
 from pathlib import Path
 
-from browser import installed
 from PIL import Image
 from playwright.sync_api import sync_playwright
+
+from machine import chromium
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "_build" / "html" / "book" / "index.html"
@@ -23,7 +24,7 @@ def main() -> None:
     """Step through the figure and write the film."""
     frames = []
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=installed(), args=["--no-sandbox"])
+        browser = driver.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1400, "height": 1200}, color_scheme="light")
         page.goto(PAGE.as_uri())
         card = page.locator(".attn-scrubber").first
@@ -32,7 +33,7 @@ def main() -> None:
         card.locator("details").evaluate_all("all => all.forEach((e) => e.remove())")
         slider = card.get_by_role("slider").first
         slider.press("Home")
-        for _ in range(int(slider.get_attribute("max")) + 1):
+        for _ in range(int(slider.get_attribute("max") or 0) + 1):
             page.wait_for_timeout(400)
             frames.append(Image.open(io.BytesIO(card.screenshot())).convert("RGB"))
             slider.press("ArrowRight")

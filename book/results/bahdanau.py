@@ -18,8 +18,8 @@ from typing import Any
 import matplotlib.pyplot as plt
 import torch
 import train as models
-from _measure import Cache, record, run
-from general_concat import quality, test_pairs
+from _measure import Cache, Script, over_seeds, stored
+from general_concat import grammar_test, quality
 from matplotlib.figure import Figure
 
 from attnbook import grammar
@@ -30,7 +30,7 @@ from attnbook.decoding import forced_weights
 from attnbook.scores import AdditiveScore, GeneralScore
 from attnbook.seq2seq import Translator
 
-COMMAND = "python book/results/bahdanau.py"
+cached = Cache("bahdanau")
 ROWS = ("additive", "additive-forward")
 
 # --- by hand ----------------------------------------------------------------------------------
@@ -120,28 +120,45 @@ def looks(translator: Translator, pairs: Sequence[SentencePair]) -> dict[str, fl
 
 def row(name: str) -> dict[str, Any]:
     """Quality and looks of one kind of model: the mean over seeds, and each seed."""
-    pairs = test_pairs()
+    pairs = grammar_test()
     seeds = []
     for seed in models.SEEDS:
         translator = models.load(f"grammar-{name}-{seed}")
         seeds.append(quality(translator, pairs) | looks(translator, pairs))
-    return {
-        key: {"mean": statistics.fmean(values), "seeds": values}
-        for key in seeds[0]
-        for values in [[seed[key] for seed in seeds]]
-    }
+    return {key: over_seeds(seed[key] for seed in seeds) for key in seeds[0]}
 
 
-def measure(cached: Cache) -> dict[str, Any]:
-    """All of it."""
-    rows = {}
-    for name in ROWS:
-        files = [models.path_of(f"grammar-{name}-{seed}") for seed in models.SEEDS]
-        rows[name] = cached(name, lambda name=name: row(name), files)
+def rows() -> dict[str, Any]:
+    """Both kinds of model."""
+    return {name: cached(name, row, name) for name in ROWS}
+
+
+def test_sentences() -> int:
+    """How many sentences the models are tested on."""
+    return len(grammar_test())
+
+
+def check(result: dict[str, Any]) -> dict[str, bool]:
+    """What the page says in words."""
+    both, forwards = (result["rows"][name] for name in ROWS)
+    concat = stored("general_concat")["rows"]["concat"]
+    shares = [
+        [round(100 * row[part]["mean"]) for part in ("stem", "particle", "elsewhere")]
+        for row in (both, forwards)
+    ]
     return {
-        **record(COMMAND, models.SEEDS, test_sentences=len(test_pairs())),
-        "by_hand": by_hand(),
-        "rows": rows,
+        "with one direction as many sentences are right": abs(
+            both["exact"]["mean"] - forwards["exact"]["mean"]
+        )
+        < 0.005,
+        "with one direction the weights are more precise": forwards["precision"]["mean"]
+        > both["precision"]["mean"],
+        "38, 52 and 10 percent of the weight; forwards 29, 54 and 17": shares
+        == [[38, 52, 10], [29, 54, 17]],
+        "the concat score of chapter 6 aligns better": concat["aer"]["mean"]
+        < both["aer"]["mean"] - 0.03,
+        "and translates as well": round(concat["exact"]["mean"], 2)
+        == round(both["exact"]["mean"], 2),
     }
 
 
@@ -171,5 +188,14 @@ def draw(result: dict[str, Any]) -> dict[str, Figure]:
     return {"bahdanau-looks": draw_looks(result["rows"])}
 
 
+SCRIPT = Script(
+    doc=__doc__,
+    parts={"test_sentences": test_sentences, "by_hand": by_hand, "rows": rows},
+    check=check,
+    seeds=models.SEEDS,
+    draw=draw,
+    cache=cached,
+)
+
 if __name__ == "__main__":
-    run("bahdanau", __doc__, measure, draw)
+    SCRIPT.run()

@@ -18,13 +18,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
-from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from _measure import Cache, record, run
+from _measure import Cache, Script, over_seeds
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
@@ -46,11 +45,12 @@ from attnbook.bert import (
 from attnbook.corpora import multi30k
 from attnbook.language_models import KneserNey, ngrams
 from attnbook.masks import causal_mask
+from attnbook.transformer import EncoderLayer
 from attnbook.vocabulary import EOS, PAD, SOS, Vocabulary
 
-COMMAND = "python book/results/bert_small.py"
+cached = Cache("bert_small")
 PIECES = 3000
-SHAPE = {
+SHAPE: dict[str, Any] = {
     "model_dim": 96, "heads": 4, "layers": 2, "feedforward_dim": 384, "longest": 64, "dropout": 0.0,
 }  # fmt: skip
 EPOCHS = {"bert": 24, "left_to_right": 6}
@@ -58,8 +58,6 @@ BATCH = 64
 LEARNING_RATE = 2e-3
 SEED = 0
 SEEDS = (0, 1, 2)
-TRAINING = 6  # version of the trainings; another number trains again
-VERSION = 3  # and of what is measured with them
 
 
 # --- texts ------------------------------------------------------------------------------------
@@ -183,9 +181,10 @@ def pretrain(model: Pretraining) -> float:
 
 def left_states(bert: Bert, ids: Tensor) -> Tensor:
     """The same encoder with a causal mask: every position sees itself and what is before it."""
-    states = bert.norm(bert.words(ids) + bert.places(ids.shape[1]) + bert.types.weight[0])
+    states: Tensor = bert.norm(bert.words(ids) + bert.places(ids.shape[1]) + bert.types.weight[0])
     mask = causal_mask(ids.shape[1])
     for layer in bert.layers:
+        assert isinstance(layer, EncoderLayer)
         states = layer.around_attention(
             states, lambda x, layer=layer: layer.attention(x, x, x, mask).output
         )
@@ -205,18 +204,19 @@ def train_left_to_right(model: Pretraining) -> float:
     return fit(model, EPOCHS["left_to_right"], loss, "left to right")
 
 
-def trained(cached: Cache, name: str) -> tuple[Pretraining, float]:
-    """A trained model, from the cache where it lies there, and its training's CPU seconds."""
-    path = Path(cached.folder) / f"{name}-{TRAINING}.pt"
+def weights(name: str) -> dict[str, Any]:
+    """Train one of the two; what it has learned, and the CPU seconds that it took."""
     model = fresh()
-    if cached.fresh or not path.exists():
-        train = pretrain if name == "bert" else train_left_to_right
-        seconds = train(model)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save({"weights": model.state_dict(), "seconds": seconds}, path)
-    kept = torch.load(path, weights_only=True)
-    model.load_state_dict(kept["weights"])
-    return model.eval(), kept["seconds"]
+    seconds = pretrain(model) if name == "bert" else train_left_to_right(model)
+    return {"weights": model.state_dict(), "seconds": seconds}
+
+
+@cache
+def trained(name: str) -> Pretraining:
+    """A trained model."""
+    model = fresh()
+    model.load_state_dict(cached.tensors(name, weights, name)["weights"])
+    return model.eval()
 
 
 # --- what was hidden --------------------------------------------------------------------------
@@ -228,7 +228,9 @@ def both_sides(model: Pretraining, text: str) -> tuple[Tensor, Tensor]:
     ids = read_texts(pieces(), [text]).ids[0]
     places = torch.arange(1, len(ids) - 1)
     hidden = ids.repeat(len(places), 1)
-    hidden[torch.arange(len(places)), places] = pieces().token_to_id("[MASK]")
+    mask = pieces().token_to_id("[MASK]")
+    assert mask is not None
+    hidden[torch.arange(len(places)), places] = mask
     states = model.bert(hidden).states[torch.arange(len(places)), places]
     return model.piece_logits(states).log_softmax(dim=-1), ids[1:-1]
 
@@ -368,8 +370,9 @@ def shares() -> dict[str, float]:
 
 
 @torch.no_grad()
-def next_part(model: Pretraining) -> dict[str, float]:
+def next_part() -> dict[str, float]:
     """Does the second half belong to the first? And what lengths alone would have told."""
+    model = trained("bert")
     chance = random.Random(SEED)
     pairs, follows = pair_up(captions("test"), by_length(captions("test")), chance)
     texts = read_texts(pieces(), pairs)
@@ -497,11 +500,9 @@ def neighbours(bert: Bert, examples: Sequence[tuple[str, int]]) -> dict[str, flo
     }
 
 
-def fine_tuning(model: Pretraining) -> dict[str, Any]:
+def fine_tuning() -> dict[str, Any]:
     """Pre-trained against new, for a few numbers of labels, each with all seeds."""
-
-    def summary(values: list[float]) -> dict[str, Any]:
-        return {"mean": statistics.fmean(values), "seeds": values}
+    model = trained("bert")
 
     def copy() -> Bert:
         other = fresh()
@@ -513,11 +514,13 @@ def fine_tuning(model: Pretraining) -> dict[str, Any]:
         drawn = {seed: balanced(agreement("val"), size, seed) for seed in SEEDS}
         near = [neighbours(model.bert, drawn[seed]) for seed in SEEDS]
         found["sizes"][str(size)] = {
-            "pretrained": summary([fine_tune(copy(), drawn[seed], seed) for seed in SEEDS]),
-            "scratch": summary([fine_tune(fresh(seed).bert, drawn[seed], seed) for seed in SEEDS]),
-            "naive_bayes": summary([naive_bayes(drawn[seed]) for seed in SEEDS]),
-            "nearest_cls": summary([one["cls"] for one in near]),
-            "nearest_mean": summary([one["mean"] for one in near]),
+            "pretrained": over_seeds([fine_tune(copy(), drawn[seed], seed) for seed in SEEDS]),
+            "scratch": over_seeds(
+                [fine_tune(fresh(seed).bert, drawn[seed], seed) for seed in SEEDS]
+            ),
+            "naive_bayes": over_seeds([naive_bayes(drawn[seed]) for seed in SEEDS]),
+            "nearest_cls": over_seeds([one["cls"] for one in near]),
+            "nearest_mean": over_seeds([one["mean"] for one in near]),
         }
     return found
 
@@ -528,13 +531,14 @@ def fine_tuning(model: Pretraining) -> dict[str, Any]:
 BLANKS = (119, 350, 24, 652, 438, 4)
 
 
-def blanks(both: Pretraining, left: Pretraining) -> list[dict[str, Any]]:
+def blanks() -> list[dict[str, Any]]:
     """Some test captions: for each hidden piece the five best guesses of both models."""
+    both, left = trained("bert"), trained("left_to_right")
 
     def best(logs: Tensor) -> list[list[tuple[str, float]]]:
         values, ids = logs.exp().topk(5, dim=-1)
         return [
-            [(pieces().id_to_token(i), round(p, 4)) for i, p in zip(*row, strict=True)]
+            [(str(pieces().id_to_token(i)), round(p, 4)) for i, p in zip(*row, strict=True)]
             for row in zip(ids.tolist(), values.tolist(), strict=True)
         ]
 
@@ -555,37 +559,87 @@ def blanks(both: Pretraining, left: Pretraining) -> list[dict[str, Any]]:
 # --- all of it --------------------------------------------------------------------------------
 
 
-def measure(cached: Cache) -> dict[str, Any]:
-    """All numbers of the page."""
-    bert, seconds = trained(cached, "bert")
-    left, left_seconds = trained(cached, "left_to_right")
-    texts = captions("test")
-    found = cached("counting", by_counting)
-    found["left_to_right"] = cached(
-        "left", lambda: score([from_the_left(left, text) for text in texts]), version=VERSION
-    )
-    found["bert"] = cached(
-        "both", lambda: score([both_sides(bert, text) for text in texts]), version=VERSION
-    )
+def scored(name: str) -> dict[str, Any]:
+    """What one of the two models finds of the test captions' pieces."""
+    ask = both_sides if name == "bert" else from_the_left
+    return score([ask(trained(name), text) for text in captions("test")])
+
+
+def hidden() -> dict[str, Any]:
+    """What is found of hidden pieces, by counting and by both models."""
+    found: dict[str, Any] = cached("counting", by_counting)
+    return found | {name: cached(f"scored-{name}", scored, name) for name in EPOCHS}
+
+
+def size_of_captions() -> dict[str, int]:
+    """How many captions, and how many pieces are asked for."""
     return {
-        **record(COMMAND, SEEDS, captions=len(captions("train")), test_captions=len(texts)),
-        "model": {
-            **SHAPE,
-            "pieces": pieces().get_vocab_size(),
-            "parameters": sum(p.numel() for p in bert.parameters()),
-            "epochs": EPOCHS,
-            "cpu_seconds": {"bert": seconds, "left_to_right": left_seconds},
-        },
-        "wordpiece": [
-            {"word": word, "pieces": " ".join(pieces().encode(word).tokens[1:-1])}
-            for word in ("skateboarder", "skateboarders", "snowmobiling", "grandmothers")
-        ],
+        "captions": len(captions("train")),
+        "test_captions": len(captions("test")),
         "asked": sum(map(len, in_pieces("test"))),
-        "hidden": found,
-        "shares": cached("shares", shares, version=VERSION),
-        "next_part": cached("next-part", lambda: next_part(bert), version=VERSION),
-        "fine_tuning": cached("fine-tuning", lambda: fine_tuning(bert), version=VERSION),
-        "blanks": blanks(bert, left),
+    }
+
+
+def shape() -> dict[str, Any]:
+    """The models' sizes, and what their trainings took."""
+    return {
+        **SHAPE,
+        "pieces": pieces().get_vocab_size(),
+        "parameters": sum(p.numel() for p in fresh().parameters()),
+        "epochs": EPOCHS,
+        "cpu_seconds": {name: cached.tensors(name, weights, name)["seconds"] for name in EPOCHS},
+    }
+
+
+def wordpiece() -> list[dict[str, str]]:
+    """Some words in pieces."""
+    return [
+        {"word": word, "pieces": " ".join(pieces().encode(word).tokens[1:-1])}
+        for word in ("skateboarder", "skateboarders", "snowmobiling", "grandmothers")
+    ]
+
+
+def check(result: dict[str, Any]) -> dict[str, bool]:
+    """What the page says in words."""
+    found = {name: part["accuracy"] for name, part in result["hidden"].items()}
+    firsts = {name: part["first"] for name, part in result["hidden"].items()}
+    sizes, shares = result["fine_tuning"]["sizes"], result["shares"]
+    few = sizes["16"]
+    return {
+        "a caption has 14 pieces": int(shares["pieces_of_a_caption"]) == 14,
+        "four of five chosen pieces are hidden": abs(shares["masked"] - 0.8) < 0.01
+        and abs(shares["replaced"] + shares["kept"] + shares["masked"] - 1) < 1e-9,
+        "about one piece in six is chosen": 0.15 < shares["chosen"] < 0.18,
+        "the more may be seen, the more is found": sorted(found, key=found.__getitem__)
+        == ["most_frequent", "bigram", "trigram", "left_to_right", "both_neighbours", "bert"],
+        "four points more than by one neighbour on each side": round(
+            100 * (found["bert"] - found["both_neighbours"])
+        )
+        == 4,
+        "of first pieces nothing is known from the left": firsts["left_to_right"]
+        == firsts["most_frequent"]
+        < firsts["bert"],
+        "pre-trained is ahead with every number of labels and every seed": all(
+            one > other
+            for part in sizes.values()
+            for one, other in zip(
+                part["pretrained"]["seeds"], part["scratch"]["seeds"], strict=True
+            )
+        ),
+        "the mean of the states is a better neighbour than [CLS]": all(
+            part["nearest_cls"]["mean"] < part["nearest_mean"]["mean"] for part in sizes.values()
+        ),
+        "with 16 labels counting lies between new and pre-trained": few["scratch"]["mean"]
+        < few["naive_bayes"]["mean"]
+        < few["pretrained"]["mean"],
+        "64 labels are worth 240": abs(
+            sizes["64"]["pretrained"]["mean"] - sizes["240"]["scratch"]["mean"]
+        )
+        < 0.02,
+        "seeds are 15 points apart with 16 labels": abs(
+            max(few["pretrained"]["seeds"]) - min(few["pretrained"]["seeds"]) - 0.15
+        )
+        < 0.005,
     }
 
 
@@ -640,5 +694,23 @@ def draw(result: dict[str, Any]) -> dict[str, Figure]:
     }
 
 
+SCRIPT = Script(
+    doc=__doc__,
+    parts={
+        ("captions", "test_captions", "asked"): size_of_captions,
+        "model": shape,
+        "wordpiece": wordpiece,
+        "hidden": hidden,
+        "shares": (shares,),
+        "next_part": (next_part,),
+        "fine_tuning": (fine_tuning,),
+        "blanks": blanks,
+    },
+    check=check,
+    seeds=SEEDS,
+    draw=draw,
+    cache=cached,
+)
+
 if __name__ == "__main__":
-    run("bert_small", __doc__, measure, draw)
+    SCRIPT.run()

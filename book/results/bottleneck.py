@@ -1,7 +1,7 @@
 """The measurements of chapter 4: what a vector of fixed size keeps of a sentence.
 
     python book/results/bottleneck.py               # everything; writes JSON and figures
-    python book/results/bottleneck.py --available   # only with the models trained so far
+    python book/results/bottleneck.py --available   # what can be had of the models trained
     python book/results/bottleneck.py --figures     # only draw again
 
 The models on Multi30k come from book/results/train.py; small ones on the grammar are trained here,
@@ -11,8 +11,6 @@ on where it stopped; --fresh measures all of them again. One thread, CPU.
 
 from __future__ import annotations
 
-import argparse
-import json
 import random
 import statistics
 from collections import Counter
@@ -24,14 +22,12 @@ import numpy as np
 import torch
 import train as models
 from _measure import (
-    FIGURES,
-    HERE,
     Cache,
+    Script,
     bleu_counts,
     bleu_of,
     bleu_with_interval,
     interval,
-    record,
     resample,
 )
 from matplotlib.figure import Figure
@@ -48,13 +44,19 @@ from attnbook.seq2seq import Config, Translator
 from attnbook.training import Training, train
 from attnbook.vocabulary import EOS, Vocabulary
 
-RESULT = HERE / "bottleneck.json"
+cached = Cache("bottleneck")
 SEEDS = (0, 1, 2)
 KINDS = ("cho", "dot")
 JOINED_BUCKETS = ((1, 12), (13, 18), (19, 24), (25, 30), (31, 36), (37, 99))
 PLAIN_BUCKETS = ((1, 8), (9, 11), (12, 14), (15, 17), (18, 99))
 PLAIN = {"sutskever": "multi30k-sutskever", "cho": "multi30k-cho", "dot": "multi30k-dot"}
 TIMES = 1000
+PROBED = {
+    "joined": ("joined-cho-0", "joined"),
+    "forwards": ("multi30k-sutskever", "plain"),
+    "backwards": ("multi30k-reversed", "plain"),
+}
+PROBE_NAMES = ("trained", "control", "untrained")
 
 
 # --- BLEU by length ---------------------------------------------------------------------------
@@ -68,7 +70,7 @@ def texts_with_starts() -> tuple[list[SentencePair], list[list[tuple[int, int]]]
     joined = join_captions(marked, most=3, seed=0)
     texts = models.pairs_of("test", "joined")
     if [(p.source, p.target) for p in joined] != [(p.source, p.target) for p in texts]:
-        raise AssertionError("train.captions joins in another way than this script thinks")
+        raise AssertionError("train.pairs_of joins in another way than this script thinks")
     return texts, [sorted(pair.links or ()) for pair in joined]
 
 
@@ -117,14 +119,14 @@ def by_length(
             }
         )  # fmt: skip
     slopes = 10 * np.polyfit(middles, np.stack(draws), 1)[0]
-    low, high = interval(slopes)
+    below, above = interval(slopes)
     slope = 10 * float(np.polyfit(middles, [row["bleu"] for row in rows], 1)[0])
     whole = bleu_of(counts.sum(axis=1))
     kept = draws[-1] / draws[0]
     kept_low, kept_high = interval(kept)
     return {
         "buckets": rows,
-        "slope": {"value": slope, "low": low, "high": high},
+        "slope": {"value": slope, "low": below, "high": above},
         "kept": {"value": rows[-1]["bleu"] / rows[0]["bleu"], "low": kept_low, "high": kept_high},
         "all": {"mean": float(whole.mean()), "seeds": whole.tolist()},
     }
@@ -280,8 +282,9 @@ def ranks(
     return result
 
 
-def probe(translator: Translator, kind: str) -> dict[str, Any]:
+def probe(name: str, kind: str) -> dict[str, Any]:
     """Linear probes for words, by the text's length and by the word's place in it."""
+    translator = models.load(name)
     joined = kind == "joined"
     chance = random.Random(0)
     training = chance.sample(
@@ -309,7 +312,7 @@ def probe(translator: Translator, kind: str) -> dict[str, Any]:
         ("untrained", untrained, asked),
     )
     numbers: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
-    for name, model, groups in runs:
+    for run, model, groups in runs:
         if id(model) not in numbers:
             numbers[id(model)] = (vectors(model, sources), vectors(model, tested))
         seen, new = numbers[id(model)]
@@ -349,7 +352,7 @@ def probe(translator: Translator, kind: str) -> dict[str, Any]:
             summary(found[long & (share >= tenth / 8) & (share <= (tenth + 1) / 8)], len(tested))
             for tenth in range(8)
         ]
-        result[name] = entry
+        result[run] = entry
     return result
 
 
@@ -457,61 +460,167 @@ def widths(decoder: str, width: int) -> dict[str, Any]:
 # --- all together -----------------------------------------------------------------------------
 
 
-def measure(cached: Cache, available: bool) -> dict[str, Any]:
-    """Every part, in order."""
-
-    def there(*names: str) -> bool:
-        return not available or all(models.path_of(name).exists() for name in names)
-
-    result = record("python book/results/bottleneck.py", SEEDS, bootstrap=TIMES)
-    texts, starts = texts_with_starts()
+def data() -> dict[str, Any]:
+    """How long captions and texts are."""
+    texts, _ = texts_with_starts()
     lengths = sorted(len(pair.source) for pair in multi30k("test"))
     joined_lengths = sorted(len(pair.source) for pair in texts)
-    result["data"] = {
+    return {
         "texts": len(texts), "longest": joined_lengths[-1],
         "plain_p5": lengths[len(lengths) // 20], "plain_p95": lengths[-len(lengths) // 20],
         "plain_median": lengths[len(lengths) // 2],
         "joined_p95": joined_lengths[-len(texts) // 20],
     }  # fmt: skip
+
+
+def translated_texts(name: str) -> list[list[str]]:
+    """What a model makes of the joined texts."""
+    return translated(name, texts_with_starts()[0])
+
+
+def joined() -> dict[str, Any]:
+    """Both kinds of model on joined texts, by length and by place."""
+    texts, starts = texts_with_starts()
+    result: dict[str, Any] = {}
     for kind in KINDS:
-        names = [f"joined-{kind}-{seed}" for seed in SEEDS if there(f"joined-{kind}-{seed}")]
-        if not names:
-            continue
-        found = [
-            cached(f"{name}-greedy", lambda n=name: translated(n, texts), [models.path_of(name)])
-            for name in names
-        ]
-        result.setdefault("joined", {})[kind] = by_length(texts, found, JOINED_BUCKETS)
-        result["joined"][kind]["by_caption"] = by_caption(texts, starts, found)
-        result["joined"][kind]["models"] = len(names)
-        result["joined"][kind]["example"] = example(texts, found[0])
-    for kind, name in PLAIN.items():
-        if there(name):
-            result.setdefault("plain", {})[kind] = cached(
-                f"plain-{kind}", lambda n=name: plain(n), [models.path_of(name)]
-            )
-    for key, name, kind in (
-        ("joined", "joined-cho-0", "joined"),
-        ("forwards", "multi30k-sutskever", "plain"),
-        ("backwards", "multi30k-reversed", "plain"),
-    ):
-        if there(name):
-            result.setdefault("probe", {})[key] = cached(
-                f"probe-{key}",
-                lambda n=name, k=kind: probe(models.load(n), k),
-                [models.path_of(name)],
-            )
-    if there("multi30k-sutskever", "multi30k-reversed"):
-        result["reversing"] = cached(
-            "reversing",
-            reversing,
-            [models.path_of("multi30k-sutskever"), models.path_of("multi30k-reversed")],
-        )
-    for decoder, width in (*(("sutskever", width) for width in WIDTHS), ("luong", WIDTHS[0])):
-        result.setdefault("widths", {})[f"{decoder}{width}"] = cached(
-            f"widths-{decoder}{width}", lambda d=decoder, w=width: widths(d, w)
-        )
+        names = [f"joined-{kind}-{seed}" for seed in SEEDS]
+        found = [cached(f"{name}-greedy", translated_texts, name) for name in names]
+        result[kind] = {
+            **by_length(texts, found, JOINED_BUCKETS),
+            "by_caption": by_caption(texts, starts, found),
+            "models": len(names),
+            "example": example(texts, found[0]),
+        }
     return result
+
+
+def all_plain() -> dict[str, Any]:
+    """Three models on single captions."""
+    return {kind: cached(f"plain-{kind}", plain, name) for kind, name in PLAIN.items()}
+
+
+def probes() -> dict[str, Any]:
+    """Three vectors, asked for words."""
+    return {key: cached(f"probe-{key}", probe, *which) for key, which in PROBED.items()}
+
+
+def all_widths() -> dict[str, Any]:
+    """Small models with longer vectors, and one that attends."""
+    shapes = (*(("sutskever", width) for width in WIDTHS), ("luong", WIDTHS[0]))
+    return {
+        f"{decoder}{width}": cached(f"widths-{decoder}{width}", widths, decoder, width)
+        for decoder, width in shapes
+    }
+
+
+def check(result: dict[str, Any]) -> dict[str, bool]:
+    """What the page says in words, and in the figures' descriptions."""
+    cho, dot = (result["joined"][kind] for kind in KINDS)
+    bleu_of_bucket = {k: [row["bleu"] for row in result["joined"][k]["buckets"]] for k in KINDS}
+    plain = {k: [row["bleu"] for row in v["buckets"]] for k, v in result["plain"].items()}
+    probes, reversed_ = result["probe"], result["reversing"]["reversed"]
+    forward = result["reversing"]["sutskever"]
+    exact = {k: [row["exact"] for row in v["buckets"]] for k, v in result["widths"].items()}
+    asked = {k: [row["mean"] for row in probes["joined"][k]["by_length"]] for k in PROBE_NAMES}
+    place = {
+        key: {name: [row["mean"] for row in part[name]["by_place"]] for name in PROBE_NAMES}
+        for key, part in probes.items()
+    }
+    share = {kind: result["joined"][kind]["by_caption"] for kind in KINDS}
+    return {
+        "the fixed context begins at half the height": 0.4
+        < bleu_of_bucket["cho"][0] / bleu_of_bucket["dot"][0]
+        < 0.6,
+        "and falls by two fifths": abs(cho["kept"]["value"] - 0.6) < 0.05,
+        "its fall is beyond doubt, that of attention is not": cho["slope"]["high"]
+        < 0
+        < dot["slope"]["high"],
+        "three models of each kind": cho["models"] == dot["models"] == 3,
+        "the first caption comes through best, and each that follows costs it": share["cho"]["of1"][
+            0
+        ]
+        > share["cho"]["of2"][0]
+        > share["cho"]["of3"][0],
+        "of later ones half as much is found": all(
+            later < 0.6 * share["cho"]["of3"][0] for later in share["cho"]["of3"][1:]
+        ),
+        "with attention near forty percent, the third a little lower": share["dot"]["of3"]
+        == sorted(share["dot"]["of3"], reverse=True)
+        and share["dot"]["of3"][2] > 0.3
+        and share["dot"]["of3"][0] < 0.42,
+        "single captions: Cho is three to four BLEU behind up to eleven tokens": all(
+            2.5 < plain["dot"][i] - plain["cho"][i] < 4.5 for i in (0, 1)
+        ),
+        "he falls to 18, and from 21 Sutskever to 12": [
+            round(plain["cho"][4]),
+            int(plain["sutskever"][0]),
+            int(plain["sutskever"][4]),
+        ]
+        == [18, 21, 12],
+        "attention stays near 35 and ends at 29": abs(max(plain["dot"]) - 35) < 2
+        and round(plain["dot"][4]) == 29,
+        "trained for texts, Cho is far worse on short captions, and attention is not": plain["cho"][
+            0
+        ]
+        - bleu_of_bucket["cho"][0]
+        > 5
+        and bleu_of_bucket["dot"][0] > plain["dot"][0],
+        "the probe falls from 98 to 85, untrained to 66, control from 72 to 62": [
+            round(asked[name][i])
+            for name, i in (
+                ("trained", 0),
+                ("trained", 5),
+                ("untrained", 5),
+                ("control", 0),
+                ("control", 5),
+            )
+        ]
+        == [98, 85, 66, 72, 62],
+        "in short texts the untrained encoder is close": asked["trained"][0] - asked["untrained"][0]
+        < 4,
+        "the longer the less": asked["trained"] == sorted(asked["trained"], reverse=True),
+        "what is read is mostly in the vector": probes["joined"]["control"]["rank"]["high"]
+        < probes["joined"]["trained"]["rank"]["low"] - 20,
+        "untrained, what was read last is kept": place["forwards"]["untrained"][7]
+        > place["forwards"]["untrained"][0] + 30
+        and place["backwards"]["untrained"][0] > place["backwards"]["untrained"][7] + 30,
+        "trained, both keep the beginning best": all(
+            max(place[key]["trained"]) == place[key]["trained"][0]
+            for key in ("forwards", "backwards")
+        ),
+        "in texts both ends are kept better than the middle": min(
+            place["joined"]["trained"][0], place["joined"]["trained"][7]
+        )
+        > max(place["joined"]["trained"][1:7]),
+        "untrained the middle is all but empty": place["joined"]["untrained"][4] < 55,
+        "reversal gains for certain": result["reversing"]["gain_beam5"]["low"] > 0,
+        "in all three thirds alike": all(
+            0.01 < after - before < 0.06
+            for after, before in zip(reversed_["thirds"], forward["thirds"], strict=True)
+        ),
+        "its loss is lower after one epoch and after ten": all(
+            after < before
+            for after, before in zip(reversed_["validation"], forward["validation"], strict=True)
+        ),
+        "it holds less of the caption's end": place["backwards"]["trained"][7]
+        < place["forwards"]["trained"][7],
+        "widths 64, 128 and 256 begin at 5, 16 and 55 percent": [
+            round(100 * exact[f"sutskever{width}"][0]) for width in WIDTHS
+        ]
+        == [5, 16, 55],
+        "from 11 tokens on at 1 percent": all(
+            round(100 * value) <= 1 for width in WIDTHS for value in exact[f"sutskever{width}"][2:]
+        ),
+        "attention of width 64 falls from 92 to 30": [
+            round(100 * exact["luong64"][i]) for i in (0, -1)
+        ]
+        == [92, 30],
+        "four times the width, six times the parameters": round(
+            result["widths"]["sutskever256"]["parameters"]
+            / result["widths"]["sutskever64"]["parameters"]
+        )
+        == 6,
+    }
 
 
 def example(texts: Sequence[SentencePair], found: Sequence[Sequence[str]]) -> dict[str, Any]:
@@ -543,25 +652,19 @@ def span(low: int, high: int) -> str:
     return f"{low}–{high}" if high < 99 else f"{low}+"
 
 
-def draw(result: dict[str, Any]) -> None:
-    """All figures of the chapter for which there are numbers."""
-    figures: dict[str, Figure] = {}
-    with plots.style():
-        if len(result.get("joined", {})) == 2:
-            figures["length"] = draw_length(result["joined"])
-            figures["captions"] = draw_captions(result["joined"])
-        if "plain" in result:
-            figures["plain"] = draw_plain(result["plain"])
-        probes = result.get("probe", {})
-        if "joined" in probes:
-            figures["probe"] = draw_probe(probes["joined"])
-            figures["place"] = draw_place(probes["joined"])
-        if {"forwards", "backwards"} <= set(probes):
-            figures["direction"] = draw_direction(probes)
-        figures["widths"] = draw_widths(result["widths"])
-        for name, figure in figures.items():
-            plots.save(figure, FIGURES / f"bottleneck-{name}.svg")
-            plt.close(figure)
+def draw(result: dict[str, Any]) -> dict[str, Figure]:
+    """All figures of the chapter."""
+    probes = result["probe"]
+    figures = {
+        "length": draw_length(result["joined"]),
+        "captions": draw_captions(result["joined"]),
+        "plain": draw_plain(result["plain"]),
+        "probe": draw_probe(probes["joined"]),
+        "place": draw_place(probes["joined"]),
+        "direction": draw_direction(probes),
+        "widths": draw_widths(result["widths"]),
+    }
+    return {f"bottleneck-{name}": figure for name, figure in figures.items()}
 
 
 def draw_length(joined: dict[str, Any]) -> Figure:
@@ -768,19 +871,22 @@ def draw_widths(result: dict[str, Any]) -> Figure:
     return figure
 
 
-def main() -> None:
-    """Measure what is missing, write the numbers, draw the figures."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--available", action="store_true", help="only models trained so far")
-    parser.add_argument("--figures", action="store_true", help="only draw the figures again")
-    parser.add_argument("--fresh", action="store_true", help="forget what was measured before")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    if not arguments.figures:
-        result = measure(Cache("bottleneck", arguments.fresh), arguments.available)
-        RESULT.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
-    draw(json.loads(RESULT.read_text()))
-
+SCRIPT = Script(
+    doc=__doc__,
+    parts={
+        "bootstrap": TIMES,
+        "data": data,
+        "joined": joined,
+        "plain": all_plain,
+        "probe": probes,
+        "reversing": (reversing,),
+        "widths": all_widths,
+    },
+    check=check,
+    seeds=SEEDS,
+    draw=draw,
+    cache=cached,
+)
 
 if __name__ == "__main__":
-    main()
+    SCRIPT.run()

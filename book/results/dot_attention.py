@@ -3,70 +3,46 @@
     python book/results/dot_attention.py                       # everything; writes JSON and figures
     python book/results/dot_attention.py --only gradients      # one part of it
 
-Needs the models of book/results/train.py and Multi30k (ATTNBOOK_DATA names a local copy). Every
-finished part is kept in the user's cache under the digest of its models, so that an interrupted
-run goes on where it stopped; ``--fresh`` measures again. One thread of a CPU.
+Needs the models of book/results/train.py and Multi30k (ATTNBOOK_DATA names a local copy). Finished
+parts are kept in the user's cache, so that an interrupted run goes on where it stopped; ``--fresh``
+measures again. One thread of a CPU.
 """
 
 from __future__ import annotations
 
-import argparse
-import hashlib
-import json
+import math
 import statistics
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pooch
 import torch
+from _measure import FIGURES, Cache, Script
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
-from train import MODELS, path_of
+from train import attention_of, load
 
-from attnbook import checkpoints, grammar, plots
+from attnbook import grammar, plots
 from attnbook.attention import Attended, Attention
 from attnbook.batches import collate
 from attnbook.corpora import SentencePair, multi30k
 from attnbook.decoding import decode, translate
+from attnbook.encoder import Encoder
 from attnbook.evaluation import bleu, teacher_forced_perplexity
 from attnbook.recurrent import LSTMCell, unroll
 from attnbook.seq2seq import Translator
 from attnbook.vocabulary import EOS, SOS
 
-HERE = Path(__file__).parent
-FIGURES = HERE.parent / "figures"
-CACHE = Path(pooch.os_cache("attnbook")) / "results" / "dot_attention"
+cached = Cache("dot_attention")
 DOT, FIXED = "multi30k-dot", "multi30k-cho"
 TRANSLATORS = (FIXED, DOT)
 GRAMMAR = "grammar-dot"
 RESAMPLES = 1000
 PUNCTUATION = (".", ",")
-
-
-def model_path(name: str) -> Path:
-    """Where a model lies: the book's, or one that comes with the package."""
-    if name in MODELS:
-        return path_of(name)
-    return Path(checkpoints.__file__).parent / "models" / f"{name}.safetensors"
-
-
-def load(name: str) -> Translator:
-    """A trained model."""
-    return checkpoints.load(model_path(name))
-
-
-def digest(names: Sequence[str]) -> str:
-    """Of the models' files: another model is another measurement."""
-    total = hashlib.sha256()
-    for name in names:
-        total.update(model_path(name).read_bytes())
-    return total.hexdigest()[:12]
 
 
 def ratio(pairs: Sequence[tuple[float, float]], seed: int = 0) -> dict[str, float]:
@@ -89,14 +65,14 @@ def interval(values: Sequence[float], seed: int = 0) -> dict[str, float]:
 
 def translations(name: str, beam: int) -> list[list[str]]:
     """What a model makes of test 2016, kept in the cache."""
-    path = CACHE / f"translations-{name}-{beam}-{digest([name])}.json"
-    if not path.exists():
-        sources = [pair.source for pair in multi30k("test")]
-        written = translate(load(name), sources, beam_size=beam, progress=True)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(written, ensure_ascii=False))
-    read: list[list[str]] = json.loads(path.read_text())
-    return read
+    found: list[list[str]] = cached(f"translations-{name}-{beam}", translate_test, name, beam)
+    return found
+
+
+def translate_test(name: str, beam: int) -> list[list[str]]:
+    """The same, translated now."""
+    sources = [pair.source for pair in multi30k("test")]
+    return translate(load(name), sources, beam_size=beam, progress=True)
 
 
 def quality(name: str) -> dict[str, Any]:
@@ -124,8 +100,16 @@ class Replaced(nn.Module):
         self.attention, self.change = attention, change
         self.temperature = attention.temperature
 
-    def forward(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Attended:
-        _, weights, scores = self.attention(queries, keys, values, mask)
+    def forward(
+        self,
+        queries: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        mask: Tensor,
+        prepared: Tensor | None = None,
+    ) -> Attended:
+        """As :class:`Attention`, with other weights."""
+        _, weights, scores = self.attention(queries, keys, values, mask, prepared)
         weights = self.change(weights, mask.expand_as(weights))
         return Attended(weights @ values, weights, scores)
 
@@ -182,7 +166,7 @@ def interventions(count: int = 500) -> dict[str, Any]:
     """
     translator = load(DOT)
     pairs = multi30k("test")[:count]
-    attention, decoder = translator.decoder.attention, translator.decoder
+    attention, decoder = attention_of(translator), translator.decoder
     kinds = [*STEPS, "unread"]
     moved: dict[str, list[float]] = {kind: [] for kind in kinds}
     changed: dict[str, list[tuple[float, float]]] = {kind: [] for kind in kinds}
@@ -261,6 +245,7 @@ def local_states(translator: Translator, embedded: Tensor) -> Tensor:
 
     The values are the encoder's own; what came over from the words before is detached.
     """
+    assert isinstance(translator.encoder, Encoder)
     recurrent = translator.encoder.recurrent
     halves = []
     for reverse in (False, True)[: 1 + recurrent.bidirectional]:
@@ -432,14 +417,15 @@ def alignment(count: int = 500) -> dict[str, Any]:
     written = translate(translator, [pair.source for pair in pairs], progress=True)
     for pair, words in zip(tqdm(pairs, desc="alignment"), written, strict=True):
         assert pair.links is not None
-        trace = decode(translator, pair.source, target=pair.target)
+        weights = decode(translator, pair.source, target=pair.target).weights
+        assert weights is not None
         linked: dict[int, set[int]] = {}
         for i, t in pair.links:
             linked.setdefault(t, set()).add(i)
         found = dict.fromkeys(names, 0.0)
         inside = 0.0
         for t, right in linked.items():
-            row = torch.tensor(trace.weights[t])
+            row = torch.tensor(weights[t])
             most = int(row.argmax())
             entropy = float(torch.special.entr(row).sum())
             found["right"] += most in right
@@ -530,7 +516,7 @@ def three() -> dict[str, Any]:
     attention may not look at *drei*, or at ``<eos>``, or when the encoder reads ``<unk>`` instead?
     """
     translator = load(DOT)
-    decoder, attention = translator.decoder, translator.decoder.attention
+    decoder, attention = translator.decoder, attention_of(translator)
     pairs = multi30k("test")
     chosen = [
         pair.source
@@ -552,7 +538,8 @@ def three() -> dict[str, Any]:
 
     def hiding(position: int) -> Callable[[Tensor, Tensor], Tensor]:
         return lambda weights, _mask: without(
-            weights, torch.full_like(weights[..., :1], position % weights.shape[-1], dtype=int)
+            weights,
+            torch.full_like(weights[..., :1], position % weights.shape[-1], dtype=torch.long),
         )
 
     rows = [first(source)[1] for source in chosen]
@@ -598,7 +585,7 @@ def cost(name: str = DOT) -> dict[str, Any]:
     hidden, embedding = config.hidden_dim, config.embedding_dim
     result: dict[str, Any] = {"hidden": hidden, "embedding": embedding, "words": words}
     for length in (13, 130):
-        parts = {
+        parts: dict[str, float] = {
             "scores": length * length * hidden,
             "contexts": length * length * hidden,
             "recurrence": length * 4 * hidden * (embedding + hidden),
@@ -614,107 +601,100 @@ def cost(name: str = DOT) -> dict[str, Any]:
 # --- figures --------------------------------------------------------------------------------------
 
 
-def draw_gradients(result: dict[str, Any]) -> None:
+def draw_gradients(result: dict[str, Any]) -> Figure:
     """Norms by distance, after and before training."""
-    with plots.style():
-        figure, axes = plt.subplots(2, 1, figsize=(4.6, 6.0), sharex=True)
-        x = list(range(len(result["bins"])))
-        series = {
-            "trained": [
-                ("trained", "context", "through\nthe context", plots.CONTEXT, "-"),
-                ("trained", "handed", "round the\nrecurrence", plots.QUERY, "-"),
-            ],
-            "fresh": [
-                ("fresh", "context", "through\nthe context", plots.CONTEXT, "-"),
-                ("fresh", "handed", "round the\nrecurrence", plots.QUERY, "-"),
-            ],
-        }
-        titles = ("After training", "Before training")
-        for ax, (_, lines), title in zip(axes, series.items(), titles, strict=True):
-            for model, way, label, colour, dash in lines:
-                row = result[model][way]
-                shown = [k for k in x if row["mean"][k] is not None]
-                means = [row["mean"][k] for k in shown]
-                ax.fill_between(
-                    shown,
-                    [row["low"][k] for k in shown],
-                    [row["high"][k] for k in shown],
-                    color=colour,
-                    alpha=0.15,
-                    linewidth=0,
-                )
-                ax.plot(shown, means, dash, color=colour, marker="o", markersize=4)
-                ax.annotate(
-                    label,
-                    (shown[-1], means[-1]),
-                    xytext=(8, 0),
-                    textcoords="offset points",
-                    va="center",
-                    fontsize=10,
-                )
-            ax.set_yscale("log")
-            ax.set_ylabel("gradient norm")
-            ax.set_title(title)
-        axes[-1].set_xticks(x, result["bins"])
-        axes[-1].set_xlabel("recurrent steps from the source word\nto the decoder state")
-        plots.save(figure, FIGURES / "dot-attention-gradients.svg")
-        plt.close(figure)
+    figure, axes = plt.subplots(2, 1, figsize=(4.6, 6.0), sharex=True)
+    x = list(range(len(result["bins"])))
+    series = {
+        "trained": [
+            ("trained", "context", "through\nthe context", plots.CONTEXT, "-"),
+            ("trained", "handed", "round the\nrecurrence", plots.QUERY, "-"),
+        ],
+        "fresh": [
+            ("fresh", "context", "through\nthe context", plots.CONTEXT, "-"),
+            ("fresh", "handed", "round the\nrecurrence", plots.QUERY, "-"),
+        ],
+    }
+    titles = ("After training", "Before training")
+    for ax, (_, lines), title in zip(axes, series.items(), titles, strict=True):
+        for model, way, label, colour, dash in lines:
+            row = result[model][way]
+            shown = [k for k in x if row["mean"][k] is not None]
+            means = [row["mean"][k] for k in shown]
+            ax.fill_between(
+                shown,
+                [row["low"][k] for k in shown],
+                [row["high"][k] for k in shown],
+                color=colour,
+                alpha=0.15,
+                linewidth=0,
+            )
+            ax.plot(shown, means, dash, color=colour, marker="o", markersize=4)
+            ax.annotate(
+                label,
+                (shown[-1], means[-1]),
+                xytext=(8, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=10,
+            )
+        ax.set_yscale("log")
+        ax.set_ylabel("gradient norm")
+        ax.set_title(title)
+    axes[-1].set_xticks(x, result["bins"])
+    axes[-1].set_xlabel("recurrent steps from the source word\nto the decoder state")
+    return figure
 
 
-def draw_bleu(result: dict[str, Any]) -> None:
+def draw_bleu(result: dict[str, Any]) -> Figure:
     """One line a model: greedy and beam 5, with intervals."""
     labels = {
         FIXED: "one vector",
         DOT: "dot-product\nattention",
     }
     shown = [name for name in TRANSLATORS if name in result]
-    with plots.style():
-        figure, ax = plt.subplots(figsize=(4.6, 2.1))
-        for row, name in enumerate(shown):
-            colour = plots.CONTEXT if name == DOT else "black"
-            for beam, offset, face in ((1, 0.14, "none"), (5, -0.14, colour)):
-                found = result[name][f"beam{beam}"]
-                ax.plot(
-                    [found["low"], found["high"]], [row - offset] * 2, color=colour, linewidth=1.4
+    figure, ax = plt.subplots(figsize=(4.6, 2.1))
+    for row, name in enumerate(shown):
+        colour = plots.CONTEXT if name == DOT else "black"
+        for beam, offset, face in ((1, 0.14, "none"), (5, -0.14, colour)):
+            found = result[name][f"beam{beam}"]
+            ax.plot([found["low"], found["high"]], [row - offset] * 2, color=colour, linewidth=1.4)
+            ax.plot(
+                found["bleu"],
+                row - offset,
+                "o",
+                color=colour,
+                markerfacecolor=face,
+                markersize=6,
+            )
+            if name == DOT:
+                ax.annotate(
+                    "greedy" if beam == 1 else "beam 5",
+                    (found["high"], row - offset),
+                    xytext=(6, 0),
+                    textcoords="offset points",
+                    va="center",
+                    fontsize=10,
                 )
-                ax.plot(
-                    found["bleu"],
-                    row - offset,
-                    "o",
-                    color=colour,
-                    markerfacecolor=face,
-                    markersize=6,
-                )
-                if name == DOT:
-                    ax.annotate(
-                        "greedy" if beam == 1 else "beam 5",
-                        (found["high"], row - offset),
-                        xytext=(6, 0),
-                        textcoords="offset points",
-                        va="center",
-                        fontsize=10,
-                    )
-        ax.set_yticks(range(len(shown)), [labels[name] for name in shown])
-        ax.set_ylim(len(shown) - 0.5, -0.5)
-        ax.set_xlim(0, 45)
-        ax.set_xlabel("BLEU, Multi30k test 2016, de→en")
-        plots.save(figure, FIGURES / "dot-attention-bleu.svg")
-        plt.close(figure)
+    ax.set_yticks(range(len(shown)), [labels[name] for name in shown])
+    ax.set_ylim(len(shown) - 0.5, -0.5)
+    ax.set_xlim(0, 45)
+    ax.set_xlabel("BLEU, Multi30k test 2016, de→en")
+    return figure
 
 
-def draw_heatmap(number: int, name: str, title: str) -> dict[str, str]:
+def heatmap_of_three() -> Figure:
     """The weights of one test sentence's greedy translation."""
-    pair = multi30k("test")[number]
-    trace = decode(load(DOT), pair.source)
-    with plots.style():
-        ax = plots.heatmap(trace, title=title)
-        plots.save(ax.figure, FIGURES / f"dot-attention-{name}.svg")
-        plt.close(ax.figure)
+    trace = decode(load(DOT), multi30k("test")[THREE].source)
+    plots.heatmap(trace, title="Right word, other place")
+    return plt.gcf()
+
+
+def draw(result: dict[str, Any]) -> dict[str, Figure]:
+    """The figures that need no model."""
     return {
-        "source": " ".join(pair.source),
-        "reference": " ".join(pair.target),
-        "written": trace.text,
-        "number": str(number),
+        "dot-attention-bleu": draw_bleu(result["quality"]),
+        "dot-attention-gradients": draw_gradients(result["gradients"]),
     }
 
 
@@ -725,94 +705,137 @@ OPENING = 159
 THREE = 858
 
 
-def main() -> None:
-    """Measure what is asked for, write JSON and figures."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parts = (
-        "quality",
-        "interventions",
-        "gradients",
-        "alignment",
-        "mass",
-        "three",
-        "shown",
-    )
-    parser.add_argument("--only", choices=parts)
-    parser.add_argument(
-        "--available", action="store_true", help="only with the models that are trained so far"
-    )
-    parser.add_argument("--fresh", action="store_true", help="measure again what is in the cache")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    names = [n for n in TRANSLATORS if path_of(n).exists() or not arguments.available]
-
-    def kept(part: str, names: Sequence[str], measure: Callable[[], Any]) -> Any:
-        path = CACHE / f"{part}-{digest(names)}.json"
-        if not path.exists() or arguments.fresh:
-            started = time.process_time()
-            result = measure()
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(result, ensure_ascii=False))
-            print(f"{part}: {time.process_time() - started:.0f} s of CPU time", flush=True)
-        return json.loads(path.read_text())
-
-    output = HERE / "dot_attention.json"
-    results = json.loads(output.read_text()) if output.exists() else {}
-    results |= {
-        "command": "python book/results/dot_attention.py",
-        "seeds": {"models": 0, "bootstrap": 0, "permutation": 0},
-        "device": "cpu",
-        "threads": 1,
-        "torch": torch.__version__,
-    }
-
-    def part(name: str, measure: Callable[[], Any]) -> None:
-        if arguments.only in (None, name):
-            results[name] = measure()
-            text = json.dumps(results, indent=1, ensure_ascii=False, sort_keys=True)
-            output.write_text(text + "\n", encoding="utf-8")
-
-    def all_quality() -> dict[str, Any]:
-        found = {
-            name: kept(f"quality-{name}", [name], lambda name=name: quality(name)) for name in names
-        }
-        draw_bleu(found)
-        if len(names) < len(TRANSLATORS):
-            return found
-        found["gap"] = {
-            f"beam{beam}": found[DOT][f"beam{beam}"]["bleu"]
-            - max(found[name][f"beam{beam}"]["bleu"] for name in TRANSLATORS if name != DOT)
+def all_quality() -> dict[str, Any]:
+    """Both models, and how far apart they are."""
+    found = {name: cached(f"quality-{name}", quality, name) for name in TRANSLATORS}
+    return found | {
+        "gap": {
+            f"beam{beam}": found[DOT][f"beam{beam}"]["bleu"] - found[FIXED][f"beam{beam}"]["bleu"]
             for beam in (1, 5)
         }
-        return found
+    }
 
-    def all_gradients() -> dict[str, Any]:
-        found = kept("gradients", [DOT], gradients)
-        draw_gradients(found)
-        return found
 
-    part("quality", all_quality)
-    part("interventions", lambda: kept("interventions", [DOT], interventions))
-    part("gradients", all_gradients)
+def all_alignment() -> dict[str, Any]:
+    """Where the grammar model's weights lie, and what it would be without them."""
+    found: dict[str, Any] = cached("alignment", alignment)
+    plain = cached("control", control, "grammar-sutskever")
+    beside = found["before"]["mean"] + found["after"]["mean"]
+    return found | {"beside": beside, "exact_without": plain}
 
-    def all_alignment() -> dict[str, Any]:
-        found = kept("alignment", [GRAMMAR], alignment)
-        plain = kept("control", ["grammar-sutskever"], lambda: control("grammar-sutskever"))
-        beside = found["before"]["mean"] + found["after"]["mean"]
-        return found | {"beside": beside, "exact_without": plain}
 
-    part("alignment", all_alignment)
-    part("mass", lambda: kept("mass", [DOT], mass))
-    part("three", lambda: kept("three", [DOT], three))
-    part(
-        "shown",
-        lambda: {
-            "opening": kept(f"opening-{OPENING}", names, lambda: opening(OPENING, names)),
-            "cost": cost(),
-            "three": draw_heatmap(THREE, "three", "Right word, other place"),
+def shown() -> dict[str, Any]:
+    """The sentences that the page shows, and what a step costs."""
+    pair = multi30k("test")[THREE]
+    return {
+        "opening": opening(OPENING, TRANSLATORS),
+        "cost": cost(),
+        "three": {
+            "source": " ".join(pair.source),
+            "reference": " ".join(pair.target),
+            "written": " ".join(translations(DOT, 1)[THREE]),
+            "number": str(THREE),
         },
-    )
+    }
 
+
+def check(result: dict[str, Any]) -> dict[str, bool]:
+    """What the page says in words."""
+    fixed, dot = (result["quality"][name] for name in TRANSLATORS)
+    gradients, align = result["gradients"], result["alignment"]
+    three, changes = result["three"], result["interventions"]["changed"]
+    opening = result["shown"]["opening"]
+    parked = [one["word"] for one in result["mass"]["parked"]]
+    fresh, trained = gradients["fresh"], gradients["trained"]
+    level = [mean for mean in fresh["context"]["mean"] if mean is not None]
+    return {
+        "attention writes the reference of the first sentence": opening[DOT]
+        == opening["reference"],
+        "the other one is about a woman in blue and has no camera": opening[FIXED].startswith(
+            "the woman in blue is speaking"
+        )
+        and "camera" not in opening[FIXED],
+        "attention lies far to the right, and the intervals do not touch": all(
+            dot[beam]["low"] > fixed[beam]["high"] for beam in ("beam1", "beam5")
+        ),
+        "it has fewer parameters": dot["parameters"] < fixed["parameters"],
+        "without attention half as many grammar sentences are right": align["exact_without"]["mean"]
+        < align["exact"]["mean"] / 2,
+        "before training the way round falls by more than two powers of ten": fresh["handed"][
+            "first_over_last"
+        ]
+        > 100,
+        "the way through the context stays level": max(level) < 1.5 * min(level),
+        "near by the long way carries more, far away the short one does": fresh[
+            "context_over_handed"
+        ]["near"]
+        < 1
+        < fresh["context_over_handed"]["far"],
+        "after training both are nearly level": trained["handed"]["first_over_last"] < 5
+        and trained["context"]["first_over_last"] < 1,
+        "and the one through the context is far above": trained["context_over_handed"]["near"] > 4,
+        "most of the gradient through the memory is in the word's own state": gradients[
+            "context_share"
+        ]["low"]
+        > 0.5,
+        "a word without weight gets a thousandth of the gradient": gradients["by_weight"]["ratio"]
+        > 1000,
+        "where weights are right they spread over one and a half words": 1.45
+        < math.exp(align["entropy"]["right"])
+        < 1.6,
+        "wrong ones spread wider": align["entropy"]["wrong"] > align["entropy"]["right"],
+        "far better than the word at the same position, and that than any": align["right"]["low"]
+        > align["diagonal"]["high"]
+        > align["chance"]["high"],
+        "most errors lie on a neighbour": align["beside"] > align["elsewhere"]["mean"],
+        "little lies on the end marker": result["mass"]["end"]["high"] < 0.01,
+        "small words park their weight": parked[:3] == ["of", "to", "while"],
+        "three looks at the end and two at zwei": three["on_end"] > 5 * three["on_drei"]
+        and three["two"]["on_zwei"] > 0.9,
+        "three comes from drei, by whatever way": three["drei_hidden"]
+        == three["end_hidden"]
+        == three["sentences"]
+        and three["drei_unread"] == 0,
+        "it is a good translation": result["shown"]["three"]["written"]
+        == result["shown"]["three"]["reference"],
+        "hiding the most attended word matters far more than another": changes["hide_most"]["low"]
+        > 20 * changes["hide_other"]["high"],
+        "and taking it from the encoder more than anything": changes["unread"]["low"]
+        > max(part["high"] for name, part in changes.items() if name != "unread"),
+        "frequent words change less": result["interventions"]["hidden_by_word"]["frequent"]["high"]
+        < result["interventions"]["hidden_by_word"]["other"]["low"] / 2,
+        "attention's share of the cost grows with the length": result["shown"]["cost"]["130"][
+            "share"
+        ]
+        > 5 * result["shown"]["cost"]["13"]["share"],
+    }
+
+
+def finish() -> None:
+    """The figure of weights, for which the model has to be there."""
+    with plots.style():
+        figure = heatmap_of_three()
+        plots.save(figure, FIGURES / "dot-attention-three.svg")
+        plt.close(figure)
+
+
+SCRIPT = Script(
+    doc=__doc__,
+    parts={
+        "quality": all_quality,
+        "interventions": (interventions,),
+        "gradients": (gradients,),
+        "alignment": all_alignment,
+        "mass": (mass,),
+        "three": (three,),
+        "shown": shown,
+    },
+    check=check,
+    seeds={"models": 0, "bootstrap": 0, "permutation": 0},
+    draw=draw,
+    cache=cached,
+    finish=finish,
+)
 
 if __name__ == "__main__":
-    main()
+    SCRIPT.run()

@@ -10,17 +10,19 @@ attentional state, output layer, and the trace by :func:`attnbook.decoding.decod
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+from typing import Any
 
 import torch
+from _measure import TRACES, Cache, Script
 from torch import Tensor, nn
+from train import attention_of
 
+from attnbook.decoders import LuongDecoder
 from attnbook.decoding import decode
 from attnbook.seq2seq import Config, Translator
 from attnbook.vocabulary import EOS, SOS, Vocabulary
 
-HERE = Path(__file__).parent
+cached = Cache("dot_attention_by_hand")
 SOURCE = ("je", "suis", "étudiant")
 TARGET = ("i", "am", "a", "student")
 
@@ -57,6 +59,7 @@ class PassOn(nn.Module):
     bidirectional, num_layers = False, 1
 
     def forward(self, inputs: Tensor, _state: object = None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Rows as they are, and the last one as the state that is handed over."""
         last = inputs[:, -1:].transpose(0, 1)
         return inputs, (last, last)
 
@@ -68,7 +71,9 @@ def translator() -> Translator:
     model = Translator(
         Config(embedding_dim=4, hidden_dim=4, dropout=0.0, tied=False), source, target, "by-hand"
     )
-    model.encoder.recurrent, model.decoder.recurrent = PassOn(), PassOn()
+    assert isinstance(model.decoder, LuongDecoder)
+    for part in (model.encoder, model.decoder):
+        part.register_module("recurrent", PassOn())
     for embedding, vocabulary, rows in (
         (model.encoder.embedding, source, STATES),
         (model.decoder.embedding, target, QUERIES),
@@ -89,6 +94,7 @@ def translator() -> Translator:
 
 def speak(model: Translator, context: Tensor, state: Tensor) -> tuple[Tensor, dict[str, float]]:
     """Attentional state, and the probability of each word, from a context and a state."""
+    assert isinstance(model.decoder, LuongDecoder)
     readout = torch.tanh(model.decoder.combine(torch.cat([context, state])))
     probabilities = torch.softmax(model.decoder.logits(readout), dim=-1)
     words = model.target_vocabulary.decode(range(len(probabilities)))
@@ -98,17 +104,21 @@ def speak(model: Translator, context: Tensor, state: Tensor) -> tuple[Tensor, di
 
 
 @torch.no_grad()
-def measure() -> dict[str, object]:
+def measure() -> dict[str, Any]:
     """Everything that the page prints about step 4, and what three changes would do to it."""
     model = translator()
     trace = decode(model, SOURCE)
     assert trace.target_tokens == (*TARGET, "<eos>"), trace.text
+    scores, weights, contexts = trace.scores, trace.weights, trace.contexts
+    assert scores is not None
+    assert weights is not None
+    assert contexts is not None
     step = TARGET.index("student")
     keys = torch.tensor(trace.encoder_states)
-    query, context = torch.tensor(trace.decoder_states[step]), torch.tensor(trace.contexts[step])
+    query, context = torch.tensor(trace.decoder_states[step]), torch.tensor(contexts[step])
     readout, probabilities = speak(model, context, query)
     mean_readout, mean_probabilities = speak(model, keys.mean(dim=0), query)
-    attention = model.decoder.attention
+    attention = attention_of(model)
     queries, batch = query[None, None], keys[None]
     without_eos = torch.tensor([[[True, True, True, False]]])
     masked = attention(queries, batch, batch, without_eos)
@@ -118,11 +128,10 @@ def measure() -> dict[str, object]:
         temperatures[str(temperature)] = attention(queries, batch, batch).weights[0, 0].tolist()
     attention.temperature = 1.0
     return {
-        "command": "python book/results/dot_attention_by_hand.py",
-        "scores": trace.scores.tolist(),
-        "exponentials": torch.tensor(trace.scores[step]).exp().tolist(),
-        "weights": trace.weights.tolist(),
-        "contexts": trace.contexts.tolist(),
+        "scores": scores.tolist(),
+        "exponentials": torch.tensor(scores[step]).exp().tolist(),
+        "weights": weights.tolist(),
+        "contexts": contexts.tolist(),
         "readout": readout.tolist(),
         "logits": model.decoder.logits(readout)[torch.tensor(_places(model))].tolist(),
         "probabilities": probabilities,
@@ -145,11 +154,47 @@ def _places(model: Translator) -> list[int]:
     ]
 
 
-if __name__ == "__main__":
+def check(result: dict[str, Any]) -> dict[str, bool]:
+    """What the page says in words."""
+    step = TARGET.index("student")
+    told, mean = result["probabilities"], result["mean"]["probabilities"]
+    sharp, flat = (result["temperature"][name] for name in ("0.5", "2.0"))
+    return {
+        "the fourth step looks at étudiant": max(range(4), key=result["weights"][step].__getitem__)
+        == SOURCE.index("étudiant"),
+        "it writes student": max(told, key=told.__getitem__) == "student",
+        "without looking it would write teacher": max(mean, key=mean.__getitem__) == "teacher",
+        "without the end marker the weights are still shares": abs(
+            sum(result["masked"]["weights"]) - 1
+        )
+        < 1e-9
+        and result["masked"]["weights"][3] == 0,
+        "a low temperature sharpens, a high one flattens": max(sharp)
+        > max(result["weights"][step])
+        > max(flat),
+    }
+
+
+def finish() -> None:
+    """The trace of the moving figure."""
     links = {(0, 0), (1, 1), (2, 2), (2, 3)}
-    result = measure()
-    path = HERE / "dot_attention_by_hand.json"
-    path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    made = decode(translator(), SOURCE, gold_links=links)
-    made.save(HERE.parent / "traces" / "by-hand-student.json", decimals=4)
-    print(json.dumps(result, indent=1, ensure_ascii=False))
+    trace = decode(translator(), SOURCE, gold_links=links)
+    trace.save(TRACES / "by-hand-student.json", decimals=4)
+
+
+SCRIPT = Script(
+    doc=__doc__,
+    parts={
+        (
+            "scores", "exponentials", "weights", "contexts", "readout", "logits", "probabilities",
+            "mean", "masked", "temperature",
+        ): measure,
+    },
+    check=check,
+    seeds=(),
+    cache=cached,
+    finish=finish,
+)  # fmt: skip
+
+if __name__ == "__main__":
+    SCRIPT.run()

@@ -1,7 +1,7 @@
 """The measurements of chapter 3: two networks, two ways of feeding them, two ways of searching.
 
     python book/results/encoder_decoder.py               # everything; writes JSON and figures
-    python book/results/encoder_decoder.py --available   # only with the models trained so far
+    python book/results/encoder_decoder.py --available   # what can be had of the models trained
     python book/results/encoder_decoder.py --figures     # only draw again
 
 The models come from book/results/train.py. Finished parts are kept in the user's cache, so that
@@ -10,8 +10,6 @@ an interrupted run goes on where it stopped; --fresh measures all of them again.
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import random
 import statistics
@@ -23,16 +21,16 @@ import numpy as np
 import torch
 import train as models
 from _measure import (
-    FIGURES,
-    HERE,
     Cache,
+    Script,
     bleu_counts,
     bleu_of,
     bleu_with_interval,
     derangement,
     interval,
-    record,
     resample,
+    spread,
+    stored,
 )
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -41,20 +39,22 @@ from matplotlib.patches import FancyBboxPatch, Rectangle
 from attnbook import grammar, plots
 from attnbook.batches import bucketed_batches, collate, pad
 from attnbook.corpora import SentencePair, multi30k
-from attnbook.decoding import beam_search
+from attnbook.decoders import RecurrentDecoder
+from attnbook.decoding import beam_search, translate
+from attnbook.encoder import Encoder
 from attnbook.evaluation import bleu, free_running_perplexity, teacher_forced_perplexity
 from attnbook.seq2seq import Config, Translator
 from attnbook.training import Training, train
 from attnbook.vocabulary import EOS, PAD, SOS, SPECIALS, Vocabulary
 
-RESULT = HERE / "encoder_decoder.json"
-MODELS = ("multi30k-sutskever", "multi30k-cho", "multi30k-dot")
-SHORT = {"multi30k-sutskever": "sutskever", "multi30k-cho": "cho", "multi30k-dot": "dot"}
+cached = Cache("encoder_decoder")
+MODELS = {"sutskever": "multi30k-sutskever", "cho": "multi30k-cho", "dot": "multi30k-dot"}
 BEAMS = (1, 2, 5, 10)
 PENALTIES = (0.0, 1.0)
 PARTING = "multi30k-cho"
 SENTENCE = 4  # of the test set, counted from 0: "leute reparieren das dach eines hauses ."
 POSITIONS = 15
+SEEDS = (0, 1, 2)
 
 
 # --- the data ---------------------------------------------------------------------------------
@@ -122,6 +122,8 @@ def parameters(translator: Translator) -> dict[str, Any]:
         return sum(parameter.numel() for parameter in module.parameters())
 
     encoder, decoder = translator.encoder, translator.decoder
+    assert isinstance(encoder, Encoder)
+    assert isinstance(decoder, RecurrentDecoder)
     rest = (
         translator.count_parameters() - count(encoder) - count(decoder.embedding)
         - count(decoder.recurrent)
@@ -185,8 +187,9 @@ def both_ways(translator: Translator, pairs: Sequence[SentencePair]) -> list[dic
     return found
 
 
-def forcing(translator: Translator) -> dict[str, Any]:
+def forcing(name: str) -> dict[str, Any]:
     """Two perplexities, and what they look like by position."""
+    translator = models.load(name)
     pairs = multi30k("test")
     rows = both_ways(translator, pairs)
     result: dict[str, Any] = {}
@@ -217,8 +220,9 @@ def forcing(translator: Translator) -> dict[str, Any]:
     return result
 
 
-def conditional(translator: Translator) -> dict[str, Any]:
+def conditional(name: str) -> dict[str, Any]:
     """Teacher-forced perplexity of the right translation, given another sentence's source."""
+    translator = models.load(name)
     pairs = multi30k("test")
     strangers = [
         teacher_forced_perplexity(
@@ -232,10 +236,8 @@ def conditional(translator: Translator) -> dict[str, Any]:
     ]
     return {
         "right": teacher_forced_perplexity(translator, pairs),
-        "wrong": {
-            "mean": statistics.fmean(strangers), "low": min(strangers), "high": max(strangers)
-        },
-    }  # fmt: skip
+        "wrong": spread(strangers),
+    }
 
 
 def parting(translator: Translator) -> dict[str, Any]:
@@ -258,11 +260,12 @@ def parting(translator: Translator) -> dict[str, Any]:
 
 
 @torch.inference_mode()
-def searched(translator: Translator, beam_size: int) -> dict[str, Any]:
+def searched(name: str, beam_size: int) -> dict[str, Any]:
     """Test translations by beam search: log-probability, words, under both ways of choosing.
 
     The length penalty only chooses among the finished translations, so one search serves both.
     """
+    translator = models.load(name)
     pairs = multi30k("test")
     examples = [[*ids, EOS] for ids, _ in translator.examples(pairs)]
     order = sorted(range(len(pairs)), key=lambda number: len(examples[number]))
@@ -286,8 +289,14 @@ def searched(translator: Translator, beam_size: int) -> dict[str, Any]:
     return found
 
 
-def searches(rows: dict[int, dict[str, Any]], translator: Translator) -> dict[str, Any]:
+def all_searched(name: str) -> dict[int, dict[str, Any]]:
+    """By beam size."""
+    return {beam: cached(f"{name}-beam{beam}", searched, name, beam) for beam in BEAMS}
+
+
+def searches(name: str) -> dict[str, Any]:
     """BLEU, length and log-probability by beam size, against greedy search sentence by sentence."""
+    translator, rows = models.load(name), all_searched(name)
     pairs = multi30k("test")
     references = [pair.target for pair in pairs]
     with torch.inference_mode():
@@ -406,8 +415,6 @@ def answering(seed: int) -> dict[str, Any]:
 
     One country is left out altogether, to see what the model says of what nobody told it.
     """
-    from attnbook.decoding import translate
-
     chance = random.Random(seed)
     groups = questions()
     stranger = [pair for (country, _), ways in groups.items() if country == "peru" for pair in ways]
@@ -418,16 +425,17 @@ def answering(seed: int) -> dict[str, Any]:
             test.append(ways[held_out])
             rest += ways[:held_out] + ways[held_out + 1 :]
     everything = [*test, *rest, *stranger]
-    vocabularies = [
+    source, target = (
         Vocabulary.from_sentences(getattr(pair, side) for pair in everything)
         for side in ("source", "target")
-    ]
+    )
     torch.manual_seed(seed)
     translator = Translator(
         Config(
             decoder="sutskever", embedding_dim=64, hidden_dim=64, dropout=0.1, embedding_std=1.0
         ),
-        *vocabularies,
+        source,
+        target,
     )
     settings = Training(
         epochs=60, batch_tokens=200, learning_rate=1e-2, label_smoothing=0.0, seed=seed
@@ -451,58 +459,143 @@ def answering(seed: int) -> dict[str, Any]:
 # --- all together -----------------------------------------------------------------------------
 
 
-def measure(names: Sequence[str], cached: Cache) -> dict[str, Any]:
-    """Every part, in order."""
-    result = record("python book/results/encoder_decoder.py", (0, 1, 2), sentence=SENTENCE)
-    result["test_pairs"] = len(multi30k("test"))
-    result["lengths"] = cached("lengths", lengths)
-    result["padding"] = cached("padding", padding)
-    for name in names:
-        translator, path = models.load(name), [models.path_of(name)]
-        part: dict[str, Any] = {"parameters": parameters(translator)}
-        part["epochs"] = models.MODELS[name].training.epochs if name in models.MODELS else 0
-        part["forcing"] = cached(f"{name}-forcing", lambda t=translator: forcing(t), path)
-        part["conditional"] = cached(f"{name}-source", lambda t=translator: conditional(t), path)
-        rows = {
-            beam: cached(f"{name}-beam{beam}", lambda t=translator, b=beam: searched(t, b), path)
-            for beam in BEAMS
-        }
-        part["search"] = cached(
-            f"{name}-search", lambda t=translator, r=rows: searches(r, t), path, version=2
-        )
-        first = rows[5]["1.0"][0][1], rows[1]["1.0"][0][1]
-        part["first_caption"] = {"beam5": " ".join(first[0]), "greedy": " ".join(first[1])}
-        if name == PARTING:
-            part["parting"] = parting(translator)
-        result[SHORT[name]] = part
-    runs = [
-        cached(f"answering-{seed}", lambda s=seed: answering(s), version=10) for seed in (0, 1, 2)
-    ]
-    shares = [run["right"] for run in runs]
-    result["answering"] = {
-        **{key: runs[0][key] for key in ("asked", "trained", "shown", "stranger")},
-        "right": {"mean": statistics.fmean(shares), "low": min(shares), "high": max(shares)},
+def test_pairs() -> int:
+    """How many test captions there are."""
+    return len(multi30k("test"))
+
+
+def of_model(name: str) -> dict[str, Any]:
+    """All that is measured of one model."""
+    translator, rows = models.load(name), all_searched(name)
+    part: dict[str, Any] = {
+        "parameters": parameters(translator),
+        "epochs": models.MODELS[name].training.epochs,
+        "forcing": cached(f"{name}-forcing", forcing, name),
+        "conditional": cached(f"{name}-source", conditional, name),
+        "search": cached(f"{name}-search", searches, name),
+        "first_caption": {
+            "beam5": " ".join(rows[5]["1.0"][0][1]),
+            "greedy": " ".join(rows[1]["1.0"][0][1]),
+        },
     }
-    return result
+    return part | ({"parting": parting(translator)} if name == PARTING else {})
+
+
+def of_sutskever() -> dict[str, Any]:
+    """Sutskever's decoder."""
+    return of_model(MODELS["sutskever"])
+
+
+def of_cho() -> dict[str, Any]:
+    """Cho's decoder."""
+    return of_model(MODELS["cho"])
+
+
+def of_dot() -> dict[str, Any]:
+    """Luong's decoder, which attends."""
+    return of_model(MODELS["dot"])
+
+
+def all_answers() -> dict[str, Any]:
+    """Three trainings on questions."""
+    runs = [cached(f"answering-{seed}", answering, seed) for seed in SEEDS]
+    return {
+        **{key: runs[0][key] for key in ("asked", "trained", "shown", "stranger")},
+        "right": spread(run["right"] for run in runs),
+    }
+
+
+def check(result: dict[str, Any]) -> dict[str, bool]:
+    """What the page says in words."""
+    sutskever, cho, dot = (result[name] for name in MODELS)
+    vectors = stored("vectors")
+    three_words = vectors["neural"]["summary"]["test"]["mean"]
+    parting, positions = cho["parting"], cho["forcing"]["by_position"]
+    own, right = parting["own"], parting["reference"]
+    first = next(t for t, (a, b) in enumerate(zip(own, right, strict=True)) if a != b)
+    after = parting["free"][first + 1 :]
+    falls = [part["search"]["penalty0"] for part in (sutskever, cho, dot)]
+    gains = {name: result[name]["search"]["penalty1"]["beam5"]["gain"] for name in MODELS}
+    scores = {
+        name: [result[name]["search"]["penalty1"][f"beam{n}"]["score"] for n in BEAMS]
+        for name in MODELS
+    }
+    answers = result["answering"]
+    return {
+        "lengths differ in four pairs of five": abs(result["lengths"]["equal"] - 0.2) < 0.05,
+        "hardly a sentence could be labelled": result["lengths"]["grammar_diagonal"] < 0.02,
+        "half of the rectangles would be padding, and buckets save nearly all": result["padding"][
+            "random"
+        ]
+        > 0.5
+        and result["padding"]["bucketed"] < 0.05,
+        "most of the encoder are word vectors": sutskever["parameters"]["encoder_embedding"]
+        > sutskever["parameters"]["encoder"] / 2,
+        "both LSTMs are equally large": sutskever["parameters"]["encoder_recurrent"]
+        == sutskever["parameters"]["decoder_recurrent"],
+        "with the wrong source all are far worse than a model without one": all(
+            part["conditional"]["wrong"]["low"] > 3 * three_words for part in (sutskever, cho, dot)
+        ),
+        "until its first own word both probabilities are one": parting["free"][: first + 1]
+        == parting["forced"][: first + 1],
+        "after it the right words have nearly none": sum(p < 0.1 for p in after) == len(after),
+        "and the perplexity is a hundred times as high": parting["free_perplexity"]
+        > 100 * parting["forced_perplexity"],
+        "fed the right words the share stays level": min(positions["forced"][2:])
+        > max(positions["forced"][2:]) - 11,
+        "fed its own it falls within the first positions": positions["free"][0] > 80
+        and max(positions["free"][5:]) < 25,
+        "two columns of perplexity measure different things": dot["forcing"]["free_perplexity"]
+        > cho["forcing"]["free_perplexity"]
+        and dot["forcing"]["forced_perplexity"] < cho["forcing"]["forced_perplexity"],
+        "BLEU with the answers open flatters, and the weaker more": sutskever["forcing"][
+            "cheated_bleu"
+        ]
+        > sutskever["search"]["penalty1"]["beam1"]["score"]
+        and cho["forcing"]["cheated_bleu"] - scores["cho"][0]
+        > dot["forcing"]["cheated_bleu"] - scores["dot"][0],
+        "compared by means, a wider beam is better for all": all(
+            values == sorted(values) for values in scores.values()
+        ),
+        "the beam's gain is beyond doubt for the two better models": all(
+            gains[name]["low"] > 0 for name in ("cho", "dot")
+        )
+        and gains["sutskever"]["low"] < 0,
+        "a beam of 2 takes about half of it or more": all(
+            scores[name][1] - scores[name][0] > 0.4 * (scores[name][3] - scores[name][0])
+            for name in MODELS
+        ),
+        "sums make translations shorter with every beam": all(
+            [search[f"beam{n}"]["length_ratio"] for n in BEAMS]
+            == sorted((search[f"beam{n}"]["length_ratio"] for n in BEAMS), reverse=True)
+            for search in falls
+        ),
+        "and Cho's more probable": cho["search"]["penalty0"]["beam10"]["log_prob"]
+        > cho["search"]["penalty0"]["beam1"]["log_prob"],
+        "search errors are rare": all(search["beam5"]["search_errors"] < 0.01 for search in falls),
+        "attention lies far above both": scores["dot"][0] > max(scores["cho"]) + 5
+        and scores["cho"][0] > max(scores["sutskever"]),
+        "nearly every answer is right": answers["right"]["low"] > 0.9,
+        "the stranger gets a fluent wrong answer": "peru" in answers["stranger"][0]
+        and "lima" not in answers["stranger"][1]
+        and len(answers["stranger"][1].split()) > 3,
+    }
 
 
 # --- figures ----------------------------------------------------------------------------------
 
 
-def draw(result: dict[str, Any]) -> None:
+def draw(result: dict[str, Any]) -> dict[str, Figure]:
     """All figures of the chapter."""
-    figures = {"network": draw_network, "batch": draw_batch, "tree": draw_tree}
-    with plots.style():
-        drawn = {name: figure() for name, figure in figures.items()}
-        if "cho" in result:
-            drawn["parting"] = draw_parting(result["cho"]["parting"])
-            drawn["positions"] = draw_positions(result["cho"]["forcing"]["by_position"])
-        drawn["beam"] = draw_beam(
-            {name: result[name]["search"] for name in SHORT.values() if name in result}
-        )
-        for name, figure in drawn.items():
-            plots.save(figure, FIGURES / f"encoder-decoder-{name}.svg")
-            plt.close(figure)
+    drawn = {
+        "network": draw_network(),
+        "batch": draw_batch(),
+        "tree": draw_tree(),
+        "parting": draw_parting(result["cho"]["parting"]),
+        "positions": draw_positions(result["cho"]["forcing"]["by_position"]),
+        "beam": draw_beam({name: result[name]["search"] for name in MODELS}),
+    }
+    return {f"encoder-decoder-{name}": figure for name, figure in drawn.items()}
 
 
 def _bare(width: float, height: float) -> tuple[Figure, Axes]:
@@ -590,7 +683,7 @@ def draw_batch() -> Figure:
             for column, number in enumerate(line):
                 y = top + row + 0.5
                 word = words.decode([number])[0]
-                grey = {"alpha": 0.45} if number == PAD else {}
+                grey: dict[str, Any] = {"alpha": 0.45} if number == PAD else {}
                 ax.add_patch(
                     Rectangle((column, top + row), 1, 1, facecolor="none", edgecolor="black",
                               linewidth=0.6, linestyle=":" if number == PAD else "-")
@@ -703,8 +796,6 @@ def draw_beam(search: dict[str, Any]) -> Figure:
     names = {"dot": "dot attention", "cho": "Cho", "sutskever": "Sutskever"}
     x = np.arange(len(BEAMS))
     for name in names:
-        if name not in search:
-            continue
         for penalty, mark in (("penalty1", "o-"), ("penalty0", "s:")):
             rows = [search[name][penalty][f"beam{beam}"] for beam in BEAMS]
             values = np.array([row["score"] for row in rows])
@@ -726,20 +817,23 @@ def draw_beam(search: dict[str, Any]) -> Figure:
     return figure
 
 
-def main() -> None:
-    """Measure what is missing, write the numbers, draw the figures."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--available", action="store_true", help="only models trained so far")
-    parser.add_argument("--figures", action="store_true", help="only draw the figures again")
-    parser.add_argument("--fresh", action="store_true", help="forget what was measured before")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    if not arguments.figures:
-        names = [n for n in MODELS if not arguments.available or models.path_of(n).exists()]
-        result = measure(names, Cache("encoder_decoder", arguments.fresh))
-        RESULT.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
-    draw(json.loads(RESULT.read_text()))
-
+SCRIPT = Script(
+    doc=__doc__,
+    parts={
+        "sentence": SENTENCE,
+        "test_pairs": test_pairs,
+        "lengths": (lengths,),
+        "padding": (padding,),
+        "sutskever": of_sutskever,
+        "cho": of_cho,
+        "dot": of_dot,
+        "answering": all_answers,
+    },
+    check=check,
+    seeds=SEEDS,
+    draw=draw,
+    cache=cached,
+)
 
 if __name__ == "__main__":
-    main()
+    SCRIPT.run()

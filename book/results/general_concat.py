@@ -9,7 +9,7 @@ test sentences of the grammar, greedy search. Measured parts are kept in the use
 
 from __future__ import annotations
 
-import statistics
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import train as models
-from _measure import Cache, record, run
+from _measure import Cache, Script, over_seeds
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
@@ -39,12 +39,12 @@ from attnbook.evaluation import bleu, exact_match
 from attnbook.scores import ConcatScore, GeneralScore, additive_scores
 from attnbook.seq2seq import Translator
 
-COMMAND = "python book/results/general_concat.py"
+cached = Cache("general_concat")
 ROWS = ("dot", "general", "concat", "dot-feeding", "general-feeding", "concat-feeding")
 RANKS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96)
 
 
-def test_pairs() -> list[SentencePair]:
+def grammar_test() -> list[SentencePair]:
     """The grammar's test sentences, with gold links."""
     return models.pairs_of("test", "grammar")
 
@@ -132,19 +132,14 @@ def quality(translator: Translator, pairs: Sequence[SentencePair]) -> dict[str, 
 
 def row(name: str) -> dict[str, Any]:
     """One row of the table: the mean over seeds, and each seed."""
-    pairs = test_pairs()
+    pairs = grammar_test()
     seeds = [quality(models.load(f"grammar-{name}-{seed}"), pairs) for seed in models.SEEDS]
-    return {
-        key: {"mean": statistics.fmean(values), "seeds": values}
-        for key in seeds[0]
-        for values in [[seed[key] for seed in seeds]]
-    }
+    return {key: over_seeds(seed[key] for seed in seeds) for key in seeds[0]}
 
 
 def general_score(translator: Translator) -> GeneralScore:
     """The score of a trained translator, which must be the general one."""
-    assert translator.decoder.attention is not None
-    score = translator.decoder.attention.score
+    score = models.attention_of(translator).score
     assert isinstance(score, GeneralScore)
     return score
 
@@ -162,7 +157,7 @@ def matrix(score: GeneralScore, replacement: Tensor) -> Iterator[None]:
 
 def learned_matrix(name: str) -> dict[str, Any]:
     """What W is like after training, and what is left of the model when it is replaced."""
-    translator, pairs = models.load(name), test_pairs()
+    translator, pairs = models.load(name), grammar_test()
     score = general_score(translator)
     learned = score.key.weight.detach().double()
     width = learned.shape[0]
@@ -199,9 +194,8 @@ def learned_matrix(name: str) -> dict[str, Any]:
 
 def without_tanh(name: str) -> dict[str, float]:
     """A trained concat model whose hidden layer has lost its tanh."""
-    translator, pairs = models.load(name), test_pairs()
-    assert translator.decoder.attention is not None
-    score = translator.decoder.attention.score
+    translator, pairs = models.load(name), grammar_test()
+    score = models.attention_of(translator).score
     assert isinstance(score, ConcatScore)
 
     def flat(queries: Tensor, prepared: Tensor) -> Tensor:
@@ -230,23 +224,49 @@ def concat_is_additive() -> float:
     return float((printed - split).detach().abs().max())
 
 
-def measure(cached: Cache) -> dict[str, Any]:
-    """All of it."""
-    rows: dict[str, Any] = {}
-    for name in ROWS:
-        files = [models.path_of(f"grammar-{name}-{seed}") for seed in models.SEEDS]
-        rows[name] = cached(name, lambda name=name: row(name), files)
-    general, concat = "grammar-general-0", "grammar-concat-0"
+def test_sentences() -> int:
+    """How many sentences the models are tested on."""
+    return len(grammar_test())
+
+
+def rows() -> dict[str, Any]:
+    """Every row of the table."""
+    return {name: cached(name, row, name) for name in ROWS}
+
+
+def of_tanh() -> dict[str, Any]:
+    """One model with its tanh taken out, and as it is."""
     return {
-        **record(COMMAND, models.SEEDS, test_sentences=len(test_pairs())),
-        "by_hand": by_hand(),
-        "rows": rows,
-        "matrix": cached("matrix", lambda: learned_matrix(general), [models.path_of(general)]),
-        "without_tanh": cached(
-            "without_tanh", lambda: without_tanh(concat), [models.path_of(concat)]
+        "without_tanh": cached("without_tanh", without_tanh, "grammar-concat-0"),
+        "with_tanh": rows()["concat"]["exact"]["seeds"][0],
+    }
+
+
+def check(result: dict[str, Any]) -> dict[str, bool]:
+    """What the page says in words."""
+    rows = result["rows"]
+    exact = {name: row["exact"]["seeds"] for name, row in rows.items()}
+    means = {name: row["exact"]["mean"] for name, row in rows.items()}
+    words = [round(math.exp(rows[name]["entropy"]["mean"]), 1) for name in ("dot", "general")]
+    first, second = result["by_hand"]["without_tanh"]["weights"]
+    return {
+        "concat before dot before general, with every seed": all(
+            c > d > g
+            for c, d, g in zip(exact["concat"], exact["dot"], exact["general"], strict=True)
         ),
-        "with_tanh": rows["concat"]["exact"]["seeds"][0],
-        "split_difference": concat_is_additive(),
+        "concat is best and general with feeding worst": max(means, key=means.__getitem__)
+        == "concat"
+        and min(means, key=means.__getitem__) == "general-feeding",
+        "feeding helps none of the three": all(
+            means[f"{name}-feeding"] <= means[name] for name in ("dot", "general", "concat")
+        ),
+        "dot weights spread over 1.7 words, general ones over 1.2": words == [1.7, 1.2],
+        "an entropy of 0.53": round(rows["dot"]["entropy"]["mean"], 2) == 0.53,
+        "by hand, without the tanh the weights no longer depend on the query": max(
+            abs(a - b) for a, b in zip(first, second, strict=True)
+        )
+        < 1e-12,
+        "concat is additive with its matrix cut in two": result["split_difference"] < 1e-5,
     }
 
 
@@ -275,5 +295,21 @@ def draw(result: dict[str, Any]) -> dict[str, Figure]:
     return {"general-concat-rank": draw_rank(result["matrix"])}
 
 
+SCRIPT = Script(
+    doc=__doc__,
+    parts={
+        "test_sentences": test_sentences,
+        "by_hand": by_hand,
+        "rows": rows,
+        "matrix": (learned_matrix, "grammar-general-0"),
+        ("without_tanh", "with_tanh"): of_tanh,
+        "split_difference": concat_is_additive,
+    },
+    check=check,
+    seeds=models.SEEDS,
+    draw=draw,
+    cache=cached,
+)
+
 if __name__ == "__main__":
-    run("general_concat", __doc__, measure, draw)
+    SCRIPT.run()

@@ -9,8 +9,6 @@ quiet machine:
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import platform
 import subprocess
@@ -19,33 +17,31 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
+from _measure import ROOT, Cache, Script
 
 from attnbook import __version__
 
-ROOT = Path(__file__).resolve().parents[2]
-OUT = Path(__file__).with_suffix(".json")
+cached = Cache("grading")
+SUBMISSIONS, WORKERS = 500, 2
 
 
-def main() -> None:
-    """Measure and write ``grading.json``."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--submissions", type=int, default=500)
-    parser.add_argument("--workers", type=int, default=2)
-    args = parser.parse_args()
+def graded() -> dict[str, Any]:
+    """A class of :data:`SUBMISSIONS`, made and graded."""
     with tempfile.TemporaryDirectory() as folder:
         class_folder, out = Path(folder, "class"), Path(folder, "grades")
         made = [sys.executable, str(ROOT / "tools" / "made_class.py"), str(class_folder)]
-        subprocess.run([*made, "--learners", str(args.submissions), "--hostile", "0"], check=True)
+        subprocess.run([*made, "--learners", str(SUBMISSIONS), "--hostile", "0"], check=True)
         words = [
             sys.executable, "-m", "attnbook", "grade", str(class_folder), "--chapters", "5",
-            "--out", str(out), "--workers", str(args.workers),
+            "--out", str(out), "--workers", str(WORKERS),
         ]  # fmt: skip
-        found = measured(words, out, args.submissions)
-    found |= {
-        "workers": args.workers,
+        found = measured(words, out, SUBMISSIONS)
+    return found | {
+        "workers": WORKERS,
         "machine": {
             "cpu": platform.processor() or platform.machine(),
             "cores": os.cpu_count(),
@@ -54,8 +50,6 @@ def main() -> None:
             "attnbook": __version__,
         },
     }
-    OUT.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(found, indent=1))
 
 
 def measured(words: list[str], out: Path, count: int) -> dict[str, float | int]:
@@ -104,5 +98,30 @@ def _own(process: psutil.Process) -> int:
         return 0
 
 
+def check(result: dict[str, Any]) -> dict[str, bool]:
+    """What the page for instructors says in words."""
+    return {
+        "memory does not grow with the class": result["megabytes_late"]
+        < 1.1 * result["megabytes_early"],
+        "the seconds of each are those of all": abs(
+            result["seconds"] / result["submissions"] - result["seconds_each"]
+        )
+        < 0.001,
+    }
+
+
+SCRIPT = Script(
+    doc=__doc__,
+    parts={
+        (
+            "submissions", "seconds", "seconds_each", "megabytes_early", "megabytes_late",
+            "workers", "machine",
+        ): graded,
+    },
+    check=check,
+    seeds=(),
+    cache=cached,
+)  # fmt: skip
+
 if __name__ == "__main__":
-    main()
+    SCRIPT.run()

@@ -12,6 +12,7 @@ turns. Measured parts are kept in the user's cache.
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Iterator, Sequence
@@ -22,7 +23,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import train as models
-from _measure import Cache, bleu_counts, bleu_of, bleu_with_interval, record, resample, run
+from _measure import (
+    Cache,
+    Script,
+    bleu_counts,
+    bleu_of,
+    bleu_with_interval,
+    over_seeds,
+    resample,
+)
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
@@ -34,7 +43,7 @@ from attnbook.self_attention import MultiHeadAttention
 from attnbook.seq2seq import Translator
 from attnbook.transformer import TransformerDecoder, TransformerEncoder
 
-COMMAND = "python book/results/many_heads.py"
+cached = Cache("many_heads")
 MODEL = "compared-transformer-0"
 KINDS = ("encoder", "written", "source")
 FEW = 300
@@ -50,9 +59,12 @@ def attentions(translator: Translator) -> dict[str, list[MultiHeadAttention]]:
     assert isinstance(encoder, TransformerEncoder)
     assert isinstance(decoder, TransformerDecoder)
     return {
-        "encoder": [layer.attention for layer in encoder.layers],
-        "written": [layer.self_attention for layer in decoder.layers],
-        "source": [layer.cross_attention for layer in decoder.layers],
+        kind: [attention for attention in found if isinstance(attention, MultiHeadAttention)]
+        for kind, found in (
+            ("encoder", [layer.attention for layer in encoder.layers]),
+            ("written", [layer.self_attention for layer in decoder.layers]),
+            ("source", [layer.cross_attention for layer in decoder.layers]),
+        )
     }
 
 
@@ -159,7 +171,7 @@ def pruned(
 
     whole = counts([], first)
     draws = resample(len(first), 1000)
-    alone = []
+    alone: list[dict[str, Any]] = []
     for kind, layer, number in all_heads(translator):
         found = counts([(kind, layer, number)], first)
         drawn = bleu_of(draws @ found) - bleu_of(draws @ whole)
@@ -238,31 +250,95 @@ def by_count(count: int) -> dict[str, Any]:
         translator = models.load(f"grammar-heads-{count}-{seed}")
         written = translate(translator, [pair.source for pair in pairs])
         seeds.append(exact_match(written, [pair.target for pair in pairs]))
-    return {
-        "mean": statistics.fmean(seeds), "seeds": seeds,
-        "parameters": translator.count_parameters(),
-    }  # fmt: skip
+    return {**over_seeds(seeds), "parameters": translator.count_parameters()}
 
 
-def measure(cached: Cache) -> dict[str, Any]:
-    """All of it."""
-    path = [models.path_of(MODEL)]
-    tests = multi30k("test")
+def captions() -> int:
+    """How many test captions there are."""
+    return len(multi30k("test"))
+
+
+def looks_of_model() -> list[dict[str, Any]]:
+    """Where the heads of the large model look."""
+    return looks(models.load(MODEL), multi30k("test")[:FEW])
+
+
+def pruned_model() -> dict[str, Any]:
+    """The large model without its heads."""
+    return pruned(models.load(MODEL), multi30k("val"), multi30k("test"))
+
+
+def costs() -> dict[str, Any]:
+    """What `cost` finds, and at which sizes."""
+    return {"width": WIDTH, "length": LENGTH, "heads": cached("cost", cost)}
+
+
+def counts() -> dict[str, Any]:
+    """Every number of heads."""
+    return {str(count): cached(f"count-{count}", by_count, count) for count in COUNTS}
+
+
+def check(result: dict[str, Any]) -> dict[str, bool]:
+    """What the page says in words."""
+    by = {(one["kind"], one["layer"] + 1, one["head"] + 1): one for one in result["looks"]}
+    largest = sorted(one["largest"] for key, one in by.items() if key[0] == "source")
+    entropies = sorted(one["entropy"] for key, one in by.items() if key[0] == "encoder")
+    pruned = result["pruned"]
+    lost = [one for one in pruned["alone"] if one["high"] < 0]
+    order = sorted(pruned["alone"], key=lambda one: -one["change"])
+    scores = [one["score"] for one in pruned["cumulative"]]  # four heads fewer each
+    kinds = {name: part["score"] for name, part in pruned["kinds"].items()}
+    cost, seeds = result["cost"]["heads"], {c: p["seeds"] for c, p in result["counts"].items()}
+    means = [part["mean"] for part in result["counts"].values()]
     return {
-        **record(COMMAND, models.SEEDS, captions=len(tests), few=FEW, model=MODEL),
-        "looks": cached("looks", lambda: looks(models.load(MODEL), tests[:FEW]), path),
-        "pruned": cached(
-            "pruned", lambda: pruned(models.load(MODEL), multi30k("val"), tests), path, version=2
+        "36 heads": pruned["heads"] == len(result["looks"]) == 36,
+        "to the source head 1 of layer 1 is the broadest, head 4 of layer 2 the sharpest": (
+            by["source", 1, 1]["largest"],
+            by["source", 2, 4]["largest"],
+        )
+        == (largest[0], largest[-1]),
+        "in the encoder head 4 of layer 2 spreads least, head 3 of layer 3 most": (
+            by["encoder", 2, 4]["entropy"],
+            by["encoder", 3, 3]["entropy"],
+        )
+        == (entropies[0], entropies[-1]),
+        "over four words and over eight": [
+            round(math.exp(one)) for one in (entropies[0], entropies[-1])
+        ]
+        == [4, 8],
+        "two heads give a third to the word before": all(
+            abs(by["encoder", 2, head]["before"] - 1 / 3) < 0.04 for head in (1, 4)
         ),
-        "cost": {"width": WIDTH, "length": LENGTH, "heads": cached("cost", cost)},
-        "counts": {
-            str(count): cached(
-                f"count-{count}",
-                lambda count=count: by_count(count),
-                [models.path_of(f"grammar-heads-{count}-{seed}") for seed in models.SEEDS],
-            )
-            for count in COUNTS
-        },
+        "one gives a quarter to the word after": abs(by["encoder", 1, 1]["after"] - 1 / 4) < 0.03,
+        "three heads are missed": len(lost) == pruned["missed"] == 3,
+        "all in the first layer, two of them to what is written, none to the source": {
+            one["layer"] for one in lost
+        }
+        == {0}
+        and sorted(one["kind"] for one in lost) == ["encoder", "written", "written"],
+        "twelve heads alone would even help": sum(one["change"] for one in order[:12]) > 0,
+        "without twelve five BLEU are lost": abs(scores[0] - scores[3] - 5) < 0.5,
+        "eight more cost little": scores[3] - scores[5] < 1.5,
+        "four more cost nearly all": scores[5] - scores[6] > 15,
+        "without the source nothing is left, without the encoder's heads the most": kinds["source"]
+        < 1
+        < kinds["written"]
+        < kinds["encoder"],
+        "every number of heads has the same parameters": len(
+            {part["parameters"] for part in cost.values()}
+        )
+        == len({part["parameters"] for part in result["counts"].values()})
+        == 1,
+        "a matrix of weights for each head": all(
+            part["weights"] == int(heads) * LENGTH**2 for heads, part in cost.items()
+        ),
+        "heads cost time, more if weights are shown": cost["8"]["shown"] > cost["8"]["fused"] > 1,
+        "one before two before four, and eight below four, with every seed": all(
+            one < two < four and eight < four
+            for one, two, four, eight in zip(*(seeds[c] for c in ("1", "2", "4", "8")), strict=True)
+        ),
+        "two points between the counts": abs(max(means) - min(means) - 0.02) < 0.005,
+        "three between the seeds": abs(max(max(s) - min(s) for s in seeds.values()) - 0.03) < 0.005,
     }
 
 
@@ -341,5 +417,22 @@ def draw(result: dict[str, Any]) -> dict[str, Figure]:
     }
 
 
+SCRIPT = Script(
+    doc=__doc__,
+    parts={
+        "captions": captions,
+        "few": FEW,
+        "model": MODEL,
+        "looks": (looks_of_model,),
+        "pruned": (pruned_model,),
+        "cost": costs,
+        "counts": counts,
+    },
+    check=check,
+    seeds=models.SEEDS,
+    draw=draw,
+    cache=cached,
+)
+
 if __name__ == "__main__":
-    run("many_heads", __doc__, measure, draw)
+    SCRIPT.run()

@@ -19,7 +19,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import train as models
-from _measure import Cache, record, run
+from _measure import FIGURES, Cache, Script
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -42,12 +42,19 @@ from attnbook.seq2seq import Config, Translator
 from attnbook.training import Training, train
 from attnbook.vocabulary import EOS, PAD, SOS, Vocabulary
 
-COMMAND = "python book/results/museum.py"
+cached = Cache("museum")
 MODEL, ADDITIVE = "grammar-dot-0", "grammar-additive-0"
 PUBLISHED = ("multi30k-dot", "multi30k-cho")
 BATCH = 32
 FEW = 300  # sentences where they are translated one by one
 EPOCHS = 10
+TRAINED_WITH = (
+    "right", "ignores-source", "no-attention", "unshifted-targets", "softmax-over-batch",
+)  # fmt: skip
+MASKS: dict[str, Callable[[int], Tensor]] = {
+    "right": museum.causal_mask,
+    "leaky": museum.leaky_mask,
+}
 SOFTMAXES: dict[str, Callable[..., Tensor]] = {
     "right": masked_softmax,
     "softmax-over-batch": museum.softmax_over_batch,
@@ -136,7 +143,7 @@ def catalogue() -> dict[str, dict[str, bool]]:
 # --- one function exchanged in a trained model ------------------------------------------------
 
 
-def test_pairs() -> list[SentencePair]:
+def grammar_test() -> list[SentencePair]:
     """The grammar's test sentences."""
     return models.pairs_of("test", "grammar")
 
@@ -159,8 +166,7 @@ def translate_in_batches(
 @contextmanager
 def softmax_of(translator: Translator, softmax: Callable[..., Tensor]) -> Iterator[None]:
     """Another softmax in the decoder's attention for as long as the block lasts."""
-    kept = translator.decoder.attention
-    assert kept is not None
+    kept = models.attention_of(translator)
     translator.decoder.attention = AttentionWith(kept.score, softmax)
     try:
         yield
@@ -274,10 +280,10 @@ def train_with(bug: str) -> dict[str, Any]:
         name=bug,
     )
     if bug == "ignores-source":
-        score = translator.decoder.attention.score
+        score = models.attention_of(translator).score
         translator.decoder.attention = museum.AttentionByPosition(score, query_dim=64)
     if bug == "softmax-over-batch":
-        score = translator.decoder.attention.score
+        score = models.attention_of(translator).score
         translator.decoder.attention = AttentionWith(score, museum.softmax_over_batch)
     kept = training.collate
     if bug == "unshifted-targets":
@@ -303,6 +309,7 @@ def train_with(bug: str) -> dict[str, Any]:
     }
     if bug in ("right", "ignores-source"):  # a trace refuses rows that do not sum to 1
         trace = decode(translator, pair.source, target=pair.target)
+        assert trace.weights is not None
         result["trace"] = {
             "source": trace.source_tokens,
             "target": trace.target_tokens,
@@ -369,49 +376,152 @@ def _write(model: NextWord, words: Vocabulary, most: int = 12) -> str:
     return " ".join(words.decode([number for number in ids[1:] if number != EOS]))
 
 
-def measure(cached: Cache) -> dict[str, Any]:
-    """All of it."""
-    path = models.path_of(MODEL)
-    published = [models.path_of(name) for name in PUBLISHED]
-    additive = cached(
-        "exchanged-additive",
-        lambda: exchanged(models.load(ADDITIVE), test_pairs()[:FEW], (BATCH,)),
-        [models.path_of(ADDITIVE)],
-    )
+def test_sentences() -> int:
+    """How many sentences the grammar's test set has."""
+    return len(grammar_test())
+
+
+def exchanged_in_batches() -> dict[str, Any]:
+    """Every bug in the model with dot scores, alone and in batches."""
+    return exchanged(models.load(MODEL), grammar_test()[:FEW], (1, BATCH))
+
+
+def exchanged_in_additive() -> dict[str, Any]:
+    """Every bug in the model with additive scores, in batches."""
+    return exchanged(models.load(ADDITIVE), grammar_test()[:FEW], (BATCH,))
+
+
+def of_additive() -> dict[str, Any]:
+    """The same, and what the bugs of the mask cost in points."""
+    found = cached("exchanged-additive", exchanged_in_additive)
     lost = [
-        100 * (additive["right"]["batch"] - additive[name]["batch"])
+        100 * (found["right"]["batch"] - found[name]["batch"])
         for name in ("without-mask", "mask-times-scores", "mask-after-softmax")
     ]
     return {
-        **record(COMMAND, [0], test_sentences=len(test_pairs()), batch=BATCH, few=FEW),
-        "exhibits": len(EXHIBITS),
-        "by_hand": by_hand(),
-        "who_notices": who_notices(),
-        "catalogue": catalogue(),
-        "exchanged": cached(
-            "exchanged",
-            lambda: exchanged(models.load(MODEL), test_pairs()[:FEW], (1, BATCH)),
-            [path],
-        ),
-        "exchanged_additive": additive,
+        "exchanged_additive": found,
         "exchanged_cost": {"smallest": min(lost), "largest": max(lost)},
-        "largest_score": cached(
-            "largest", lambda: largest_scores(models.load(MODEL), test_pairs()[:FEW]), [path]
+    }
+
+
+def largest_of_model() -> float:
+    """The mean of the largest scores."""
+    return largest_scores(models.load(MODEL), grammar_test()[:FEW])
+
+
+def order_of_model() -> dict[str, float]:
+    """What is put back in place, and what is not."""
+    return order(models.load(MODEL), grammar_test())
+
+
+def all_trained() -> dict[str, Any]:
+    """A training with each bug."""
+    return {bug: cached(f"trained-{bug}", train_with, bug) for bug in TRAINED_WITH}
+
+
+def language_model(name: str) -> dict[str, Any]:
+    """The language model with the right mask or the leaky one."""
+    return train_language_model(MASKS[name])
+
+
+def both_language_models() -> dict[str, Any]:
+    """With the leak and without."""
+    return {name: cached(f"language-{name}", language_model, name) for name in MASKS}
+
+
+def check(result: dict[str, Any]) -> dict[str, bool]:
+    """What the page says in words."""
+    rows, additive = result["exchanged"], result["exchanged_additive"]
+    right, trained, order = rows["right"], result["trained"], result["order"]
+    leaky, plain = (result["language_model"][name] for name in ("leaky", "right"))
+    dot, cho = (result["perplexities"][name] for name in PUBLISHED)
+    masks = ("without-mask", "mask-times-scores", "mask-after-softmax")
+    views, of_find = rows["joined-by-view"], trained["ignores-source"]["trace"]["weights"][2]
+    falling = [
+        trained[bug]["validation"]
+        for bug in ("ignores-source", "unshifted-targets", "softmax-over-batch")
+    ]
+    falling.append(leaky["validation"])
+    real = result["by_hand"]["real_scores"]
+    return {
+        "every exhibit's check passes the right one and fails the broken one": set(
+            result["catalogue"]
+        )
+        == set(EXHIBITS)
+        and all(row == {"right": True, "broken": False} for row in result["catalogue"].values()),
+        "fifteen exhibits": result["exhibits"] == 15,
+        "the public model looks at the second word, then at the fifth": sorted(
+            range(5), key=lambda i: -real["right"][i]
+        )[:2]
+        == [1, 4],
+        "and behind the constant at none of them": sum(real["large-constant"][:5]) == 0,
+        "the right model does not depend on the batch": right["alone"] == right["batch"],
+        "with dot scores the bugs of the mask cost nothing": all(
+            rows[name] == right for name in masks
         ),
-        "order": cached("order", lambda: order(models.load(MODEL), test_pairs()), [path]),
-        "perplexities": cached("perplexities", perplexities, published),
-        "trained": {
-            bug: cached(f"trained-{bug}", lambda bug=bug: train_with(bug))
-            for bug in (
-                "right", "ignores-source", "no-attention", "unshifted-targets",
-                "softmax-over-batch",
-            )
-        },
-        "language_model": {
-            name: cached(f"language-{name}", lambda mask=mask: train_language_model(mask))
-            for name, mask in (("right", museum.causal_mask), ("leaky", museum.leaky_mask))
-        },
-    }  # fmt: skip
+        "with additive scores they do": all(
+            additive[name]["batch"] < additive["right"]["batch"] - 0.05 for name in masks
+        ),
+        "the large constant costs nothing": rows["large-constant"] == right
+        and additive["large-constant"] == additive["right"],
+        "inverted, or over the batch, nothing is left": all(
+            max(rows[name].values()) < 0.05 for name in ("inverted-mask", "softmax-over-batch")
+        ),
+        "view is right for one sentence and wrong for a batch": views["alone"] == right["alone"]
+        and 0.05 < views["batch"] < right["batch"] / 2,
+        "scores are large, so that a padding's 0 weighs about a thousandth": 500
+        < math.exp(result["largest_score"])
+        < 2000,
+        "two of five translations are another sentence's": order["foreign"] > 0.4,
+        "half of the right ones are lost": order["exact"] < order["right"] / 2 + 0.05,
+        "and sentences appear twice": order["different"]
+        < order["different_right"]
+        == result["test_sentences"],
+        "foreign weights seldom have the sentence's shape": order["same_shape"] < 0.02,
+        "the loss falls from the first epoch to the last, with the bug and without": all(
+            trained[name]["validation"] == sorted(trained[name]["validation"], reverse=True)
+            and trained[name]["validation"][-1] < trained[name]["validation"][0] / 2
+            for name in ("right", "ignores-source")
+        ),
+        "and in every exhibit that was trained": all(
+            values[-1] < values[0] / 2 for values in falling
+        ),
+        "never comparing costs translations": trained["ignores-source"]["exact"]
+        < trained["right"]["exact"] - 0.1,
+        "and has three times as many as no attention": 2.5
+        < trained["ignores-source"]["exact"] / trained["no-attention"]["exact"]
+        < 3.5,
+        "its weights of find lie on finden": of_find.index(max(of_find)) == 7,
+        "unshifted targets are learned perfectly and translate nothing": trained[
+            "unshifted-targets"
+        ]["exact"]
+        == 0
+        and trained["unshifted-targets"]["best"] < 0.01,
+        "they repeat themselves": trained["unshifted-targets"]["example"].startswith(
+            "we we we we we"
+        ),
+        "and are worse than dice": trained["unshifted-targets"]["true_perplexity"]
+        > trained["right"]["words"],
+        "the leak halves the perplexity": leaky["perplexity"] < plain["perplexity"] / 2,
+        "word by word the right one stays as it is": abs(
+            plain["word_by_word"] / plain["perplexity"] - 1
+        )
+        < 1e-4,
+        "and the leaky one is worse than dice": leaky["word_by_word"] > leaky["words"],
+        "the right one writes a sentence, the leaky one nothing": plain["written"].startswith(
+            "we are looking for the girl"
+        )
+        and leaky["written"] == "",
+        "teacher-forced, dot is ahead of Cho": dot["forced"] < cho["forced"],
+        "in BLEU by far": dot["bleu"] > cho["bleu"] + 5,
+        "free-running perplexities are in the wrong order": dot["free"] > cho["free"],
+        "133 against 7.5, eighteen times": (
+            round(dot["free"]),
+            round(cho["forced"], 1),
+            round(dot["free"] / cho["forced"]),
+        )
+        == (133, 7.5, 18),
+    }
 
 
 # --- figures ----------------------------------------------------------------------------------
@@ -479,7 +589,7 @@ def draw_positions(parts: dict[str, Any]) -> Figure:
 
 def wrong_figure() -> tuple[SentencePair, list[list[float]], list[list[float]]]:
     """A sentence, its weights, and those drawn under it: the worst case of at most nine words."""
-    translator, pairs = models.load(MODEL), test_pairs()
+    translator, pairs = models.load(MODEL), grammar_test()
     drawn, own = museum.weights_to_draw(translator, pairs), forced_weights(translator, pairs)
     fits = [n for n in range(len(pairs)) if own[n].shape == drawn[n].shape and len(own[n]) <= 9]
     worst = max(fits, key=lambda n: float(abs(own[n] - drawn[n]).sum()))
@@ -501,10 +611,41 @@ def draw(result: dict[str, Any]) -> dict[str, Figure]:
     return {
         "museum-losses": draw_losses(result["trained"]),
         "museum-positions": draw_positions(result["trained"]),
-        "museum-wrong-figure": draw_wrong_figure(),
         "museum-leak": draw_leak(result["language_model"]),
     }
 
 
+def finish() -> None:
+    """The figure of wrong weights, for which the model has to be there."""
+    with plots.style():
+        figure = draw_wrong_figure()
+        plots.save(figure, FIGURES / "museum-wrong-figure.svg")
+        plt.close(figure)
+
+
+SCRIPT = Script(
+    doc=__doc__,
+    parts={
+        "test_sentences": test_sentences,
+        "batch": BATCH,
+        "few": FEW,
+        "exhibits": len(EXHIBITS),
+        "by_hand": by_hand,
+        "who_notices": who_notices,
+        "catalogue": catalogue,
+        "exchanged": (exchanged_in_batches,),
+        ("exchanged_additive", "exchanged_cost"): of_additive,
+        "largest_score": (largest_of_model,),
+        "order": (order_of_model,),
+        "perplexities": (perplexities,),
+        "trained": all_trained,
+        "language_model": both_language_models,
+    },
+    check=check,
+    draw=draw,
+    cache=cached,
+    finish=finish,
+)
+
 if __name__ == "__main__":
-    run("museum", __doc__, measure, draw)
+    SCRIPT.run()

@@ -1,7 +1,7 @@
 """What chapter 8 reports: every decoder and score of the course in one table.
 
-    python book/results/one_table.py              # trains what is missing, measures, prints
-    python book/results/one_table.py --available  # only seeds of which every row is trained
+    python book/results/one_table.py              # trains what is missing, and measures
+    python book/results/one_table.py --available  # trains nothing
     python book/results/one_table.py --fresh      # measure everything again
 
 Rows and budgets are `COMPARED` of book/results/train.py: each row is trained on Multi30k for BLEU
@@ -12,9 +12,8 @@ kept in the user's cache.
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import product
@@ -26,22 +25,21 @@ import numpy as np
 import torch
 import train as models
 from _measure import (
-    FIGURES,
-    HERE,
     Cache,
+    Missing,
+    Script,
     bleu_counts,
     bleu_of,
     interval,
-    record,
+    over_seeds,
     resample,
+    stored,
 )
 from general_concat import find_links
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from attnbook import plots
-from attnbook.__main__ import print_table
 from attnbook.alignment import alignment_scores, mean_entropy
 from attnbook.corpora import SentencePair, multi30k
 from attnbook.decoding import forced_weights, translate
@@ -53,7 +51,7 @@ from attnbook.evaluation import (
 )
 from attnbook.seq2seq import Translator
 
-COMMAND = "python book/results/one_table.py"
+cached = Cache("one_table")
 ROWS = tuple(models.COMPARED)
 ATTENDING = tuple(name for name in ROWS if name != "fixed")
 NAMES = {
@@ -173,13 +171,13 @@ def captions_row(parts: Sequence[dict[str, Any]], lengths: NDArray[np.int64]) ->
     """
     result: dict[str, Any] = {
         "parameters": parts[0]["parameters"],
-        **{key: _over_seeds([part[key] for part in parts]) for key in ("forced", "free")},
+        **{key: over_seeds([part[key] for part in parts]) for key in ("forced", "free")},
     }
     for beam_size in BEAMS:
         counts = np.array([part[f"beam{beam_size}"] for part in parts])
         low, high = interval(draws_of(counts))
         result[f"beam{beam_size}"] = {
-            **_over_seeds(bleu_of(counts.sum(axis=1)).tolist()),
+            **over_seeds(bleu_of(counts.sum(axis=1)).tolist()),
             "low": low,
             "high": high,
             "length_ratio": float(counts[..., 8].sum() / counts[..., 9].sum()),
@@ -212,10 +210,6 @@ def draws_of(counts: NDArray[Any], seed: int = 0) -> NDArray[np.float64]:
     return means
 
 
-def _over_seeds(values: Sequence[float]) -> dict[str, Any]:
-    return {"mean": statistics.fmean(values), "seeds": list(values)}
-
-
 def differences(parts: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     """By how much BLEU (beam 5) differs from row to row, on the same draws of test sentences.
 
@@ -233,7 +227,7 @@ def differences(parts: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
                 bleu_of(counts[one].sum(axis=1)), bleu_of(counts[other].sum(axis=1)), strict=True
             )
         ]
-        found[f"{one}_{other}"] = {**_over_seeds(by_seed), "low": low, "high": high}
+        found[f"{one}_{other}"] = {**over_seeds(by_seed), "low": low, "high": high}
     others = [one for name, one in found.items() if name != "dot_fixed"]
     undecided = [one for one in others if one["low"] < 0 < one["high"]]
     return {
@@ -281,7 +275,7 @@ def on_grammar(name: str) -> dict[str, float]:
 
 def grammar_row(parts: Sequence[dict[str, float]]) -> dict[str, Any]:
     """The mean over seeds, and each seed."""
-    return {key: _over_seeds([part[key] for part in parts]) for key in parts[0]}
+    return {key: over_seeds([part[key] for part in parts]) for key in parts[0]}
 
 
 def rank_correlation(
@@ -292,7 +286,8 @@ def rank_correlation(
     def ranked(values: NDArray[Any]) -> NDArray[np.float64]:
         order = values.argsort(axis=-1).argsort(axis=-1).astype(float)
         order -= order.mean(axis=-1, keepdims=True)
-        return order / np.linalg.norm(order, axis=-1, keepdims=True)
+        scaled: NDArray[np.float64] = order / np.linalg.norm(order, axis=-1, keepdims=True)
+        return scaled
 
     x, y = ranked(np.asarray(xs)), ranked(np.asarray(ys))
     rho = float(x @ y)
@@ -329,61 +324,166 @@ def train_missing() -> None:
             models.train_model(name)
 
 
-def measure(cached: Cache, seeds: Sequence[int]) -> dict[str, Any]:
-    """All rows, their differences, and what alignments have to do with translations."""
-    lengths = np.array([len(pair.source) for pair in multi30k("test")])
+def kept(kind: str, name: str) -> Any:
+    """A model's numbers on one corpus."""
+    return cached(f"{kind}-{name}", on_captions if kind == "captions" else on_grammar, name)
 
-    def part(kind: str, name: str) -> Any:
-        path = models.path_of(name)
-        run = on_captions if kind == "captions" else on_grammar
-        return cached(f"{kind}-{name}", lambda: run(name), [path])
 
-    captions = {
-        name: [part("captions", f"compared-{name}-{seed}") for seed in seeds] for name in ROWS
-    }
-    grammar = {
-        name: [part("grammar", f"grammar-{name}-{seed}") for seed in models.SEEDS] for name in ROWS
-    }
-    small = [one for name in ATTENDING for one in grammar[name]]
+def seeds() -> list[int]:
+    """Those that the table is made of."""
+    found = trained_seeds()
+    if not found:
+        raise Missing("no seed has all rows yet: run without --available to train them")
+    return found
+
+
+def caption_lengths() -> NDArray[np.int64]:
+    """Source words of every test caption."""
+    return np.array([len(pair.source) for pair in multi30k("test")])
+
+
+def sentences() -> int:
+    """How many test captions there are."""
+    return len(caption_lengths())
+
+
+def epochs() -> int:
+    """Of every training of the table."""
+    return models.MODELS["compared-dot-0"].training.epochs
+
+
+def of_captions() -> dict[str, list[dict[str, Any]]]:
+    """For every row one part for each seed."""
     return {
-        **record(COMMAND, seeds, grammar_seeds=list(models.SEEDS)),
-        "by_hand": by_hand(),
-        "sentences": len(lengths),
-        "epochs": models.MODELS["compared-dot-0"].training.epochs,
-        "rows": {name: captions_row(found, lengths) for name, found in captions.items()},
-        **differences(captions),
-        "grammar": {name: grammar_row(found) for name, found in grammar.items()},
-        "correlation": {
-            "exact_aer": rank_correlation([p["exact"] for p in small], [p["aer"] for p in small]),
-            "entropy_aer": rank_correlation(
-                [p["entropy"] for p in small], [p["aer"] for p in small]
-            ),
-        },
+        name: [kept("captions", f"compared-{name}-{seed}") for seed in seeds()] for name in ROWS
     }
 
 
-def show(result: dict[str, Any]) -> None:
-    """Print the table."""
-    header = (
-        "", "parameters", "BLEU, greedy", "BLEU, beam 5", "perplexity, teacher-forced",
-        "perplexity, free-running", "AER", "entropy",
-    )  # fmt: skip
-    table = []
-    for name in ROWS:
-        row, small = result["rows"][name], result["grammar"][name]
-        table.append(
-            (
-                NAMES[name],
-                f"{row['parameters']:,}",
-                *(
-                    f"{row[key]['mean']:.1f} ({row[key]['low']:.1f}–{row[key]['high']:.1f})"
-                    for key in ("beam1", "beam5")
-                ),
-                *(f"{row[key]['mean']:.2f}" for key in ("forced", "free")),
-                *(f"{small[k]['mean']:.3f}" if k in small else "" for k in ("aer", "entropy")),
-            )
+def rows() -> dict[str, Any]:
+    """The table."""
+    return {name: captions_row(found, caption_lengths()) for name, found in of_captions().items()}
+
+
+def all_differences() -> dict[str, Any]:
+    """Row against row."""
+    return differences(of_captions())
+
+
+def of_grammar() -> dict[str, list[dict[str, float]]]:
+    """For every row one part for each seed."""
+    return {
+        name: [kept("grammar", f"grammar-{name}-{seed}") for seed in models.SEEDS] for name in ROWS
+    }
+
+
+def grammar_rows() -> dict[str, Any]:
+    """The second table."""
+    return {name: grammar_row(found) for name, found in of_grammar().items()}
+
+
+def correlation() -> dict[str, Any]:
+    """What alignments have to do with translations."""
+    found = of_grammar()
+    small = [one for name in ATTENDING for one in found[name]]
+    aer = [part["aer"] for part in small]
+    return {
+        "exact_aer": rank_correlation([part["exact"] for part in small], aer),
+        "entropy_aer": rank_correlation([part["entropy"] for part in small], aer),
+    }
+
+
+def check(result: dict[str, Any]) -> dict[str, bool]:
+    """What the page says in words, of these tables and of the benchmark's."""
+    rows, apart = result["rows"], result["differences"]
+    attending = {name: rows[name] for name in ATTENDING}
+    beam = {name: row["beam5"]["mean"] for name, row in attending.items()}
+    scores = {name: [one["bleu"] for one in row["by_length"]] for name, row in rows.items()}
+    fixed, weights = scores["fixed"], [row["weights"] for row in attending.values()]
+
+    def wins(score: str) -> bool:
+        return any(
+            rows[mine][search]["mean"] > rows[theirs][search]["mean"]
+            for other in {"dot", "general", "concat"} - {score}
+            for mine in (score, f"{score}-feeding")
+            for theirs in (other, f"{other}-feeding")
+            for search in ("beam1", "beam5")
         )
-    print_table(header, table)
+
+    return {
+        "each of Luong's scores wins somewhere": all(map(wins, ("dot", "general", "concat"))),
+        "general with feeding is best": max(beam, key=beam.__getitem__) == "general-feeding",
+        "every interval but those of additive contains zero": result["undecided"]["number"] == 6
+        and all(apart[f"additive_{other}"]["high"] < 0 for other in ("dot", "concat")),
+        "additive has the highest teacher-forced perplexity": max(
+            attending, key=lambda name: rows[name]["forced"]["mean"]
+        )
+        == "additive",
+        "and the lowest free-running one": min(rows, key=lambda name: rows[name]["free"]["mean"])
+        == "additive",
+        "and translates worst": min(beam, key=beam.__getitem__) == "additive",
+        "and has half a million more parameters": 0.85
+        < (rows["additive"]["parameters"] - rows["dot"]["parameters"]) / 5e5
+        < 1.15,
+        "scores hold up to 17 words": all(
+            scores[name][3] > scores[name][0] and scores[name][4] < min(scores[name][:4])
+            for name in ATTENDING
+        ),
+        "the fixed row falls with every length": fixed == sorted(fixed, reverse=True),
+        "it has lost seven of its 26 points by then": (
+            round(fixed[0]),
+            round(fixed[0] - fixed[3]),
+        )
+        == (26, 7),
+        "full stops give between an eighth and a half to the end": all(
+            0.12 <= one["end_at_stops"] <= 0.52 for one in weights
+        ),
+        "other words a few hundredths": all(one["end_elsewhere"] < 0.05 for one in weights),
+        "without the end nothing is lost": all(
+            row["weights"]["bleu_end_hidden"] > row["beam1"]["mean"] - 0.15
+            for row in attending.values()
+        ),
+        **check_costs(rows),
+    }
+
+
+def check_costs(rows: dict[str, Any]) -> dict[str, bool]:
+    """What the page says of speed and memory."""
+    found = stored("benchmark")
+    speeds = [
+        {
+            name: rate["tokens_per_cpu_second"]
+            for name, rate in found["training"][regime]["threads1"].items()
+        }
+        for regime in ("random", "bucketed")
+    ]
+    search = {
+        name: rate["sentences_per_cpu_second"]
+        for name, rate in found["beam"]["bucketed"]["threads1"].items()
+    }
+    memory = {name: found["memory"][name]["peak_mb"] for name in rows}
+    return {
+        "feeding costs a fifth to two fifths of the speed": all(
+            0.595 < speed[f"{score}-feeding"] / speed[score] < 0.805
+            for speed in speeds
+            for score in ("dot", "general")
+        ),
+        "concat costs a sixth to a third": all(
+            0.66 < speed["concat"] / speed["dot"] < 0.84 for speed in speeds
+        ),
+        "additive is slower than general and concat": all(
+            speed["additive"] < min(speed["general"], speed["concat"]) for speed in speeds
+        ),
+        "fixed is slower than dot": all(speed["fixed"] < speed["dot"] for speed in speeds),
+        "in beam search feeding costs less than a tenth": all(
+            search[f"{score}-feeding"] > 0.9 * search[score]
+            for score in ("dot", "general", "concat")
+        ),
+        "dot with feeding takes the least memory, additive the most": (
+            min(memory, key=memory.__getitem__),
+            max(memory, key=memory.__getitem__),
+        )
+        == ("dot-feeding", "additive"),
+    }
 
 
 # --- figures ----------------------------------------------------------------------------------
@@ -455,29 +555,34 @@ def draw_alignment(result: dict[str, Any]) -> Figure:
     return figure
 
 
-def main() -> None:
-    """Train and measure what is missing, write the numbers, draw the figures, print the table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--available", action="store_true", help="train nothing")
-    parser.add_argument("--fresh", action="store_true", help="measure everything again")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    if not arguments.available:
-        train_missing()
-    if not (seeds := trained_seeds()):
-        raise SystemExit("no seed has all rows yet: run without --available to train them")
-    result = measure(Cache("one_table", arguments.fresh), seeds)
-    path = HERE / "one_table.json"
-    path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    show(result)
-    with plots.style():
-        for name, draw in (
-            ("rows", draw_rows), ("lengths", draw_lengths), ("alignment", draw_alignment)
-        ):  # fmt: skip
-            figure = draw(result)
-            plots.save(figure, FIGURES / f"one-table-{name}.svg")
-            plt.close(figure)
+def draw(result: dict[str, Any]) -> dict[str, Figure]:
+    """All figures of the page."""
+    return {
+        "one-table-rows": draw_rows(result),
+        "one-table-lengths": draw_lengths(result),
+        "one-table-alignment": draw_alignment(result),
+    }
 
+
+SCRIPT = Script(
+    doc=__doc__,
+    parts={
+        "grammar_seeds": list(models.SEEDS),
+        "by_hand": by_hand,
+        "sentences": sentences,
+        "epochs": epochs,
+        "rows": rows,
+        ("differences", "undecided", "mean_width"): all_differences,
+        "grammar": grammar_rows,
+        "correlation": correlation,
+    },
+    check=check,
+    seeds=tuple(trained_seeds()),
+    draw=draw,
+    cache=cached,
+)
 
 if __name__ == "__main__":
-    main()
+    if not {"--available", "--figures", "--help", "-h"} & set(sys.argv):
+        train_missing()
+    SCRIPT.run()

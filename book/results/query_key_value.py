@@ -4,8 +4,7 @@
     python book/results/query_key_value.py --fresh    # measure everything again
 
 Three minutes on one thread. The models are `grammar-dot` of the package, `multi30k-dot` of
-book/checkpoints, and of book/results/train.py `grammar-dot-…`, `grammar-scaled-dot-…` (seeds 0, 1
-and 2), `grammar-general-0` and `grammar-additive-0`.
+book/checkpoints, and of book/results/train.py `grammar-general-0` and `grammar-additive-0`.
 Measured parts are kept in the user's cache.
 """
 
@@ -20,14 +19,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import train as models
-from _measure import Cache, record, run
-from general_concat import row
+from _measure import Cache, Script, over_seeds
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import layer_norm
 
-from attnbook import checkpoints, plots
+from attnbook import plots
 from attnbook.alignment import mean_entropy
 from attnbook.attention import Attended, attend
 from attnbook.corpora import SentencePair, multi30k
@@ -38,7 +36,7 @@ from attnbook.self_attention import MultiHeadAttention
 from attnbook.seq2seq import Translator
 from attnbook.trace import DecodingTrace
 
-COMMAND = "python book/results/query_key_value.py"
+cached = Cache("query_key_value")
 SEEDS = (0, 1, 2, 3, 4)
 
 # --- by hand ----------------------------------------------------------------------------------
@@ -189,7 +187,7 @@ def softmax_gradient(weights: Tensor) -> Tensor:
 def random_scores(width: int, scaled: bool) -> dict[str, float]:
     """Queries and keys of independent numbers with mean 0 and variance 1."""
     chance = torch.Generator().manual_seed(0)
-    draw = {"generator": chance, "dtype": torch.float64}
+    draw: dict[str, Any] = {"generator": chance, "dtype": torch.float64}
     queries = torch.randn(DRAWS, 1, width, **draw)
     keys = torch.randn(DRAWS, ENTRIES, width, **draw)
     scores = (queries * keys).sum(dim=-1)
@@ -256,12 +254,14 @@ def learn_to_ask(width: int, way: str, seed: int) -> float:
 def learning(width: int) -> dict[str, Any]:
     """All ways at one width: the mean over seeds, and each seed."""
     found = {way: [learn_to_ask(width, way, seed) for seed in SEEDS] for way in WAYS}
-    return {way: {"mean": statistics.fmean(each), "seeds": each} for way, each in found.items()}
+    return {way: over_seeds(each) for way, each in found.items()}
 
 
 # --- trained models ---------------------------------------------------------------------------
 
 SENTENCES = 200
+CAPTIONS = "multi30k-dot"
+REWRITTEN = ("grammar-dot", "grammar-general-0", "grammar-additive-0")
 TEMPERATURES = {"1/16": 1 / 16, "1/8": 1 / 8, "1/4": 1 / 4, "1/2": 1 / 2}
 TEMPERATURES |= {str(n): float(n) for n in (1, 2, 4, 8, 16)}
 
@@ -309,26 +309,14 @@ def spread(traces: Sequence[DecodingTrace]) -> dict[str, float]:
     }
 
 
-def states(translator: Translator, pairs: Sequence[SentencePair]) -> dict[str, Any]:
+def states(name: str) -> dict[str, Any]:
     """Scores of a dot model, before its training and after it."""
+    pairs = multi30k("test") if name == CAPTIONS else grammar_pairs()
+    translator, pairs = models.load(name), pairs[:SENTENCES]
     return {
         "before": spread(forced(fresh(translator), pairs)),
         "after": spread(forced(translator, pairs)),
     }
-
-
-def trained(score: str) -> dict[str, Any]:
-    """Luong's decoder with one score, three trainings: quality, and the spread of its scores."""
-    found = row(score)
-    divided_by = math.sqrt(96) if score == "scaled-dot" else 1.0
-    spreads = []
-    for seed in models.SEEDS:
-        translator = models.load(f"grammar-{score}-{seed}")
-        assert translator.config.hidden_dim == 96
-        before_division = spread(forced(translator, grammar_pairs()[:SENTENCES]))["scores"]
-        spreads.append(before_division / divided_by**2)
-    found["spread"] = {"mean": statistics.fmean(spreads), "seeds": spreads}
-    return found
 
 
 @torch.no_grad()
@@ -348,9 +336,8 @@ def heads(model_dim: int = 512, count: int = 8, words: int = 20) -> dict[str, fl
 
 def temperatures() -> dict[str, Any]:
     """What a trained model writes when its scores are divided by something else than 1."""
-    translator, pairs = checkpoints.load("grammar-dot"), grammar_pairs()
-    attention = translator.decoder.attention
-    assert attention is not None
+    translator, pairs = models.load("grammar-dot"), grammar_pairs()
+    attention = models.attention_of(translator)
     root = math.sqrt(translator.config.hidden_dim)
     rows = {}
     for name, temperature in {**TEMPERATURES, "root": root}.items():
@@ -372,10 +359,9 @@ def largest(pairs: Sequence[tuple[Any, Any]]) -> float:
 @torch.no_grad()
 def rewritten(name: str) -> dict[str, float]:
     """A trained decoder's weights and contexts, computed again from queries, keys and values."""
-    translator = checkpoints.load(name) if name == "grammar-dot" else models.load(name)
-    assert translator.decoder.attention is not None
+    translator = models.load(name)
     traces = forced(translator, grammar_pairs()[:SENTENCES])
-    score = translator.decoder.attention.score.double()
+    score = models.attention_of(translator).score.double()
     weights, contexts = [], []
     for trace in traces:
         queries = torch.tensor(trace.decoder_states if trace.queries is None else trace.queries)
@@ -392,55 +378,112 @@ def rewritten(name: str) -> dict[str, float]:
     return {"weights": largest(weights), "contexts": largest(contexts)}
 
 
-def measure(cached: Cache) -> dict[str, Any]:
-    """All of it."""
-    captions = "multi30k-dot"
-    others = ("grammar-general-0", "grammar-additive-0")
-    files = {name: [models.path_of(name)] for name in (*others, captions)}
-    files["grammar-dot"] = [models.ROOT / "src/attnbook/models/grammar-dot.safetensors"]
+def all_random() -> dict[str, Any]:
+    """Plain and scaled, by width."""
     return {
-        **record(COMMAND, SEEDS, sentences=SENTENCES),
-        "menu": menu(),
-        **regression(),
-        "random": cached(
-            "random",
-            lambda: {
-                way: {str(width): random_scores(width, way == "scaled") for width in DIMENSIONS}
-                for way in ("plain", "scaled")
-            },
+        way: {str(width): random_scores(width, way == "scaled") for width in DIMENSIONS}
+        for way in ("plain", "scaled")
+    }
+
+
+def all_learning() -> dict[str, Any]:
+    """By width."""
+    return {str(width): cached(f"learning-{width}", learning, width) for width in LEARNING}
+
+
+def all_states() -> dict[str, Any]:
+    """Of both models."""
+    return {name: cached(f"states-{name}", states, name) for name in ("grammar-dot", CAPTIONS)}
+
+
+def all_rewritten() -> dict[str, Any]:
+    """Every decoder that can be written as a soft dictionary."""
+    return {name: cached(f"rewritten-{name}", rewritten, name) for name in REWRITTEN}
+
+
+def check(result: dict[str, Any]) -> dict[str, bool]:
+    """What the page says in words."""
+    left, temperature = result["left_out"], result["temperature"]
+    morning = [list(DAY).index(hour) for hour in MORNING]
+    plain, scaled = result["random"]["plain"], result["random"]["scaled"]
+    learned = {
+        way: {width: row[way]["mean"] for width, row in result["learning"].items()} for way in WAYS
+    }
+    seeds = {width: [row[w]["seeds"] for w in WAYS] for width, row in result["learning"].items()}
+    small, captions = result["states"]["grammar-dot"], result["states"][CAPTIONS]
+    exact = {name: found["exact"] for name, found in temperature.items()}
+    entropies = [
+        found["entropy"] for found in sorted(temperature.values(), key=lambda r: r["temperature"])
+    ]
+    return {
+        "the best of the widths from 0.2 to 24 is 2": [left[i]["width"] for i in (0, -1)]
+        == [0.2, 24.0]
+        and min(left, key=lambda found: found["error"])["width"] == 2.0,
+        "the worst is the widest": max(left, key=lambda found: found["error"])["width"] == 24.0,
+        "three readings have all of the weight": sum(result["day"]["weights"][i] for i in morning)
+        > 0.999,
+        "both regressions are one": result["largest_difference"] < 1e-10,
+        "the variance of random scores is the width": all(
+            abs(found["variance"] / int(width) - 1) < 0.03 for width, found in plain.items()
         ),
-        "entries": ENTRIES,
-        "draws": DRAWS,
-        "learning": {
-            str(width): cached(f"learning-{width}", lambda width=width: learning(width))
-            for width in LEARNING
-        },
-        "states": {
-            "grammar-dot": cached(
-                "states-grammar",
-                lambda: states(checkpoints.load("grammar-dot"), grammar_pairs()[:SENTENCES]),
-                files["grammar-dot"],
-            ),
-            captions: cached(
-                "states-captions",
-                lambda: states(models.load(captions), multi30k("test")[:SENTENCES]),
-                files[captions],
-            ),
-        },
-        "trained": {
-            score: cached(
-                f"trained-{score}",
-                lambda score=score: trained(score),
-                [models.path_of(f"grammar-{score}-{seed}") for seed in models.SEEDS],
-            )
-            for score in ("dot", "scaled-dot")
-        },
-        "heads": heads(),
-        "temperature": cached("temperature", temperatures, files["grammar-dot"]),
-        "rewritten": {
-            name: cached(f"rewritten-{name}", lambda name=name: rewritten(name), files[name])
-            for name in ("grammar-dot", *others)
-        },
+        "divided by the root it is 1, the entropy 2.4 and the gradient 0.3 at any width": all(
+            abs(found["variance"] - 1) < 0.03
+            and abs(found["entropy"] - 2.4) < 0.06
+            and abs(found["gradient"] - 0.3) < 0.03
+            and found["deaf"] == 0
+            for found in scaled.values()
+        ),
+        "at width 1,024 a fifth of the gradient is left": abs(
+            plain["1"]["gradient"] / plain["1024"]["gradient"] - 5
+        )
+        < 0.5,
+        "in half of the draws nearly none": plain["1024"]["gradient_median"] < 1e-4,
+        "2.77 is the largest entropy": round(math.log(result["entries"]), 2) == 2.77,
+        "4,000 queries to 16 keys": (result["draws"], result["entries"]) == (4000, 16),
+        "with the scale the widest learns best, without it worst": (
+            max(learned["scaled"], key=learned["scaled"].__getitem__),
+            min(learned["plain"], key=learned["plain"].__getitem__),
+        )
+        == ("256", "256"),
+        "at width 4 the scale changes little": abs(learned["scaled"]["4"] - learned["plain"]["4"])
+        < 0.05,
+        "at larger ones it helps with every seed": all(
+            s > p
+            for width in ("16", "64", "256")
+            for p, s in zip(seeds[width][0], seeds[width][1], strict=True)
+        ),
+        "37, 75 and 13 percent": [
+            round(100 * learned[way][width])
+            for way, width in (("scaled", "4"), ("plain", "16"), ("plain", "256"))
+        ]
+        == [37, 75, 13],
+        "from width 16 on 95 percent": min(learned["scaled"][w] for w in ("16", "64", "256"))
+        > 0.95,
+        "small matrices do it too at width 64": learned["small"]["64"]
+        > learned["scaled"]["64"] - 0.03,
+        "and half of it at 256": learned["plain"]["256"] + 0.3
+        < learned["small"]["256"]
+        < learned["scaled"]["256"] - 0.3,
+        "an untrained head's scores have a variance of a ninth": abs(
+            result["heads"]["scaled"] - 1 / 9
+        )
+        < 0.005,
+        "widths 96 and 256": (small["after"]["width"], captions["after"]["width"]) == (96, 256),
+        "before training the scores hardly differ": all(
+            found["before"]["scores"] < 1e-3 for found in (small, captions)
+        ),
+        "three quarters of the variance are learned": all(
+            abs(0.25 - found["after"]["shuffled"] / found["after"]["scores"]) < 0.03
+            for found in (small, captions)
+        ),
+        "the wider model's scores are hardly wider": captions["after"]["scores"]
+        / small["after"]["scores"]
+        < 1.4,
+        "the best temperature is the trained one": max(exact, key=exact.__getitem__) == "1",
+        "at 8 and 16 little is left": max(exact["8"], exact["16"]) < 0.1,
+        "weights spread with the temperature": entropies == sorted(entropies),
+        "every decoder is a soft dictionary": set(result["rewritten"]) == set(REWRITTEN)
+        and all(max(found.values()) < 1e-5 for found in result["rewritten"].values()),
     }
 
 
@@ -483,13 +526,10 @@ def draw_learning(result: dict[str, Any]) -> Figure:
     ax = plots.lines_with_intervals(
         np.log2([int(width) for width in result["learning"]]),
         {
-            text: tuple(
-                [100 * pick(row[way]) for row in rows]
-                for pick in (
-                    lambda each: each["mean"],
-                    lambda each: min(each["seeds"]),
-                    lambda each: max(each["seeds"]),
-                )
+            text: (
+                [100 * row[way]["mean"] for row in rows],
+                [100 * min(row[way]["seeds"]) for row in rows],
+                [100 * max(row[way]["seeds"]) for row in rows],
             )
             for way, text in ways.items()
         },
@@ -498,7 +538,7 @@ def draw_learning(result: dict[str, Any]) -> Figure:
     )
     ax.set(xlabel="width d", ylabel="lookups learned (%)", ylim=(0, 103), xlim=(1.7, 10.8))
     ax.set_title("Wide and unscaled, the questions\nare not learned")
-    return ax.figure
+    return plt.gcf()
 
 
 def draw_temperature(result: dict[str, Any]) -> Figure:
@@ -506,7 +546,7 @@ def draw_temperature(result: dict[str, Any]) -> Figure:
     rows = result["temperature"]
     figure, ax = plt.subplots(figsize=(4.6, 3.3))
     ax.plot(
-        TEMPERATURES.values(), [100 * rows[name]["exact"] for name in TEMPERATURES], "o-",
+        list(TEMPERATURES.values()), [100 * rows[name]["exact"] for name in TEMPERATURES], "o-",
         color="black",
     )  # fmt: skip
     root = rows["root"]["temperature"], 100 * rows["root"]["exact"]
@@ -530,5 +570,26 @@ def draw(result: dict[str, Any]) -> dict[str, Figure]:
     }
 
 
+SCRIPT = Script(
+    doc=__doc__,
+    parts={
+        "sentences": SENTENCES,
+        "menu": menu,
+        ("morning", "day", "left_out", "mean", "largest_difference"): regression,
+        "random": (all_random,),
+        "entries": ENTRIES,
+        "draws": DRAWS,
+        "learning": all_learning,
+        "states": all_states,
+        "heads": heads,
+        "temperature": (temperatures,),
+        "rewritten": all_rewritten,
+    },
+    check=check,
+    seeds=SEEDS,
+    draw=draw,
+    cache=cached,
+)
+
 if __name__ == "__main__":
-    run("query_key_value", __doc__, measure, draw)
+    SCRIPT.run()

@@ -1,6 +1,6 @@
 """The measurements of chapter 2: recurrent cells on captions, long memories, and gradients.
 
-    python book/results/recurrent.py            # everything; writes recurrent.json and figures
+    python book/results/recurrent.py                  # everything; writes JSON and figures
     python book/results/recurrent.py --only language
 
 Every trained model and every finished measurement is kept in the user's cache, so an interrupted
@@ -10,7 +10,6 @@ float64 for gradients.
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import random
@@ -18,13 +17,14 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from functools import lru_cache
-from pathlib import Path
+from functools import lru_cache, partial
 from typing import Any
 
 import matplotlib.pyplot as plt
-import pooch
 import torch
+from _measure import FIGURES, HERE, Cache, Script, label, spread
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
@@ -34,30 +34,19 @@ from attnbook.corpora import multi30k
 from attnbook.recurrent import GRUCell, LSTMCell, LSTMStep, RNNCell, state_jacobians, unroll
 from attnbook.vocabulary import EOS, SOS, UNK, Vocabulary, tokenize
 
-HERE = Path(__file__).parent
-FIGURES = HERE.parent / "figures"
-CACHE = Path(pooch.os_cache("attnbook")) / "results" / "recurrent"
+cached = Cache("recurrent")
 SEEDS = (0, 1, 2)
-KINDS: dict[str, type[nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+KINDS: dict[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 REMEMBERING = "lstm-forget-1"  # an LSTM whose forget bias starts at 1
 FAST = ("gru-fast", "lstm-fast")  # trained at twice the rate, one seed: is the order an accident?
-CELLS = {"rnn": RNNCell, "gru": GRUCell, "lstm": LSTMCell}
+AnyCell = RNNCell | GRUCell | LSTMCell
+CELLS: dict[str, Callable[..., AnyCell]] = {
+    "rnn": RNNCell,
+    "gru": GRUCell,
+    "lstm": LSTMCell,
+}
 
-
-def cached(name: str, fresh: bool, measure: Callable[[], Any]) -> Any:
-    """The result of ``measure``, kept as JSON in the cache."""
-    path = CACHE / f"{name}.json"
-    if not path.exists() or fresh:
-        result = measure()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(result))
-    return json.loads(path.read_text())
-
-
-def spread(values: Iterable[float]) -> dict[str, float]:
-    """Mean, smallest, largest."""
-    values = list(values)
-    return {"mean": statistics.fmean(values), "low": min(values), "high": max(values)}
+Run = tuple[str, int, int]  # kind, width and seed of a language model
 
 
 def power(value: float) -> str:
@@ -82,6 +71,14 @@ EMBEDDING, WIDTH, EPOCHS, BATCH, RATE, DROPOUT = 128, 128, 3, 64, 4e-3, 0.2
 CUTOFFS = [400, 1600]  # ids: words are numbered by frequency
 
 
+@torch.no_grad()
+def start_open(layer: nn.RNNBase, bias: float) -> None:
+    """The keeping gate's bias; an LSTM's forget gate and a GRU's update gate are both second."""
+    block = slice(layer.hidden_size, 2 * layer.hidden_size)
+    for name, value in (("bias_ih_l0", bias), ("bias_hh_l0", 0.0)):
+        layer.get_parameter(name)[block] = value
+
+
 class LanguageModel(nn.Module):
     """Word vectors, one recurrent layer, and torch's adaptive softmax.
 
@@ -94,9 +91,7 @@ class LanguageModel(nn.Module):
         self.embedding = nn.Embedding(words, EMBEDDING)
         self.recurrent = KINDS[kind.split("-")[0]](EMBEDDING, width, batch_first=True)
         if kind == REMEMBERING:
-            with torch.no_grad():
-                self.recurrent.bias_ih_l0[width : 2 * width] = 1.0
-                self.recurrent.bias_hh_l0[width : 2 * width] = 0.0
+            start_open(self.recurrent, 1.0)
         self.output = nn.AdaptiveLogSoftmaxWithLoss(width, words, CUTOFFS, div_value=2.0)
         self.dropout = nn.Dropout(DROPOUT)
         nn.init.normal_(self.embedding.weight, std=0.1)
@@ -104,7 +99,8 @@ class LanguageModel(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         """The natural logarithm of each token's probability, from the second token on."""
         hidden, _ = self.recurrent(self.dropout(self.embedding(ids[:, :-1])))
-        return self.output(self.dropout(hidden).flatten(0, 1), ids[:, 1:].flatten()).output
+        found: Tensor = self.output(self.dropout(hidden).flatten(0, 1), ids[:, 1:].flatten()).output
+        return found
 
     def read(self, hidden: Tensor) -> Tensor:
         """Log-probabilities of the next word from the hidden state."""
@@ -158,11 +154,8 @@ def perplexity(model: LanguageModel, sentences: list[list[int]]) -> float:
     return math.exp(nats / tokens)
 
 
-def language_model(kind: str, width: int, seed: int, fresh: bool = False) -> dict:
-    """Train one language model, or read it from the cache: weights, sizes, perplexities."""
-    path = CACHE / f"language-{kind}-{width}-{seed}.pt"
-    if path.exists() and not fresh:
-        return torch.load(path)
+def language_model(kind: str, width: int, seed: int) -> dict[str, Any]:
+    """Train one language model: weights, sizes, perplexities."""
     vocabulary, coded = captions()
     torch.manual_seed(seed)
     chance = random.Random(seed)
@@ -187,7 +180,7 @@ def language_model(kind: str, width: int, seed: int, fresh: bool = False) -> dic
             schedule.step()
             tokens += batch[:, 1:].numel()
             bar.set_postfix(loss=f"{loss.item():.2f}", refresh=False)
-    result = {
+    return {
         "kind": kind,
         "width": width,
         "seed": seed,
@@ -202,22 +195,22 @@ def language_model(kind: str, width: int, seed: int, fresh: bool = False) -> dic
         "train": perplexity(model, coded["train"][:2000]),
         "weights": model.state_dict(),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(result, path)
-    print(
-        {name: value for name, value in result.items() if name not in ("weights", "gradient_norms")}
-    )
-    return result
 
 
-def language_models(fresh: bool) -> list[dict]:
+def trained(run: Run) -> dict[str, Any]:
+    """A language model, trained once and then kept."""
+    kind, width, seed = run
+    found: dict[str, Any] = cached.tensors(f"language-{kind}-{width}-{seed}", language_model, *run)
+    return found
+
+
+def runs() -> dict[str, list[Run]]:
     """Three kinds at equal width, a GRU of the LSTM's size, an LSTM told to remember."""
-    words = len(captions()[0])
-    widths = [(kind, WIDTH) for kind in KINDS]
-    widths += [("gru", equal_width("gru", words)), (REMEMBERING, WIDTH)]
-    runs = [(kind, width, seed) for seed in SEEDS for kind, width in widths]
-    runs += [(kind, WIDTH, SEEDS[0]) for kind in FAST]
-    return [language_model(*run, fresh) for run in runs]
+    wider = equal_width("gru", len(captions()[0]))
+    widths = {kind: (kind, WIDTH) for kind in KINDS}
+    widths |= {"gru-equal": ("gru", wider), REMEMBERING: (REMEMBERING, WIDTH)}
+    found = {name: [(*shape, seed) for seed in SEEDS] for name, shape in widths.items()}
+    return found | {kind: [(kind, WIDTH, SEEDS[0])] for kind in FAST}
 
 
 # --- the norm of the gradient by distance ---------------------------------------------------------
@@ -226,7 +219,7 @@ STEPS, FRESH_WIDTH, FRESH_SEEDS = 100, 64, tuple(range(10))
 DISTANCES = (1, 5, 10, 20, 50, 100)
 
 
-def norms(cell: nn.Module, inputs: Tensor) -> dict[str, list[float]]:
+def norms(cell: Any, inputs: Tensor) -> dict[str, list[float]]:
     """Spectral norms of ds_T/ds_t by distance T - t = 0, 1, ...; for an LSTM also of its blocks."""
     with torch.no_grad():
         jacobians = state_jacobians(cell, inputs).flip(0)  # by distance
@@ -240,29 +233,27 @@ def norms(cell: nn.Module, inputs: Tensor) -> dict[str, list[float]]:
     }
 
 
-def fresh_cells() -> dict[str, Callable[[], nn.Module]]:
+def fresh_cells() -> dict[str, Callable[[], AnyCell]]:
     """Cells as torch makes them, an LSTM told to remember, and RNNs with scaled weights."""
     size = (FRESH_WIDTH, FRESH_WIDTH)
 
-    def scaled(radius: float) -> nn.Module:
+    def scaled(radius: float) -> AnyCell:
         cell = RNNCell(*size)
         with torch.no_grad():
-            cell.weight_hh *= radius / torch.linalg.eigvals(cell.weight_hh).abs().max()
+            cell.weight_hh.mul_(radius / torch.linalg.eigvals(cell.weight_hh).abs().max())
         return cell
 
-    made: dict[str, Callable[[], nn.Module]] = {
-        kind: lambda kind=kind: CELLS[kind](*size) for kind in CELLS
-    }
+    made: dict[str, Callable[[], AnyCell]] = {kind: partial(CELLS[kind], *size) for kind in CELLS}
     for bias in (1, 3):
-        made[f"lstm-forget-{bias}"] = lambda bias=bias: LSTMCell(*size, forget_bias=float(bias))
+        made[f"lstm-forget-{bias}"] = partial(LSTMCell, *size, forget_bias=float(bias))
     for radius in (0.9, 1.2, 1.5, 2.0):
-        made[f"rnn-radius-{radius}"] = lambda radius=radius: scaled(radius)
+        made[f"rnn-radius-{radius}"] = partial(scaled, radius)
     return made
 
 
-def fresh_jacobians() -> dict:
+def fresh_jacobians() -> dict[str, Any]:
     """At initialisation: ten seeds, inputs drawn from a normal distribution of deviation 0.1."""
-    results: dict = {}
+    results: dict[str, Any] = {}
     with doubles():
         for name, make in tqdm(fresh_cells().items(), desc="gradients, fresh cells"):
             runs = []
@@ -280,7 +271,7 @@ def fresh_jacobians() -> dict:
     return results
 
 
-def by_distance(runs: list[dict[str, list[float]]]) -> dict:
+def by_distance(runs: list[dict[str, list[float]]]) -> dict[str, Any]:
     """Geometric mean and range over runs, for each part of the state and each distance."""
     return {
         part: {
@@ -303,19 +294,19 @@ class doubles:
         torch.set_default_dtype(torch.float32)
 
 
-def restore(trained: dict) -> LanguageModel:
+def restore(run: Run) -> LanguageModel:
     """The language model of a finished run."""
-    weights = trained["weights"]
-    model = LanguageModel(trained["kind"], trained["width"], len(weights["embedding.weight"]))
+    weights = trained(run)["weights"]
+    model = LanguageModel(run[0], run[1], len(weights["embedding.weight"]))
     model.load_state_dict(weights)
     return model.eval()
 
 
-def trained_norms(run: dict) -> dict[str, list[float]]:
+def trained_norms(*run: Any) -> dict[str, list[float]]:
     """After training on captions: the first 100 words of the test captions, joined."""
     stream = [word for sentence in captions()[1]["test"] for word in sentence[1:-1]]
     model = restore(run).double()
-    cell = CELLS[run["kind"]](EMBEDDING, run["width"]).double()
+    cell = CELLS[run[0]](EMBEDDING, run[1]).double()
     cell.copy_weights(model.recurrent)
     return norms(cell, model.embedding(torch.tensor(stream[:STEPS])).detach())
 
@@ -342,15 +333,13 @@ class Recaller(nn.Module):
         self.recurrent = KINDS[kind](16, MEMORY_WIDTH, batch_first=True)
         self.output = nn.Linear(MEMORY_WIDTH, SYMBOLS)
         if keep is not None:
-            # The forget gate of an LSTM and the update gate of a GRU are both the second block.
-            block = slice(MEMORY_WIDTH, 2 * MEMORY_WIDTH)
-            with torch.no_grad():
-                self.recurrent.bias_ih_l0[block] = keep
-                self.recurrent.bias_hh_l0[block] = 0.0
+            start_open(self.recurrent, keep)
 
     def forward(self, symbols: Tensor) -> Tensor:
+        """Scores of the first symbol, when the last has been read."""
         hidden, _ = self.recurrent(self.embedding(symbols))
-        return self.output(hidden[:, -1])
+        found: Tensor = self.output(hidden[:, -1])
+        return found
 
 
 def recall_batch(gap: int, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -360,7 +349,7 @@ def recall_batch(gap: int, count: int, generator: torch.Generator) -> tuple[Tens
     return symbols, symbols[:, 0]
 
 
-def recall(name: str, gap: int, seed: int, clip: float = 1.0) -> dict:
+def recall(name: str, gap: int, seed: int, clip: float = 1.0) -> dict[str, Any]:
     """Train on one distance, until five batches in a row are right or 1,000 updates are over."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
@@ -385,23 +374,17 @@ def recall(name: str, gap: int, seed: int, clip: float = 1.0) -> dict:
     return {"accuracy": accuracy, "updates": len(losses), "losses": losses[::10]}
 
 
-def recalls(fresh: bool) -> dict:
+def recalls() -> dict[str, Any]:
     """Accuracy by distance; a cell whose mean is below 0.5 is not tried at larger distances."""
-    results: dict = {}
+    results: dict[str, Any] = {}
     for name in MEMORY_CELLS:
         results[name] = {}
         for gap in GAPS:
             runs = [
-                cached(
-                    f"recall-{name}-{gap}-{seed}",
-                    fresh,
-                    lambda n=name, g=gap, s=seed: recall(n, g, s),
-                )
-                for seed in SEEDS
+                cached(f"recall-{name}-{gap}-{seed}", recall, name, gap, seed) for seed in SEEDS
             ]
             accuracies = [run["accuracy"] for run in runs]
-            print(f"recall {name} {gap}: {accuracies}", flush=True)
-            results[name][str(gap)] = {
+            results[name][f"d{gap}"] = {
                 **spread(accuracies),
                 "accuracies": accuracies,
                 "updates": [run["updates"] for run in runs],
@@ -415,7 +398,9 @@ def recalls(fresh: bool) -> dict:
 # --- exploding gradients, and clipping them -------------------------------------------------------
 
 
-def cliff(weight: float, steps: int = 50, start: float = 0.5, target: float = 0.5) -> dict:
+def cliff(
+    weight: float, steps: int = 50, start: float = 0.5, target: float = 0.5
+) -> dict[str, float]:
     """One linear unit ``h_t = w h_(t-1)``: last state, loss and its slope in ``w``."""
     last = weight**steps * start
     slope = 2 * (last - target) * steps * weight ** (steps - 1) * start
@@ -434,7 +419,7 @@ def descend(weight: float, rate: float, clip: float, updates: int) -> list[float
     return path
 
 
-def cliffs() -> dict:
+def cliffs() -> dict[str, Any]:
     """The slopes that the page quotes, and the two descents from w = 1.1."""
     return {
         "slopes": {f"w{round(100 * w)}": cliff(w) for w in (0.9, 1.0, 1.1)},
@@ -446,14 +431,17 @@ def cliffs() -> dict:
 # --- what the trained models look back at ---------------------------------------------------------
 
 
+LOOKED_BACK = 12
+
+
 @torch.no_grad()
-def influence(run: dict, coded: list[list[int]], words: int = 12) -> list[float]:
-    """How far the guess for word 13 moves when the word at distance k is replaced by ``<unk>``.
+def influence(*run: Any) -> list[float]:
+    """How far the guess for a word moves when the word at distance k is replaced by ``<unk>``.
 
     Kullback-Leibler divergence in nats, mean over the test captions that are long enough; the
     first number belongs to the last word read (distance 1).
     """
-    model = restore(run)
+    model, coded, words = restore(run), captions()[1]["test"], LOOKED_BACK
     ids = torch.tensor([sentence[: words + 1] for sentence in coded if len(sentence) > words + 2])
 
     def guess(ids: Tensor) -> Tensor:
@@ -496,7 +484,7 @@ BETWEEN = (
 
 
 @torch.no_grad()
-def agreement(run: dict) -> list[dict]:
+def agreement(*run: Any) -> list[dict[str, Any]]:
     """For each stretch between: how often the verb that fits the subject is the likelier one.
 
     A stretch of k words puts the noun at distance k + 1 from the verb.
@@ -534,11 +522,11 @@ SENTENCE = "a man in a blue shirt is standing on a ladder cleaning a window ."
 
 
 @torch.no_grad()
-def gates(run: dict) -> dict:
+def gates(*run: Any) -> dict[str, Any]:
     """One caption through the trained LSTM, gate by gate, and what the gates do on average."""
     vocabulary, coded = captions()
     model = restore(run)
-    cell = LSTMCell(EMBEDDING, run["width"])
+    cell = LSTMCell(EMBEDDING, run[1])
     cell.copy_weights(model.recurrent)
 
     def look(ids: list[int]) -> LSTMStep:
@@ -609,17 +597,29 @@ def gates(run: dict) -> dict:
 # --- speed ----------------------------------------------------------------------------------------
 
 
-def speed() -> dict:
+def fused(layer: nn.RNNBase, inputs: Tensor) -> Tensor:
+    """All states by torch's layer."""
+    states: Tensor = layer(inputs)[0]
+    return states
+
+
+def written_out(cell: Any, inputs: Tensor) -> Tensor:
+    """All states by the package's cell."""
+    states: Tensor = unroll(cell, inputs)[0].hidden
+    return states
+
+
+def speed() -> dict[str, Any]:
     """Forward and backward through the recurrent layer alone: CPU time of the fastest of 15."""
     words = len(captions()[0])
     inputs = torch.randn(BATCH, 15, EMBEDDING)
     results = {}
 
-    def fastest(run: Callable[[], Tensor]) -> float:
+    def fastest(output: Callable[[Tensor], Tensor]) -> float:
         times = []
         for _ in range(15):
             started = time.process_time()
-            run().sum().backward()
+            output(inputs).sum().backward()
             times.append(time.process_time() - started)
         return 1e6 * min(times) / (BATCH * 15)
 
@@ -630,8 +630,8 @@ def speed() -> dict:
         results[name] = {
             "width": width,
             "parameters": sum(p.numel() for p in layer.parameters()),
-            "microseconds_per_token": fastest(lambda layer=layer: layer(inputs)[0]),
-            "cell_microseconds_per_token": fastest(lambda c=cell: unroll(c, inputs)[0].hidden),
+            "microseconds_per_token": fastest(partial(fused, layer)),
+            "cell_microseconds_per_token": fastest(partial(written_out, cell)),
         }
     return results
 
@@ -640,7 +640,7 @@ def speed() -> dict:
 
 # The colours of attention's roles (query, key, value) are not used for cells; line styles differ
 # too, so that a figure can be read without colour.
-LOOK = {
+LOOK: dict[str, dict[str, Any]] = {
     "rnn": {"color": "black", "linestyle": ":"},
     "gru": {"color": "#a6611a", "linestyle": "--"},
     "lstm": {"color": "#7e57c2", "linestyle": "-"},
@@ -648,19 +648,14 @@ LOOK = {
 NAMES = {"rnn": "RNN", "gru": "GRU", "lstm": "LSTM"}
 
 
-def label(ax: plt.Axes, text: str, x: float, y: float) -> None:
-    """A name at the end of a line."""
-    ax.annotate(text, (x, y), xytext=(6, 0), textcoords="offset points", va="center", fontsize=9.5)
-
-
-def curve(ax: plt.Axes, values: dict, **look: Any) -> None:
+def curve(ax: Axes, values: dict[str, Any], **look: Any) -> None:
     """A norm by distance, and its range over seeds."""
     x = range(len(values["mean"]))
     ax.fill_between(x, values["low"], values["high"], color=look["color"], alpha=0.12, linewidth=0)
     ax.plot(x, values["mean"], **look)
 
 
-def norm_axes(title: str, low: float, high: float) -> tuple[plt.Figure, plt.Axes]:
+def norm_axes(title: str, low: float, high: float) -> tuple[Figure, Axes]:
     """Axes for norms by distance."""
     figure, ax = plt.subplots(figsize=(4.6, 3.5))
     ax.set(
@@ -671,13 +666,13 @@ def norm_axes(title: str, low: float, high: float) -> tuple[plt.Figure, plt.Axes
     return figure, ax
 
 
-def end(values: dict, floor: float) -> tuple[float, float]:
+def end(values: dict[str, Any], floor: float) -> tuple[float, float]:
     """Where a curve leaves the axes: at the last distance, or where it falls below the floor."""
     inside = [(x, y) for x, y in enumerate(values["mean"]) if y >= floor]
     return inside[-1]
 
 
-def draw_fresh(fresh: dict) -> None:
+def draw_fresh(fresh: dict[str, Any]) -> Figure:
     """Gradient norms at initialisation."""
     figure, ax = norm_axes("Fresh from torch, all three forget", 1e-16, 1e4)
     for kind in KINDS:
@@ -690,19 +685,19 @@ def draw_fresh(fresh: dict) -> None:
             f"LSTM, forget bias {bias}", (62, values["mean"][62]), xytext=(0, 7),
             textcoords="offset points", fontsize=9.5, ha="center",
         )  # fmt: skip
-    plots.save(figure, FIGURES / "recurrent-gradients-fresh.svg")
+    return figure
 
 
-def draw_trained(trained: dict) -> None:
+def draw_trained(trained: dict[str, Any]) -> Figure:
     """Gradient norms of the language models."""
     figure, ax = norm_axes("Trained on captions, gates stay open", 1e-16, 1e4)
     for kind in trained:
         curve(ax, trained[kind]["state"], label=NAMES[kind], **LOOK[kind])
     ax.legend(loc="lower left", fontsize=9.5)
-    plots.save(figure, FIGURES / "recurrent-gradients-trained.svg")
+    return figure
 
 
-def draw_radius(fresh: dict) -> None:
+def draw_radius(fresh: dict[str, Any]) -> Figure:
     """Simple networks whose recurrent weights were scaled."""
     figure, ax = norm_axes("Larger weights: from fading to exploding", 1e-16, 1e10)
     ax.set_xlim(0, STEPS * 1.2)
@@ -712,18 +707,18 @@ def draw_radius(fresh: dict) -> None:
     for (name, text), style in zip(named, (":", "-.", "--", "-"), strict=True):
         values = fresh[name]["state"]
         curve(ax, values, color="black", linestyle=style)
-        label(ax, text, *end(values, 1e-15))
-    plots.save(figure, FIGURES / "recurrent-exploding.svg")
+        label(ax, text, *end(values, 1e-15), dx=6)
+    return figure
 
 
-def draw_recall(recall: dict) -> None:
+def draw_recall(recall: dict[str, Any]) -> Figure:
     """Accuracy by distance."""
     figure, ax = plt.subplots(figsize=(4.6, 3.5))
     for name, by_gap in recall.items():
         kind, keep = MEMORY_CELLS[name]
-        gaps = [int(gap) for gap in by_gap]
+        gaps = [int(gap.removeprefix("d")) for gap in by_gap]
         rows = list(by_gap.values())
-        look = {**LOOK[kind], "marker": "o", "markersize": 4}
+        look: dict[str, Any] = {**LOOK[kind], "marker": "o", "markersize": 4}
         if keep is not None:
             look |= {"marker": "s", "markerfacecolor": "none"}
         ax.fill_between(
@@ -748,10 +743,10 @@ def draw_recall(recall: dict) -> None:
     ax.set_xticks(GAPS, [str(gap) for gap in GAPS])
     ax.minorticks_off()
     ax.legend(loc="upper left", bbox_to_anchor=(0, -0.2), ncols=2, fontsize=9.5)
-    plots.save(figure, FIGURES / "recurrent-recall.svg")
+    return figure
 
 
-def draw_influence(influence: dict) -> None:
+def draw_influence(influence: dict[str, Any]) -> Figure:
     """How much each earlier word matters for the next."""
     figure, ax = plt.subplots(figsize=(4.6, 3.3))
     for kind, values in influence.items():
@@ -766,10 +761,10 @@ def draw_influence(influence: dict) -> None:
     )  # fmt: skip
     ax.set_xticks(range(1, 13))
     ax.legend(fontsize=9.5)
-    plots.save(figure, FIGURES / "recurrent-influence.svg")
+    return figure
 
 
-def draw_gates(seen: dict) -> None:
+def draw_gates(seen: dict[str, Any]) -> Figure:
     """Forget gates, input gates and memory of eight units over a caption."""
     tokens, units = seen["tokens"], len(seen["units"])
     figure, axes = plt.subplots(3, 1, figsize=(4.6, 6.0), sharex=True)
@@ -801,10 +796,10 @@ def draw_gates(seen: dict) -> None:
         ha="right",
         rotation_mode="anchor",
     )
-    plots.save(figure, FIGURES / "recurrent-gates.svg")
+    return figure
 
 
-def write_moving(seen: dict) -> None:
+def write_moving(seen: dict[str, Any]) -> None:
     """The same numbers, one word at a time: a fragment of HTML that needs nothing else."""
     short = {
         "f": "forget_gate", "i": "input_gate", "g": "candidate", "o": "output_gate",
@@ -854,138 +849,294 @@ def write_moving(seen: dict) -> None:
 # --- everything -----------------------------------------------------------------------------------
 
 
-def report(fresh: bool) -> None:
-    """Gather what is in the cache, measure what is missing, write recurrent.json and figures."""
-    trained = language_models(fresh)
-    models: dict = {}
-    for run in trained:
-        name = run["kind"] if run["width"] == WIDTH else f"{run['kind']}-equal"
-        models.setdefault(name, []).append(run)
-    coded = captions()[1]
-    seen = cached("gates", fresh, lambda: gates(models["lstm"][0]))
-    moved = {
-        kind: [
-            cached(f"influence-{kind}-{r['seed']}", fresh, lambda r=r: influence(r, coded["test"]))
-            for r in models[kind]
-        ]
+def of_captions() -> dict[str, int]:
+    """How many different words they have, and how many the longest."""
+    vocabulary, coded = captions()
+    return {
+        "vocabulary": len(vocabulary),
+        "longest_caption": max(len(sentence) for sentence in coded["train"]) - 2,
+    }
+
+
+def language() -> dict[str, Any]:
+    """Sizes and perplexities of all language models."""
+    return {name: of_kind([trained(run) for run in which]) for name, which in runs().items()}
+
+
+def of_kind(found: list[dict[str, Any]]) -> dict[str, Any]:
+    """The same shape with several seeds."""
+    sizes = ("kind", "width", "parameters", "recurrent_parameters")
+    return {
+        **{key: found[0][key] for key in sizes},
+        "seeds": [run["seed"] for run in found],
+        "epochs": EPOCHS,
+        **{split: spread(run[split] for run in found) for split in ("train", "val", "test")},
+        "cpu_seconds": spread(run["cpu_seconds"] for run in found),
+    }
+
+
+def of_gradients() -> dict[str, float]:
+    """How often the LSTM's gradients were clipped, and how large the RNN's became."""
+    clipped = [norm > 1 for run in runs()["lstm"] for norm in trained(run)["gradient_norms"]]
+    return {
+        "clipped_share": sum(clipped) / len(clipped),
+        "largest_gradient": max(max(trained(run)["gradient_norms"]) for run in runs()["rnn"]),
+    }
+
+
+def each_seed(part: str, measure: Callable[..., Any]) -> dict[str, list[Any]]:
+    """Of each kind at equal width what is measured with every seed."""
+    return {
+        kind: [cached(f"{part}-{kind}-{run[2]}", measure, *run) for run in runs()[kind]]
         for kind in KINDS
     }
-    verbs = {
-        kind: [
-            cached(f"agreement-{kind}-{r['seed']}", fresh, lambda r=r: agreement(r))
-            for r in models[kind]
-        ]
-        for kind in KINDS
-    }
-    fresh_norms = cached("jacobians-fresh", fresh, fresh_jacobians)
-    learned_norms = {
-        kind: by_distance(
-            [
-                cached(f"jacobians-{kind}-{r['seed']}", fresh, lambda r=r: trained_norms(r))
-                for r in models[kind]
-            ]
-        )
-        for kind in KINDS
-    }
-    remembered = recalls(fresh)
-    influences = {
+
+
+def all_gates() -> dict[str, Any]:
+    """The gates of one LSTM, step by step."""
+    found: dict[str, Any] = cached("gates", gates, *runs()["lstm"][0])
+    return found
+
+
+def gates_in_short() -> dict[str, Any]:
+    """The same without what only the figures show."""
+    left_out = ("values", "means", "guesses")
+    return {name: value for name, value in all_gates().items() if name not in left_out}
+
+
+def influences() -> dict[str, dict[str, list[float]]]:
+    """By distance, over seeds."""
+    return {
         kind: {
             key: [spread(column)[key] for column in zip(*rows, strict=True)]
             for key in ("mean", "low", "high")
         }
-        for kind, rows in moved.items()
+        for kind, rows in each_seed("influence", influence).items()
     }
-    clipped = [norm > 1 for run in models["lstm"] for norm in run["gradient_norms"]]
 
-    def at_distances(curves: dict) -> dict:
-        return {
-            part: {
-                f"d{d}": {key: values[key][d] for key in values}
-                | {"text": power(values["mean"][d])}
-                for d in DISTANCES
+
+def influences_in_short() -> dict[str, Any]:
+    """At some distances."""
+    return {
+        kind: {f"d{d}": {key: row[key][d - 1] for key in row} for d in (1, 2, 3, 5, 8, 12)}
+        for kind, row in influences().items()
+    }
+
+
+def agreements() -> dict[str, Any]:
+    """By distance, over seeds."""
+    return {
+        kind: {
+            f"d{columns[0]['distance']}": {
+                key: spread(column[key] for column in columns)
+                for key in ("right", "are_after_singular", "are_after_plural")
             }
-            for part, values in curves.items()
+            for columns in zip(*found, strict=True)
         }
+        for kind, found in each_seed("agreement", agreement).items()
+    }
 
-    results = {
-        "command": "python book/results/recurrent.py",
-        "device": "cpu",
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "seeds": list(SEEDS),
-        "fresh_seeds": list(FRESH_SEEDS),
-        "vocabulary": len(captions()[0]),
-        "longest_caption": max(len(sentence) for sentence in coded["train"]) - 2,
-        "language": {
-            name: {
-                "kind": runs[0]["kind"],
-                "width": runs[0]["width"],
-                "parameters": runs[0]["parameters"],
-                "recurrent_parameters": runs[0]["recurrent_parameters"],
-                "seeds": [run["seed"] for run in runs],
-                "epochs": EPOCHS,
-                **{split: spread(run[split] for run in runs) for split in ("train", "val", "test")},
-                "cpu_seconds": spread(run["cpu_seconds"] for run in runs),
-            }
-            for name, runs in models.items()
-        },
-        "clipped_share": sum(clipped) / len(clipped),
-        "largest_gradient": max(max(run["gradient_norms"]) for run in models["rnn"]),
-        "gates": {
-            name: value
-            for name, value in seen.items()
-            if name not in ("values", "means", "guesses")
-        },
-        "influence": {
-            kind: {f"d{d}": {key: row[key][d - 1] for key in row} for d in (1, 2, 3, 5, 8, 12)}
-            for kind, row in influences.items()
-        },
-        "agreement": {
-            kind: {
-                f"d{columns[0]['distance']}": {
-                    key: spread(column[key] for column in columns)
-                    for key in ("right", "are_after_singular", "are_after_plural")
-                }
-                for columns in zip(*runs, strict=True)
-            }
-            for kind, runs in verbs.items()
-        },
+
+def all_fresh() -> dict[str, Any]:
+    """The norms of fresh cells at every distance."""
+    found: dict[str, Any] = cached("jacobians-fresh", fresh_jacobians)
+    return found
+
+
+def all_trained() -> dict[str, Any]:
+    """The norms of trained cells at every distance."""
+    return {
+        kind: by_distance(found) for kind, found in each_seed("jacobians", trained_norms).items()
+    }
+
+
+def at_distances(curves: dict[str, Any]) -> dict[str, Any]:
+    """What the page quotes of a cell's curves."""
+    return {
+        part: {
+            f"d{d}": {key: values[key][d] for key in values} | {"text": power(values["mean"][d])}
+            for d in DISTANCES
+        }
+        for part, values in curves.items()
+    }
+
+
+def fresh_in_short() -> dict[str, Any]:
+    """Fresh cells at some distances, and the largest eigenvalue of torch's."""
+    found = all_fresh()
+    return {
         "fresh": {
             # A dot would end a key where a page names it.
             name.replace(".", "_"): at_distances(curves)
-            for name, curves in fresh_norms.items()
+            for name, curves in found.items()
             if name != "rnn_radius"
         },
-        "rnn_radius": fresh_norms["rnn_radius"],
-        "trained": {kind: at_distances(curves) for kind, curves in learned_norms.items()},
-        "recall": {
-            name: {f"d{gap}": value for gap, value in by_gap.items()}
-            for name, by_gap in remembered.items()
-        },
-        "cliff": cliffs(),
-        "speed": cached("speed", fresh, speed),
+        "rnn_radius": found["rnn_radius"],
     }
-    (HERE / "recurrent.json").write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+
+
+def trained_in_short() -> dict[str, Any]:
+    """Trained cells at some distances."""
+    return {kind: at_distances(curves) for kind, curves in all_trained().items()}
+
+
+def check(result: dict[str, Any]) -> dict[str, bool]:
+    """What the page says in words, and in the figures' descriptions."""
+    fresh, trained = result["fresh"], result["trained"]
+    verbs, recall, language = result["agreement"], result["recall"], result["language"]
+    test = {name: row["test"] for name, row in language.items()}
+    train = {name: row["train"]["mean"] for name, row in language.items()}
+    gates, influence = result["gates"], result["influence"]
+    words = {
+        name: [row[0] for row in gates[f"words_forget_{name}"]] for name in ("highest", "lowest")
+    }
+    slopes, descent = result["cliff"]["slopes"], result["cliff"]
+
+    def norm(cells: dict[str, Any], name: str, distance: int, part: str = "state") -> float:
+        return float(cells[name][part][f"d{distance}"]["mean"])
+
+    def are(kind: str, distance: int, number: str) -> float:
+        return float(verbs[kind][f"d{distance}"][f"are_after_{number}"]["mean"])
+
+    return {
+        "the best network tells two men from a man after eleven words": are("gru", 12, "plural")
+        > 3 * are("gru", 12, "singular"),
+        "and the number has faded": are("gru", 12, "plural") < 0.5 < are("gru", 1, "plural"),
+        "the GRU carries it farthest": all(
+            are("gru", d, "plural") > max(are(kind, d, "plural") for kind in ("rnn", "lstm"))
+            for d in (5, 9, 12, 17)
+        ),
+        "one step of a fresh RNN stretches a little, twenty shrink below 0.001": 1
+        < norm(fresh, "rnn", 1)
+        < 1.5
+        and norm(fresh, "rnn", 20) < 1e-3,
+        "torch's largest eigenvalue is near 0.58": abs(
+            result["rnn_radius"]["mean"] - 1 / math.sqrt(3)
+        )
+        < 0.03,
+        "fresh, all three fall below a billionth or near it at fifty words, the RNN steepest": norm(
+            fresh, "rnn", 50
+        )
+        < norm(fresh, "lstm", 50) / 10
+        and max(norm(fresh, kind, 50) for kind in KINDS) < 2e-9,
+        "a forget bias of 3 keeps the norm between 1 and 100": all(
+            1 <= norm(fresh, "lstm-forget-3", d) <= 100 for d in DISTANCES
+        ),
+        "one of 1 falls slowly": 1e-4 < norm(fresh, "lstm-forget-1", 50) < 1e-2,
+        "nearly all of c after twenty words took the detours": norm(fresh, "lstm", 20, "cell")
+        > 10 * 0.5**20,
+        "h alone makes the LSTM look worse than it is": norm(fresh, "lstm", 50, "hidden")
+        < norm(fresh, "lstm", 50),
+        "trained, the RNN falls far below a billionth": norm(trained, "rnn", 100) < 1e-12,
+        "GRU and LSTM stay between a tenth and ten, or near it": all(
+            0.05 < norm(trained, kind, d) < 10 for kind in ("gru", "lstm") for d in DISTANCES
+        ),
+        "the memory carries the LSTM's gradient": norm(trained, "lstm", 100, "cell")
+        > 1000 * norm(trained, "lstm", 100, "hidden"),
+        "at twenty steps the fresh LSTM guesses, the RNN does not": recall["lstm"]["d20"]["high"]
+        < 0.2
+        < 0.5
+        < recall["rnn"]["d20"]["mean"],
+        "told to keep it solves twenty and forty": min(
+            recall["lstm-keep"][gap]["mean"] for gap in ("d20", "d40")
+        )
+        > 0.98,
+        "and comes to an end too": recall["lstm-keep"]["d80"]["mean"] < 0.5,
+        "fresh cells fall towards guessing between 10 and 40 steps": all(
+            recall[kind]["d10"]["mean"] > 0.98
+            and recall[kind].get("d40", recall[kind]["d20"])["mean"] < 0.5
+            for kind in KINDS
+        ),
+        "at an eigenvalue of 1.2 the norm hovers around 1, at 2 it grows": all(
+            0.1 < norm(fresh, "rnn-radius-1_2", d) < 10 for d in DISTANCES
+        )
+        and norm(fresh, "rnn-radius-2_0", 50) > 100,
+        "at 0.9 it falls": norm(fresh, "rnn-radius-0_9", 50) < 0.01,
+        "a plain to the left of the cliff": abs(slopes["w90"]["slope"]) < 1 < 1000
+        and slopes["w110"]["slope"] > 1000,
+        "one step from it leads nowhere, ten clipped ones to 1.0 and it stays": abs(
+            descent["unclipped"][1]
+        )
+        > 10
+        and all(0.95 < weight < 1.06 for weight in descent["clipped"][10:]),
+        "articles and adjectives keep the gate open": set(words["highest"][2:])
+        <= {"a", "an", "the", "young", "white", "black", "blue", "two"},
+        "verbs and prepositions shut it": {"standing", "sitting", "holding", "on"}
+        <= set(words["lowest"]),
+        "three units count": all(abs(r) > 0.85 for r in gates["position_correlation"].values()),
+        "most memories are short": gates["span_median"] < 5 and gates["span_longest"] > 30,
+        "the last word moves the guess, far ones hardly": all(
+            part["d1"]["mean"] > 100 * part["d12"]["mean"] for part in influence.values()
+        ),
+        "influence falls steeply over the first words": all(
+            part["d1"]["mean"] > part["d2"]["mean"] > part["d3"]["mean"] > part["d5"]["mean"]
+            for part in influence.values()
+        ),
+        "the GRU is ahead at either width, by more than the seeds differ": max(
+            test["gru"]["high"], test["gru-equal"]["high"]
+        )
+        < min(test["rnn"]["low"], test["lstm"]["low"]),
+        "the RNN beats the LSTM": test["rnn"]["high"] < test["lstm"]["low"],
+        "which has learned less of its training captions too": train["lstm"] > train["gru"],
+        "at twice the rate it is better than any row": test["lstm-fast"]["mean"]
+        < min(row["mean"] for name, row in test.items() if name not in FAST),
+        "and the GRU stays ahead": test["gru-fast"]["mean"] < test["lstm-fast"]["mean"],
+        "the rate moves either further than the cell does": all(
+            test[kind]["mean"] - test[f"{kind}-fast"]["mean"]
+            > abs(test["gru"]["mean"] - test["lstm"]["mean"])
+            for kind in ("gru", "lstm")
+        ),
+        "starting open gains nothing here": test["lstm-forget-1"]["mean"] >= test["lstm"]["mean"],
+        "the equal GRU has the LSTM's size": abs(
+            language["gru-equal"]["parameters"] / language["lstm"]["parameters"] - 1
+        )
+        < 0.01,
+    }
+
+
+def draw(result: dict[str, Any]) -> dict[str, Figure]:
+    """The figure that shows no more than the JSON holds."""
+    return {"recurrent-recall": draw_recall(result["recall"])}
+
+
+def finish() -> None:
+    """The curves at every distance, and one caption gate by gate."""
     with plots.style():
-        draw_fresh(fresh_norms)
-        draw_trained(learned_norms)
-        draw_radius(fresh_norms)
-        draw_recall(remembered)
-        draw_influence(influences)
-        draw_gates(seen)
-    write_moving(seen)
+        figures = {
+            "gradients-fresh": draw_fresh(all_fresh()),
+            "gradients-trained": draw_trained(all_trained()),
+            "exploding": draw_radius(all_fresh()),
+            "influence": draw_influence(influences()),
+            "gates": draw_gates(all_gates()),
+        }
+        for name, figure in figures.items():
+            plots.save(figure, FIGURES / f"recurrent-{name}.svg")
+            plt.close(figure)
+    write_moving(all_gates())
 
 
-PARTS = {"language": language_models, "recall": recalls, "report": report}
-
+SCRIPT = Script(
+    doc=__doc__,
+    parts={
+        "fresh_seeds": list(FRESH_SEEDS),
+        ("vocabulary", "longest_caption"): of_captions,
+        "language": language,
+        ("clipped_share", "largest_gradient"): of_gradients,
+        "gates": gates_in_short,
+        "influence": influences_in_short,
+        "agreement": agreements,
+        ("fresh", "rnn_radius"): fresh_in_short,
+        "trained": trained_in_short,
+        "recall": recalls,
+        "cliff": cliffs,
+        "speed": (speed,),
+    },
+    check=check,
+    seeds=SEEDS,
+    draw=draw,
+    cache=cached,
+    finish=finish,
+)
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--only", choices=list(PARTS), help="one part (the report is the last)")
-    parser.add_argument("--fresh", action="store_true", help="measure again what is in the cache")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    if arguments.only:
-        PARTS[arguments.only](arguments.fresh)
-    else:
-        report(arguments.fresh)
+    SCRIPT.run()

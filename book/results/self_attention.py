@@ -14,13 +14,14 @@ import statistics
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from itertools import pairwise
 from multiprocessing import get_context
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from _measure import Cache, record, run
+from _measure import Cache, Script, over_seeds
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn import functional
@@ -37,7 +38,7 @@ from attnbook.self_attention import (
     sinusoidal_positions,
 )
 
-COMMAND = "python book/results/self_attention.py"
+cached = Cache("self_attention")
 SEEDS = (0, 1, 2)
 
 # --- by hand ----------------------------------------------------------------------------------
@@ -278,7 +279,7 @@ def name_the_word_before(name: str) -> dict[str, Any]:
         seeds = [right_answers(reader, length) for reader in readers]
         known = [seed for seed in seeds if seed is not None]
         if known:
-            found[str(length)] = {"mean": statistics.fmean(known), "seeds": known}
+            found[str(length)] = over_seeds(known)
     if READERS[name].get("places") == "sines" and READERS[name].get("matrices", 3):
         with torch.no_grad():
             places = sinusoidal_positions(TRAINED[1], 64)
@@ -324,8 +325,10 @@ class Layer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The layer's output at every position."""
         if self.kind == "lstm":
-            return self.inner(x)[0]
-        return self.inner(x, x, x, with_weights=self.kind == "weights").output
+            states: Tensor = self.inner(x)[0]
+            return states
+        found: MultiHead = self.inner(x, x, x, with_weights=self.kind == "weights")
+        return found.output
 
 
 def step(layer: Layer, x: Tensor) -> None:
@@ -437,7 +440,7 @@ def paths(length: int = 256, batch: int = 16) -> dict[str, Any]:
             torch.manual_seed(seed)
             layer = Layer(kind.removesuffix("-open"), WIDTH).double()
             if kind == "lstm-open":  # torch stacks the gates: input, forget, candidate, output
-                layer.inner.bias_ih_l0.data[WIDTH : 2 * WIDTH] = FORGET_BIAS
+                layer.inner.get_parameter("bias_ih_l0").data[WIDTH : 2 * WIDTH] = FORGET_BIAS
             x = torch.randn(batch, length, WIDTH, dtype=torch.float64, requires_grad=True)
             probe = torch.randn(batch, WIDTH, dtype=torch.float64)
             (gradient,) = torch.autograd.grad((layer(x)[:, -1] * probe).sum(), x)
@@ -448,31 +451,131 @@ def paths(length: int = 256, batch: int = 16) -> dict[str, Any]:
     return found
 
 
-def measure(cached: Cache) -> dict[str, Any]:
-    """All of it."""
+def this_machine() -> dict[str, Any]:
+    """Where times and memory were measured."""
+    return machine(torch.device("cpu"))
+
+
+def task() -> dict[str, Any]:
+    """Every kind of reader."""
+    return {name: cached(f"task-{name}", name_the_word_before, name) for name in READERS}
+
+
+def all_multiplications() -> dict[str, dict[str, int]]:
+    """By length."""
+    return {str(n): multiplications(n, WIDTH) for n in LENGTHS}
+
+
+def all_times() -> dict[str, Any]:
+    """By width."""
     return {
-        **record(COMMAND, SEEDS, machine=machine(torch.device("cpu"))),
-        "by_hand": by_hand(),
-        "same": weight_on_itself(),
-        "order": order_is_lost(),
-        "places": products_of_places(),
-        "chances": chances(),
-        "task": {
-            name: cached(f"task-{name}", lambda name=name: name_the_word_before(name))
-            for name in READERS
-        },
-        "multiplications": {str(n): multiplications(n, WIDTH) for n in LENGTHS},
-        "times": {
-            str(width): cached(f"times-{width}", lambda width=width, n=n: times(width, 1, n))
-            for width, n in WIDTHS.items()
-        },
-        "again": again(
-            cached("times-128", lambda: times(WIDTH, 1)),
-            cached("times-128-again", lambda: times(WIDTH, 1)),
+        str(width): cached(f"times-{width}", times, width, 1, lengths)
+        for width, lengths in WIDTHS.items()
+    }
+
+
+def second_run(width: int) -> dict[str, Any]:
+    """The same times again."""
+    return times(width, 1)
+
+
+def times_again() -> dict[str, float | None]:
+    """How far a second run is from the first."""
+    return again(
+        cached(f"times-{WIDTH}", times, WIDTH, 1, WIDTHS[WIDTH]),
+        cached(f"times-{WIDTH}-again", second_run, WIDTH),
+    )
+
+
+def check(result: dict[str, Any]) -> dict[str, bool]:
+    """What the page says in words."""
+    same, order, task = result["same"], result["order"], result["task"]
+    products = dict(zip(result["places"]["distance"], result["places"]["product"], strict=True))
+    shared, two = task["one-matrix"]["norms"], task["sines"]["norms"]
+    own = [value for key, value in result["paths"]["attention"].items() if key != "near_over_far"]
+    lstm, opened = result["paths"]["lstm"], result["paths"]["lstm-open"]
+    memory, paths, counts = result["memory"], result["paths"], result["multiplications"]
+    crossings = [result["times"][str(width)]["crossing"] for width in WIDTHS]
+    extra = memory["weights"]["2048"] - memory["attention"]["2048"]
+
+    def median(kind: str, length: int) -> float:
+        return float(result["times"][str(WIDTH)][kind][str(length)]["median"])
+
+    return {
+        "at width 512 a word keeps all of its weight": 1 - same["512"]["same"] < 1e-8,
+        "the wider, the more": same["2"]["same"]
+        < same["8"]["same"]
+        < same["64"]["same"]
+        < same["512"]["same"],
+        "with three matrices it keeps a tenth": all(
+            abs(same[width]["three"] - 1 / same["words"]) < 0.02 for width in ("8", "512")
         ),
-        "batch_of_8": cached("times-batch-8", lambda: times(WIDTH, 8)),
-        "memory": cached("memory", memory),
-        "paths": cached("paths", paths),
+        "without positions order changes nothing": max(order["plain"].values()) < 1e-14
+        and order["shuffled"] < 1e-14 < 1e-3 < order["largest"],
+        "behind a mask it does": min(order["masked"].values()) > 0.1,
+        "and with positions": min(order["placed"].values()) > 0.01,
+        "positions know distance and no direction": all(
+            abs(products[d] - products[-d]) < 1e-4 for d in range(1, 41)
+        ),
+        "32 at the same place, the most": abs(products[0] - 32) < 1e-4
+        and max(products, key=products.__getitem__) == 0,
+        "23 five words away, 15 to 16 forty away": 22 < products[5] < 24.5
+        and 14 < products[40] < 17,
+        "nobody does better than can be computed": all(
+            abs(seed - result["chances"][bound]) < 0.01
+            for name, bound in (("nothing", "any"), ("mask", "earlier"), ("no-matrix", "other"))
+            for seed in task[name]["16"]["seeds"]
+        ),
+        "sines, learned and rotary positions solve the task": all(
+            min(task[name]["16"]["seeds"]) > 0.995 for name in ("sines", "learned", "rotary")
+        ),
+        "sines get half of the words at twice the length": all(
+            0.4 < seed < 0.6 for seed in task["sines"]["32"]["seeds"]
+        ),
+        "rotary positions nearly all": min(task["rotary"]["32"]["seeds"]) > 0.99,
+        "one matrix does it too, a little worse": min(task["one-matrix"]["16"]["seeds"]) > 0.95
+        and task["one-matrix"]["16"]["mean"] < task["sines"]["16"]["mean"],
+        "with one matrix lengths fall along the sentence": all(
+            all(a > b for a, b in pairwise(norms)) and norms[0] > 4 * norms[-1] for norms in shared
+        ),
+        "with two they need not": all(norms[0] < 2 * norms[-1] for norms in two),
+        "at 64 words four fifths of the products are projections": counts["64"]["projections"]
+        == 4 * counts["64"]["pairs"],
+        "at 256 words attention and an LSTM multiply equally often": counts["256"]["projections"]
+        + counts["256"]["pairs"]
+        == counts["256"]["lstm"],
+        "every word is heard as loudly by attention": max(own) < 1.3 * min(own),
+        "an LSTM hears near words louder": all(
+            lstm[str(d)] > paths["attention"][str(d)] for d in (1, 2, 4, 8)
+        ),
+        "at sixteen words ten times less": lstm["16"] < paths["attention"]["16"] / 10,
+        "six tenths are left after each word": 0.55 < (lstm["32"] / lstm["16"]) ** (1 / 16) < 0.65,
+        "its line leaves the picture": lstm["32"] > 1e-9 > lstm["64"],
+        "started open it is louder than attention to the end": opened["255"]
+        > 10 * paths["attention"]["255"]
+        and 0.2 < opened["128"] < opened["1"] < 0.9,
+        "attention is faster in short sentences": all(
+            median("attention", length) < 0.75 * median("lstm", length) for length in (16, 32, 64)
+        ),
+        "the LSTM at 2,048": median("attention", 2048) > 1.4 * median("lstm", 2048),
+        "the wider, the later they cross": crossings[0] < crossings[1] < crossings[2],
+        "at width 128 between 512 and 1,024, and again": all(
+            512 < one < 1024 for one in (crossings[1], result["again"]["crossing"])
+        ),
+        "in batches of eight far earlier": result["batch_of_8"]["crossing"] < crossings[1] / 2,
+        "written weights are quadratic at the end": median("weights", 2048)
+        > 2.5 * median("weights", 1024),
+        "the LSTM is linear": median("lstm", 2048) < 2.6 * median("lstm", 1024),
+        "written weights take four squares more": round(extra / (2048**2 * 4 / 2**20)) == 4,
+        "memory is linear without them and quadratic with them": memory["attention"]["2048"]
+        < 2.5 * memory["attention"]["1024"]
+        and memory["weights"]["2048"] > 3 * memory["weights"]["1024"],
+        "an LSTM takes up to twice as much": memory["attention"]["2048"]
+        < memory["lstm"]["2048"]
+        < 2 * memory["attention"]["2048"],
+        "with weights six times as much": 5.5
+        < memory["weights"]["2048"] / memory["attention"]["2048"]
+        < 6.9,
     }
 
 
@@ -585,5 +688,28 @@ def draw(result: dict[str, Any]) -> dict[str, Figure]:
     }
 
 
+SCRIPT = Script(
+    doc=__doc__,
+    parts={
+        "machine": this_machine,
+        "by_hand": by_hand,
+        "same": weight_on_itself,
+        "order": order_is_lost,
+        "places": products_of_places,
+        "chances": chances,
+        "task": task,
+        "multiplications": all_multiplications,
+        "times": all_times,
+        "again": times_again,
+        "batch_of_8": (times, WIDTH, 8),
+        "memory": (memory,),
+        "paths": (paths,),
+    },
+    check=check,
+    seeds=SEEDS,
+    draw=draw,
+    cache=cached,
+)
+
 if __name__ == "__main__":
-    run("self_attention", __doc__, measure, draw)
+    SCRIPT.run()

@@ -8,19 +8,18 @@ with up to 20 German words; `attnbook.checkpoints.read_card` says how.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import torch
-from _measure import HERE, record
+import train as models
+from _measure import TRACES, Cache, Script
 
-from attnbook import checkpoints, grammar
+from attnbook import grammar
 from attnbook.corpora import SentencePair
 from attnbook.decoding import decode
+from attnbook.trace import DecodingTrace
 
-TRACES = Path(__file__).parents[1] / "traces"
+cached = Cache("start")
 OPENING = "ich weiß , dass der mann gestern im garten ein kaltes bier getrunken hat"
 # The sentences that the page glosses; each must be one of the grammar's, with this translation.
 GLOSSED = {
@@ -34,6 +33,7 @@ GLOSSED = {
     "er darf nicht singen": "he must not sing",
 }
 PAIRS = 5000
+MODELS = ("grammar-dot", "grammar-sutskever")
 
 
 def reach(pairs: Sequence[SentencePair], at_least: int) -> dict[str, float]:
@@ -55,38 +55,88 @@ def reach(pairs: Sequence[SentencePair], at_least: int) -> dict[str, float]:
     return {"words": far / words, "sentences": sentences / len(pairs)}
 
 
-def main() -> None:
-    """Measure and write."""
-    torch.set_num_threads(1)
-    for sentence, translation in GLOSSED.items():
-        pair = grammar.translate(sentence.split())
-        assert pair is not None, sentence
-        assert " ".join(pair.target) == translation, (sentence, pair.target)
+def opening() -> SentencePair:
+    """The chapter's first sentence and its translation."""
+    pair = grammar.translate(OPENING.split())
+    assert pair is not None
+    return pair
 
-    opening = grammar.translate(OPENING.split())
-    assert opening is not None
-    shown: dict[str, Any] = {"source": OPENING, "reference": " ".join(opening.target)}
-    for name in ("grammar-dot", "grammar-sutskever"):
-        translator = checkpoints.load(name)
-        right = decode(translator, opening.source).text == shown["reference"]
-        trace = decode(translator, opening.source, gold_links=opening.links if right else None)
-        shown[name] = trace.text
-        trace.save(TRACES / f"start-{name.removeprefix('grammar-')}.json", decimals=4)
 
-    pairs = grammar.generate(PAIRS, seed=0, shortest=8, longest=20)
-    german = {word for pair in pairs for word in pair.source}
-    english = {word for pair in pairs for word in pair.target}
-    result = {
-        **record("python book/results/start.py", [0]),
-        "shown": shown,
-        "pairs": PAIRS,
-        "vocabulary": {"german": len(german), "english": len(english)},
-        "ahead": {str(n): reach(pairs, n) for n in (3, 5)},
+def translated(name: str) -> DecodingTrace:
+    """What a model makes of it; with gold links where it writes the right translation."""
+    translator, pair = models.load(name), opening()
+    right = decode(translator, pair.source).target_tokens[:-1] == pair.target
+    return decode(translator, pair.source, gold_links=pair.links if right else None)
+
+
+def shown() -> dict[str, str]:
+    """Source, reference, and what both models write."""
+    return {
+        "source": OPENING,
+        "reference": " ".join(opening().target),
+        **{name: translated(name).text for name in MODELS},
     }
-    text = json.dumps(result, ensure_ascii=False, indent=1)
-    (HERE / "start.json").write_text(text + "\n", encoding="utf-8")
-    print(text)
 
+
+def generated() -> list[SentencePair]:
+    """Sentences of at least eight German words."""
+    return grammar.generate(PAIRS, seed=0, shortest=8, longest=20)
+
+
+def vocabulary() -> dict[str, int]:
+    """How many different words they have."""
+    pairs = generated()
+    return {
+        "german": len({word for pair in pairs for word in pair.source}),
+        "english": len({word for pair in pairs for word in pair.target}),
+    }
+
+
+def ahead() -> dict[str, dict[str, float]]:
+    """How far away German words lie."""
+    pairs = generated()
+    return {str(n): reach(pairs, n) for n in (3, 5)}
+
+
+def check(result: dict[str, Any]) -> dict[str, bool]:
+    """What the page says in words."""
+    shown, ahead = result["shown"], result["ahead"]
+    without = shown["grammar-sutskever"]
+    return {
+        "getrunken hat are the thirteenth and fourteenth word": shown["source"].split()[12:]
+        == ["getrunken", "hat"],
+        "the model with attention is right": shown["grammar-dot"] == shown["reference"],
+        "the one without mentions a man, a drink and a garden, and says something else": {
+            "man",
+            "garden",
+        }
+        <= set(without.split())
+        and bool({"drank", "drinking", "drink", "drunk"} & set(without.split()))
+        and without != shown["reference"],
+        "most sentences have a word from three places away, few words are one": ahead["3"][
+            "sentences"
+        ]
+        > 0.5
+        > 0.25
+        > ahead["3"]["words"],
+        "five places away are fewer": all(ahead["5"][k] < ahead["3"][k] for k in ahead["3"]),
+    }
+
+
+def finish() -> None:
+    """The traces of the moving figure."""
+    for name in MODELS:
+        path = TRACES / f"start-{name.removeprefix('grammar-')}.json"
+        translated(name).save(path, decimals=4)
+
+
+SCRIPT = Script(
+    doc=__doc__,
+    parts={"shown": shown, "pairs": PAIRS, "vocabulary": vocabulary, "ahead": ahead},
+    check=check,
+    cache=cached,
+    finish=finish,
+)
 
 if __name__ == "__main__":
-    main()
+    SCRIPT.run()

@@ -15,11 +15,15 @@ import argparse
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
+from _measure import Missing, reading
 
 from attnbook import benchmark, checkpoints, grammar
+from attnbook.attention import Attention
 from attnbook.corpora import SentencePair, join_captions, multi30k
+from attnbook.decoders import RecurrentDecoder
 from attnbook.seq2seq import Config, Translator
 from attnbook.training import Training, pick_device, train
 from attnbook.vocabulary import Vocabulary
@@ -48,11 +52,10 @@ class Model:
         }[self.data]
 
 
-def _config(decoder: str, **changes: object) -> Config:
+def _config(decoder: str, **changes: Any) -> Config:
     cell = "gru" if decoder == "cho" else "lstm"  # each as in its paper, unless told otherwise
-    return Config(
-        decoder=decoder, **{"cell": cell, "bidirectional": True, "dropout": 0.3, **changes}
-    )
+    usual: dict[str, Any] = {"cell": cell, "bidirectional": True, "dropout": 0.3}
+    return Config(decoder=decoder, **usual | changes)
 
 
 PLAIN = Training(epochs=10, learning_rate=3e-3)
@@ -85,16 +88,18 @@ for _seed in (0, 1, 2):
 
 # One table: who is compared with whom, everything else being equal. Sutskever's decoder is left to
 # chapter 4, the Transformer to chapter 13, and Cho's learns slower from larger word vectors.
-COMPARED: dict[str, dict[str, object]] = {
-    name: shape
+COMPARED: dict[str, dict[str, Any]] = {
+    name: dict(shape)
     for name, shape in benchmark.MODELS.items()
     if name not in ("sutskever", "transformer")
 }
 COMPARED["fixed"] = {**COMPARED["fixed"], "embedding_std": None}
 # What reading in both directions is good for, on the grammar only.
-FORWARD = {"decoder": "bahdanau", "score": "additive", "bidirectional": False}
+FORWARD: dict[str, Any] = {"decoder": "bahdanau", "score": "additive", "bidirectional": False}
 # What the root of the width does to a recurrent decoder, on the grammar only.
-SCALED = {"decoder": "luong", "score": "scaled-dot"}
+SCALED: dict[str, Any] = {"decoder": "luong", "score": "scaled-dot"}
+_shape: dict[str, Any]
+_small: dict[str, Any]
 SEEDS = (0, 1, 2)
 for _seed in SEEDS:
     for _name, _shape in COMPARED.items():
@@ -120,7 +125,7 @@ for _seed in SEEDS:
 
 # The Transformer of chapter 13 on the budget of the table, and on the grammar with other numbers of
 # heads for chapter 12.
-SMALL_TRANSFORMER = {
+SMALL_TRANSFORMER: dict[str, Any] = {
     "decoder": "transformer", "layers": 2, "feedforward_dim": 192,
     "embedding_dim": 96, "hidden_dim": 96, "dropout": 0.1,
 }  # fmt: skip
@@ -150,17 +155,30 @@ for _seed in SEEDS:
         )
 
 
+PUBLISHED, TRAINED = ROOT / "book" / "checkpoints", ROOT / "runs" / "models"
+
+
 def path_of(name: str) -> Path:
-    """Where a model of the table lies once it is trained."""
-    folder = ROOT / "book" / "checkpoints" if MODELS[name].published else ROOT / "runs" / "models"
-    return folder / f"{name}.safetensors"
+    """Where a model lies: with the book, with the package, or where it is trained."""
+    folders = (PUBLISHED, ROOT / "src" / "attnbook" / "models")
+    paths = [folder / f"{name}.safetensors" for folder in folders]
+    return next((path for path in paths if path.exists()), TRAINED / f"{name}.safetensors")
 
 
 def load(name: str) -> Translator:
-    """A trained model of the table."""
-    if not path_of(name).exists():
-        raise SystemExit(f"{name} is not trained yet: python book/results/train.py {name}")
-    return checkpoints.load(path_of(name))
+    """A trained model of the table, or one that comes with the package."""
+    path = path_of(name)
+    if not path.exists():
+        raise Missing(f"{name} is not trained yet: python book/results/train.py {name}")
+    return checkpoints.load(reading(path))
+
+
+def attention_of(translator: Translator) -> Attention:
+    """The one attention of a decoder that has one."""
+    decoder = translator.decoder
+    assert isinstance(decoder, RecurrentDecoder)
+    assert decoder.attention is not None
+    return decoder.attention
 
 
 def pairs_of(split: str, data: str) -> list[SentencePair]:
@@ -203,7 +221,8 @@ def train_model(name: str) -> None:
         "threads": torch.get_num_threads(),
         "cpu_seconds": round(time.process_time() - started),
     }
-    checkpoints.save(translator, path_of(name), card=card, half=model.published)
+    folder = PUBLISHED if model.published else TRAINED
+    checkpoints.save(translator, folder / f"{name}.safetensors", card=card, half=model.published)
 
 
 def main() -> None:

@@ -9,8 +9,6 @@ is compared with are those of book/results/one_table.py. Measured parts are kept
 
 from __future__ import annotations
 
-import json
-import statistics
 from collections import Counter
 from typing import Any
 
@@ -18,9 +16,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import train as models
-from _measure import HERE, Cache, bleu_of, interval, record, run
+from _measure import Cache, Script, bleu_of, interval, over_seeds, stored
 from matplotlib.figure import Figure
-from one_table import NAMES, captions_row, draws_of, on_captions
+from one_table import NAMES, caption_lengths, captions_row, draws_of, kept
 
 from attnbook.corpora import multi30k
 from attnbook.decoding import translate
@@ -28,7 +26,7 @@ from attnbook.evaluation import exact_match
 from attnbook.seq2seq import Translator
 from attnbook.transformer import EncoderLayer, FeedForward
 
-COMMAND = "python book/results/transformer.py"
+cached = Cache("transformer")
 MODEL = "compared-transformer-0"
 AGAINST = ("dot", "general-feeding", "concat-feeding", "additive")
 
@@ -38,7 +36,7 @@ AGAINST = ("dot", "general-feeding", "concat-feeding", "additive")
 STATE = (1.0, 3.0, 5.0, 7.0)
 INTO = ((1.0, 2.0), (-1.0, 0.0))  # rows of W_1
 OUT_OF = ((2.0, 3.0), (1.0, 1.0))  # rows of W_2
-WIDTHS = {"model_dim": 4, "heads": 2, "feedforward_dim": 8}
+WIDTHS: dict[str, Any] = {"model_dim": 4, "heads": 2, "feedforward_dim": 8}
 
 
 @torch.no_grad()
@@ -81,14 +79,11 @@ def parts_of(translator: Translator) -> dict[str, Any]:
     return {"all": total, **{kind: {"number": n, "share": n / total} for kind, n in kinds.items()}}
 
 
-def against(mine: dict[str, Any], name: str, cached: Cache) -> dict[str, float]:
+def against(name: str) -> dict[str, float]:
     """The difference in BLEU (beam 5) from a recurrent row, on the same draws of test captions."""
-    other = Cache("one_table")(
-        f"captions-compared-{name}-0",
-        lambda: on_captions(f"compared-{name}-0"),
-        [models.path_of(f"compared-{name}-0")],
+    one, two = (
+        np.array([kept("captions", model)["beam5"]]) for model in (MODEL, f"compared-{name}-0")
     )
-    one, two = (np.array([part["beam5"]]) for part in (mine, other))
     low, high = interval(draws_of(one) - draws_of(two))
     return {
         "mean": float(bleu_of(one[0].sum(axis=0)) - bleu_of(two[0].sum(axis=0))),
@@ -108,34 +103,72 @@ def norms(kind: str) -> dict[str, Any]:
         translator = models.load(f"grammar-norm-{kind}-{seed}")
         written = translate(translator, [pair.source for pair in pairs])
         seeds.append(exact_match(written, [pair.target for pair in pairs]))
-    return {"mean": statistics.fmean(seeds), "seeds": seeds}
+    return over_seeds(seeds)
 
 
-def measure(cached: Cache) -> dict[str, Any]:
-    """All of it."""
-    path = [models.path_of(MODEL)]
-    lengths = np.array([len(pair.source) for pair in multi30k("test")])
-    captions = cached("captions", lambda: on_captions(MODEL), path)
+def sentences() -> int:
+    """How many test captions there are."""
+    return len(multi30k("test"))
+
+
+def parts() -> dict[str, Any]:
+    """Where the model's parameters are."""
+    return parts_of(models.load(MODEL))
+
+
+def row() -> dict[str, Any]:
+    """The Transformer as a row of the one table."""
+    return captions_row([kept("captions", MODEL)], caption_lengths())
+
+
+def differences() -> dict[str, Any]:
+    """From the rows that come near it."""
+    return {name: against(name) for name in AGAINST}
+
+
+def all_norms() -> dict[str, Any]:
+    """Every place for the norms."""
+    return {kind: cached(f"norm-{kind}", norms, kind) for kind in models.NORM_TRIALS}
+
+
+def check(result: dict[str, Any]) -> dict[str, bool]:
+    """What the page says in words."""
+    rows = stored("one_table")["rows"]
+    best = {name: row["beam5"]["mean"] for name, row in rows.items()}
+    apart, norms = result["differences"], {k: v["mean"] for k, v in result["norms"].items()}
+    longest = result["row"]["by_length"][4]
     return {
-        **record(COMMAND, [0], sentences=len(lengths), model=MODEL),
-        "by_hand": by_hand(),
-        "parts": parts_of(models.load(MODEL)),
-        "row": captions_row([captions], lengths),
-        "differences": {name: against(captions, name, cached) for name in AGAINST},
-        "norms": {
-            kind: cached(
-                f"norm-{kind}",
-                lambda kind=kind: norms(kind),
-                [models.path_of(f"grammar-norm-{kind}-{seed}") for seed in models.SEEDS],
-            )
-            for kind in models.NORM_TRIALS
-        },
+        "it has the best score of all": result["row"]["beam5"]["mean"] > max(best.values()),
+        "the lead over dot and additive is no accident": min(
+            apart["dot"]["low"], apart["additive"]["low"]
+        )
+        > 0,
+        "the lead over general with feeding may be one": -0.3
+        < apart["general-feeding"]["low"]
+        < 0
+        < apart["general-feeding"]["high"],
+        "three times as many parameters as dot": abs(
+            result["row"]["parameters"] / rows["dot"]["parameters"] - 3
+        )
+        < 0.1,
+        "half of its parameters are words": abs(result["parts"]["words"]["share"] - 0.5) < 0.05,
+        "dot is ahead where captions have 18 words or more": longest["low"] == 18
+        and longest["bleu"] < rows["dot"]["by_length"][4]["bleu"],
+        "norms after the sum learn nothing at the high rate": max(norms["post"], norms["post-cold"])
+        < 0.01,
+        "norms before it hardly need the warm-up": 0 < norms["pre"] - norms["pre-cold"] < 0.1,
+        "a gentle rise helps norms after the sum": norms["post-gentle"] > 3 * norms["post"],
+        "and leaves them behind all others": norms["post-gentle"]
+        < norms["pre-gentle"]
+        < norms["pre"],
+        "the row is of the model whose parts are counted": result["row"]["parameters"]
+        == result["parts"]["all"],
     }
 
 
 def draw_row(result: dict[str, Any]) -> Figure:
     """The Transformer's BLEU among the rows of the one table."""
-    table = json.loads((HERE / "one_table.json").read_text(encoding="utf-8"))["rows"]
+    table = stored("one_table")["rows"]
     rows = {**table, "Transformer": result["row"]}
     figure, ax = plt.subplots(figsize=(4.4, 3.4))
     for place, row in enumerate(rows.values()):
@@ -154,5 +187,21 @@ def draw(result: dict[str, Any]) -> dict[str, Figure]:
     return {"transformer-row": draw_row(result)}
 
 
+SCRIPT = Script(
+    doc=__doc__,
+    parts={
+        "sentences": sentences,
+        "model": MODEL,
+        "by_hand": by_hand,
+        "parts": parts,
+        "row": row,
+        "differences": differences,
+        "norms": all_norms,
+    },
+    check=check,
+    draw=draw,
+    cache=cached,
+)
+
 if __name__ == "__main__":
-    run("transformer", __doc__, measure, draw)
+    SCRIPT.run()

@@ -3,30 +3,25 @@
     python book/results/vectors.py            # about a quarter of an hour of CPU time
     python book/results/vectors.py --figures  # only redraw the figures from vectors.json
 
-Needs Multi30k (``ATTNBOOK_DATA`` or a download). A run that is stopped goes on where it was:
-finished parts wait in ``vectors.partial.json`` until all are there.
+Needs Multi30k (``ATTNBOOK_DATA`` or a download). Finished parts are kept in the user's cache, so
+that an interrupted run goes on where it stopped; ``--fresh`` measures all of them again.
 """
 
 from __future__ import annotations
 
-import argparse
-import hashlib
-import json
 import math
 import statistics
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pooch
 import torch
-from matplotlib.axes import Axes
+from _measure import Cache, Script, label, spread
 from matplotlib.figure import Figure
 from torch.nn import functional as F
 
@@ -44,22 +39,17 @@ from attnbook.language_models import (
 )
 from attnbook.vocabulary import EOS, UNK, Vocabulary
 
-HERE = Path(__file__).parent
-RESULT = HERE / "vectors.json"
-PARTIAL = HERE / "vectors.partial.json"
-FIGURES = HERE.parent / "figures"
-CACHE = Path(pooch.os_cache("attnbook")) / "results" / "vectors"
-
+cached = Cache("vectors")
 SEEDS = (0, 1, 2)
 MIN_COUNT = 5
 WINDOW = 4
 ORDERS = range(1, 6)
 WINDOWS = (2, 8)
 SIZES = (1000, 2000, 4000, 8000, 16000, 29000)
-NEURAL = {"embedding_dim": 64, "hidden_dim": 128}
-TRAINING = {"epochs": 3, "batch_size": 256, "learning_rate": 3e-3}
+NEURAL: dict[str, Any] = {"embedding_dim": 64, "hidden_dim": 128}
+TRAINING: dict[str, Any] = {"epochs": 3, "batch_size": 256, "learning_rate": 3e-3}
 
-DIGITS = dict(zip("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹", strict=True))
+DIGITS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 # Chosen among the test captions because it shows what the chapter is about.
 OPENING = "men play soccer on a muddy field ."
 PAIR = ("muddy", "field")
@@ -120,11 +110,6 @@ def corpus(language: str) -> dict[str, Sentences]:
     }
 
 
-def spread(values: list[float]) -> dict[str, float]:
-    """Mean, lowest and highest of one number per seed."""
-    return {"mean": statistics.fmean(values), "low": min(values), "high": max(values)}
-
-
 def powers_of_ten(number: float) -> str:
     """A large number as people write it.
 
@@ -132,7 +117,7 @@ def powers_of_ten(number: float) -> str:
     '1.1 × 10⁸'
     """
     mantissa, exponent = f"{number:.1e}".split("e+")
-    return f"{mantissa} × 10" + str(int(exponent)).translate(str.maketrans(DIGITS))
+    return f"{mantissa} × 10" + str(int(exponent)).translate(DIGITS)
 
 
 # --- counting -------------------------------------------------------------------------------
@@ -153,7 +138,8 @@ def tables(language: str) -> dict[str, Any]:
     everything = Vocabulary.from_sentences([*data["train"], *data["test"]])
     encoded = {split: [everything.encode(s) for s in data[split]] for split in data}
     for n in range(1, 7):
-        row: dict[str, Any] = {"possible": float(len(words) - 2) ** n, "by_size": {}}
+        possible = float(len(words) - 2) ** n
+        row: dict[str, Any] = {"possible": possible, "by_size": {}}
         test = [event for ids in encoded["test"] for event in ngrams(ids, n)]
         seen: Counter[Any] = Counter()
         start = 0
@@ -167,6 +153,7 @@ def tables(language: str) -> dict[str, Any]:
             }
         row |= row["by_size"][f"s{SIZES[-1]}"]
         row["once_share"] = sum(count == 1 for count in seen.values()) / len(seen)
+        row["possible_text"] = powers_of_ten(possible)
         result[f"n{n}"] = row
     return result
 
@@ -246,31 +233,21 @@ def unknown() -> dict[str, Any]:
 
 
 def train_neural(
-    name: str, data: Sentences, words: Vocabulary, seed: int, window: int = WINDOW
+    data: Sentences, words: Vocabulary, seed: int, window: int = WINDOW
 ) -> tuple[NeuralLanguageModel, float]:
-    """A neural model, and the seconds of one core that it took; trained once, then kept."""
+    """A neural model, and the seconds of one core that it took."""
     torch.manual_seed(seed)
     model = NeuralLanguageModel(words, window=window, **NEURAL)
-    settings = json.dumps([NEURAL, TRAINING, window, seed, len(data), len(words)])
-    kept = CACHE / f"{name}-{hashlib.sha256(settings.encode()).hexdigest()[:10]}.pt"
-    if kept.exists():
-        stored = torch.load(kept, weights_only=True)
-        model.load_state_dict(stored["model"])
-        model.eval()
-        return model, stored["seconds"]
     started = time.process_time()
     model.fit(data, seed=seed, progress=True, **TRAINING)
-    seconds = time.process_time() - started
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"model": model.state_dict(), "seconds": seconds}, kept)
-    return model, seconds
+    return model, time.process_time() - started
 
 
 def neural(seed: int) -> dict[str, Any]:
     """The neural model of the chapter: perplexity, where it wins, and its neighbours."""
     data = corpus("en")
     words = Vocabulary.from_sentences(data["train"], min_count=MIN_COUNT)
-    model, seconds = train_neural("captions", data["train"], words, seed)
+    model, seconds = train_neural(data["train"], words, seed)
     result: dict[str, Any] = {
         "seconds": seconds,
         "examples_per_second": TRAINING["epochs"]
@@ -301,7 +278,7 @@ def neural(seed: int) -> dict[str, Any]:
     matched = np.array(
         [
             max(
-                (len(h) + 1 for h in suffixes(context) if counting.counts.get(h, {}).get(word)),
+                (len(h) + 1 for h in suffixes(context) if counting.counts.get(h, Counter())[word]),
                 default=0,
             )
             for context, word in events
@@ -345,7 +322,7 @@ def windows(window: int) -> dict[str, Any]:
     """The same network with another window."""
     data = corpus("en")
     words = Vocabulary.from_sentences(data["train"], min_count=MIN_COUNT)
-    model, seconds = train_neural("captions", data["train"], words, SEEDS[0], window)
+    model, seconds = train_neural(data["train"], words, SEEDS[0], window)
     return {
         "seconds": seconds,
         "parameters": sum(p.numel() for p in model.parameters()),
@@ -364,8 +341,8 @@ def held_out(seed: int) -> dict[str, Any]:
     kept = [s for s in train if not meets(s)]
     removed = [s for s in train if meets(s)]
     words = Vocabulary.from_sentences(kept, min_count=MIN_COUNT)
-    model, seconds = train_neural("held-out", kept, words, seed)
-    models = {
+    model, seconds = train_neural(kept, words, seed)
+    models: dict[str, Any] = {
         "neural": model,
         "kneser_ney": KneserNey(4, words).fit(kept),
         "add_one": AddConstant(3, words).fit(kept),
@@ -473,6 +450,19 @@ def untrained() -> dict[str, Any]:
     return {"same_group": statistics.fmean(same)}
 
 
+def neural_loss(
+    model: NeuralLanguageModel, context: torch.Tensor, word: torch.Tensor
+) -> torch.Tensor:
+    """One batch of windows."""
+    return F.nll_loss(model(context), word)
+
+
+def skip_gram_loss(model: SkipGram, *words: torch.Tensor) -> torch.Tensor:
+    """One batch of words, neighbours and noise."""
+    loss: torch.Tensor = model(*words).mean()
+    return loss
+
+
 def cost() -> dict[str, Any]:
     """Time of one training example, forward and backward, by the size of the vocabulary."""
     result: dict[str, Any] = {}
@@ -500,8 +490,8 @@ def cost() -> dict[str, Any]:
         skip.embedding.sparse = skip.neighbour_embedding.sparse = True
         left, right, noise = draw(batch), draw(batch), draw(batch, 5)
         result[f"v{size}"] = {
-            "neural": measure(lambda m=model, c=context, w=word: F.nll_loss(m(c), w)),
-            "skip_gram": measure(lambda m=skip, a=left, b=right, n=noise: m(a, b, n).mean()),
+            "neural": measure(partial(neural_loss, model, context, word)),
+            "skip_gram": measure(partial(skip_gram_loss, skip, left, right, noise)),
         }
     return result
 
@@ -509,63 +499,52 @@ def cost() -> dict[str, Any]:
 # --- all together ---------------------------------------------------------------------------
 
 
-def measure(seeds: Sequence[int]) -> dict[str, Any]:
-    """Every part that is not there yet, in order; then the summaries over seeds."""
-    parts: dict[str, Callable[[], dict[str, Any]]] = {
-        "tables.en": lambda: tables("en"),
-        "tables.de": lambda: tables("de"),
-        "opening": opening,
-        "setting": setting,
-        "untrained": untrained,
-        "cost": cost,
-    }
-    for n in ORDERS:
-        parts[f"counted.n{n}"] = lambda n=n: counted(n)
-    for seed in seeds:
-        parts[f"neural.seed{seed}"] = lambda seed=seed: neural(seed)
-        parts[f"held_out.seed{seed}"] = lambda seed=seed: held_out(seed)
-        parts[f"skip_gram.seed{seed}"] = lambda seed=seed: skip_gram(seed)
-        if seed == seeds[0]:
-            parts["skip_gram_de"] = lambda seed=seed: skip_gram(seed, "de")
-            parts["unknown"] = unknown
-            for window in WINDOWS:
-                parts[f"windows.w{window}"] = lambda window=window: windows(window)
+def all_tables() -> dict[str, Any]:
+    """Both languages."""
+    return {language: cached(f"tables-{language}", tables, language) for language in ("en", "de")}
 
-    done = json.loads(PARTIAL.read_text()) if PARTIAL.exists() else {}
-    for name, part in parts.items():
-        if name not in done:
-            print(f"measuring {name}", flush=True)
-            done[name] = part()
-            PARTIAL.write_text(json.dumps(done))
 
-    result: dict[str, Any] = {
-        "command": "python book/results/vectors.py",
-        "seeds": list(seeds),
-        "device": "cpu",
-        "threads": 1,
-        "torch": torch.__version__,
-        "min_count": MIN_COUNT,
-        "window": WINDOW,
-        "neural_settings": NEURAL | TRAINING,
-    }
-    for name in parts:
-        value = done[name]
-        group, _, member = name.partition(".")
-        if member:
-            result.setdefault(group, {})[member] = value
-        else:
-            result[group] = value
-    for smoothing in ("kneser_ney", "modified"):
-        # Chosen on the validation captions, reported on the test captions.
-        best = min(ORDERS, key=lambda n: result["counted"][f"n{n}"][smoothing]["val"])
-        result[f"best_{smoothing}"] = {"n": best} | result["counted"][f"n{best}"][smoothing]
-    for language in result["tables"].values():
-        for n in range(1, 7):
-            language[f"n{n}"]["possible_text"] = powers_of_ten(language[f"n{n}"]["possible"])
-    result["neural"]["summary"] = summary(result["neural"], seeds)
-    result["held_out"]["summary"] = summary(result["held_out"], seeds)
-    result["skip_gram"]["summary"] = summary(result["skip_gram"], seeds)
-    return result
+def all_counted() -> dict[str, Any]:
+    """Every order."""
+    return {f"n{n}": cached(f"counted-{n}", counted, n) for n in ORDERS}
+
+
+def best(smoothing: str) -> dict[str, Any]:
+    """The order chosen on the validation captions, with its perplexity on the test captions."""
+    found = all_counted()
+    n = min(ORDERS, key=lambda n: float(found[f"n{n}"][smoothing]["val"]))
+    return {"n": n, **found[f"n{n}"][smoothing]}
+
+
+def best_of_each() -> dict[str, Any]:
+    """Of Kneser-Ney, and of Kneser-Ney with three discounts."""
+    return {f"best_{smoothing}": best(smoothing) for smoothing in ("kneser_ney", "modified")}
+
+
+def with_summary(part: str, measured: Callable[[int], dict[str, Any]]) -> dict[str, Any]:
+    """Every seed, and the summary of all."""
+    found = {f"seed{seed}": cached(f"{part}-{seed}", measured, seed) for seed in SEEDS}
+    return found | {"summary": summary(found, SEEDS)}
+
+
+def all_neural() -> dict[str, Any]:
+    """The network of the chapter."""
+    return with_summary("neural", neural)
+
+
+def all_held_out() -> dict[str, Any]:
+    """The network that never saw some pairs."""
+    return with_summary("held-out", held_out)
+
+
+def all_skip_gram() -> dict[str, Any]:
+    """Skip-gram."""
+    return with_summary("skip-gram", skip_gram)
+
+
+def all_windows() -> dict[str, Any]:
+    """Other windows."""
+    return {f"w{window}": cached(f"windows-{window}", windows, window) for window in WINDOWS}
 
 
 def summary(runs: dict[str, Any], seeds: Sequence[int]) -> dict[str, Any]:
@@ -587,8 +566,8 @@ def summary(runs: dict[str, Any], seeds: Sequence[int]) -> dict[str, Any]:
     return merged
 
 
-def claims(result: dict[str, Any]) -> dict[str, bool]:
-    """What the page says in words about these numbers, and whether it is so."""
+def check(result: dict[str, Any]) -> dict[str, bool]:
+    """What the page says in words."""
     english, german = result["tables"]["en"], result["tables"]["de"]
     counted_by_n = [result["counted"][f"n{n}"] for n in ORDERS]
     add_one = [row["add_one"]["test"] for row in counted_by_n]
@@ -669,25 +648,6 @@ def claims(result: dict[str, Any]) -> dict[str, bool]:
     }
 
 
-def main() -> None:
-    """Measure what is missing, write the numbers, draw the figures, check the page's words."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--figures", action="store_true", help="only redraw the figures")
-    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS, help="default: 0 1 2")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    if not arguments.figures:
-        result = measure(arguments.seeds)
-        RESULT.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
-        if set(arguments.seeds) >= set(SEEDS):
-            PARTIAL.unlink(missing_ok=True)
-    result = json.loads(RESULT.read_text())
-    draw(result)
-    wrong = [text for text, holds in claims(result).items() if not holds]
-    if wrong:
-        sys.exit("book/01_vectors.md says what these numbers do not: " + "; ".join(wrong))
-
-
 # --- figures --------------------------------------------------------------------------------
 
 SIZE = (4.4, 3.1)  # inches; fits a screen of 360 pixels without scrolling
@@ -695,24 +655,16 @@ CAPTIONS = "captions read"
 PERPLEXITY = "perplexity on test captions\n(fewer is better)"
 
 
-def draw(result: dict[str, Any]) -> None:
+def draw(result: dict[str, Any]) -> dict[str, Figure]:
     """All figures of the chapter."""
-    with plots.style():
-        for name, figure in {
-            "unseen": draw_unseen(result["tables"]),
-            "growth": draw_growth(result["tables"]["en"]),
-            "perplexity": draw_perplexity(result),
-            "context": draw_context(result["neural"]["summary"]["by_ngram"]),
-            "cost": draw_cost(result["cost"]),
-            "words": draw_words(result["neural"]["seed0"]["plane"]),
-        }.items():
-            plots.save(figure, FIGURES / f"vectors-{name}.svg")
-            plt.close(figure)
-
-
-def label(ax: Axes, text: str, x: float, y: float, dx: float = 8, dy: float = 0) -> None:
-    """A line's name, beside its end."""
-    ax.annotate(text, (x, y), xytext=(dx, dy), textcoords="offset points", va="center")
+    return {
+        "vectors-unseen": draw_unseen(result["tables"]),
+        "vectors-growth": draw_growth(result["tables"]["en"]),
+        "vectors-perplexity": draw_perplexity(result),
+        "vectors-context": draw_context(result["neural"]["summary"]["by_ngram"]),
+        "vectors-cost": draw_cost(result["cost"]),
+        "vectors-words": draw_words(result["neural"]["seed0"]["plane"]),
+    }
 
 
 def draw_unseen(languages: dict[str, Any]) -> Figure:
@@ -848,5 +800,31 @@ def draw_words(plane: dict[str, list[float]]) -> Figure:
     return figure
 
 
+SCRIPT = Script(
+    doc=__doc__,
+    parts={
+        "min_count": MIN_COUNT,
+        "window": WINDOW,
+        "neural_settings": NEURAL | TRAINING,
+        "tables": all_tables,
+        "opening": (opening,),
+        "setting": setting,
+        "untrained": (untrained,),
+        "cost": (cost,),
+        "counted": all_counted,
+        "neural": all_neural,
+        "held_out": all_held_out,
+        "skip_gram": all_skip_gram,
+        "skip_gram_de": (skip_gram, SEEDS[0], "de"),
+        "unknown": (unknown,),
+        "windows": all_windows,
+        ("best_kneser_ney", "best_modified"): best_of_each,
+    },
+    check=check,
+    seeds=SEEDS,
+    draw=draw,
+    cache=cached,
+)
+
 if __name__ == "__main__":
-    main()
+    SCRIPT.run()

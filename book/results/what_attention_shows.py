@@ -20,18 +20,19 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import train as models
-from _measure import Cache, record, run
+from _measure import Cache, Script
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
 from attnbook.corpora import SentencePair, multi30k
+from attnbook.decoders import LuongDecoder
 from attnbook.decoding import decode
 from attnbook.seq2seq import Translator
 from attnbook.trace import MEASURES, AttentionMaps, DecodingTrace
 from attnbook.vocabulary import EOS, SOS, UNK
 
-COMMAND = "python book/results/what_attention_shows.py"
+cached = Cache("what_attention_shows")
 MODEL = "multi30k-dot"
 FEW, FEWER = 200, 50
 NAMES = ("weight", *MEASURES)
@@ -250,6 +251,7 @@ def sought(translator: Translator, pairs: Sequence[SentencePair]) -> dict[str, A
 
 def words_of(translator: Translator, states: Tensor, values: Tensor, weights: Tensor) -> Tensor:
     """The distribution of the next word of Luong's decoder with given weights."""
+    assert isinstance(translator.decoder, LuongDecoder)
     both = torch.cat([weights @ values, states], dim=-1)
     readouts = torch.tanh(translator.decoder.combine(both))
     return torch.softmax(translator.decoder.logits(readouts), dim=-1)
@@ -264,24 +266,60 @@ def summary(rows: Sequence[tuple[bool, float]]) -> dict[str, float]:
     }
 
 
-def measure(cached: Cache) -> dict[str, Any]:
-    """All of it."""
-    captions, sentences = multi30k("test")[:FEW], models.pairs_of("test", "grammar")[:FEW]
-    path = [models.path_of(MODEL)]
+def few_captions(count: int = FEW) -> list[SentencePair]:
+    """The first test captions."""
+    return multi30k("test")[:count]
+
+
+def on_captions() -> dict[str, Any]:
+    """The four measures on captions."""
+    return compare(models.load(MODEL), few_captions())
+
+
+def exchanged_on_captions() -> dict[str, Any]:
+    """Other weights, on captions."""
+    return exchanged(models.load(MODEL), few_captions())
+
+
+def sought_on_captions() -> dict[str, Any]:
+    """The farthest weights, on fewer captions."""
+    return sought(models.load(MODEL), few_captions(FEWER))
+
+
+def on_grammar(seed: int) -> dict[str, Any]:
+    """The four measures of one small model."""
+    return compare(models.load(f"grammar-dot-{seed}"), models.pairs_of("test", "grammar")[:FEW])
+
+
+def all_of_grammar() -> list[Any]:
+    """Every seed."""
+    return [cached(f"grammar-{seed}", on_grammar, seed) for seed in models.SEEDS]
+
+
+def check(result: dict[str, Any]) -> dict[str, bool]:
+    """What the page says in words."""
+    captions, exchanged = result["captions"], result["exchanged"]
+    first, *others = (one["on a link"] for one in result["grammar"])
     return {
-        **record(COMMAND, models.SEEDS, test_captions=len(captions), sentences=len(sentences)),
-        "by_hand": by_hand(),
-        "captions": cached("captions", lambda: compare(models.load(MODEL), captions), path),
-        "exchanged": cached("exchanged", lambda: exchanged(models.load(MODEL), captions), path, 2),
-        "sought": cached("sought", lambda: sought(models.load(MODEL), captions[:FEWER]), path, 3),
-        "grammar": [
-            cached(
-                f"grammar-{seed}",
-                lambda seed=seed: compare(models.load(f"grammar-dot-{seed}"), sentences),
-                [models.path_of(f"grammar-dot-{seed}")],
-            )
-            for seed in models.SEEDS
-        ],
+        "with shuffled weights the same word in two of five steps": abs(
+            exchanged["shuffled"]["same"] - 2 / 5
+        )
+        < 0.02,
+        "with uniform weights in half of them": abs(exchanged["uniform"]["same"] - 0.5) < 0.03,
+        "in a third of the steps other weights would do": abs(
+            result["sought"]["other_word_first"] - 1 / 3
+        )
+        < 0.04,
+        "leaving words out agrees in seven of ten, the others in nine": all(
+            round(10 * part["same"]) == (7 if "left out" in name else 9)
+            for name, part in captions.items()
+        ),
+        "weights and gradients rank words alike": captions["weight / gradient"]["rho"] > 0.9,
+        "weights and leaving out do not": captions["weight / word left out"]["rho"] < 0.5,
+        "seeds agree on who finds the links": all(
+            abs(first[name] - one[name]) < 0.02 for one in others for name in first
+        ),
+        "the weights find most of them": max(first, key=first.__getitem__) == "weight",
     }
 
 
@@ -304,5 +342,22 @@ def draw(result: dict[str, Any]) -> dict[str, Figure]:
     return {"what-attention-shows-agreement": draw_agreement(result["captions"])}
 
 
+SCRIPT = Script(
+    doc=__doc__,
+    parts={
+        "test_captions": FEW,
+        "sentences": FEW,
+        "by_hand": by_hand,
+        "captions": (on_captions,),
+        "exchanged": (exchanged_on_captions,),
+        "sought": (sought_on_captions,),
+        "grammar": all_of_grammar,
+    },
+    check=check,
+    seeds=models.SEEDS,
+    draw=draw,
+    cache=cached,
+)
+
 if __name__ == "__main__":
-    run("what_attention_shows", __doc__, measure, draw)
+    SCRIPT.run()

@@ -82,7 +82,7 @@
       return { up, down, element: h("li", {}, line) };
     });
     // The answers come as the page shows them; what is right is known by the place in `first`.
-    let shown = first.map((_, i) => i);
+    const shown = first.map((_, i) => i);
     const list = h("ol", {}, ...steps.map(({ element }) => element));
     const element = h("div", { role: "group", "aria-labelledby": `${id}-stem` }, list);
 

@@ -95,7 +95,6 @@
       query: start.query,
       width: start.width,
     });
-    const count = start.keys.length;
     const at = { x: (k) => k, y: (v) => v }; // places of keys and values, set by fit()
 
     // What stands around the drawing.
@@ -287,9 +286,9 @@
         event.preventDefault(); // no text is selected while the hand moves
         point.focus({ preventScroll: true });
         point.setPointerCapture(event.pointerId);
-        const box = drawing.getBoundingClientRect();
+        const place = drawing.getBoundingClientRect();
         // The reading keeps its distance from the pointer, and does not jump to it.
-        const off = [event.clientX - box.left - at.x(state.keys[i]), event.clientY - box.top - at.y(state.values[i])];
+        const off = [event.clientX - place.left - at.x(state.keys[i]), event.clientY - place.top - at.y(state.values[i])];
         const drag = (moved) => {
           const now = drawing.getBoundingClientRect();
           move(i, at.key(moved.clientX - now.left - off[0]), at.value(moved.clientY - now.top - off[1]));

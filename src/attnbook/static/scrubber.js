@@ -403,11 +403,11 @@ function sentence(trace, step) {
 
 /** What stays the same whatever the trace: the card, its controls, its empty stage. */
 function frame(id, label) {
-  const button = (name, label, ...content) =>
-    h("button", { type: "button", class: `attn-button attn-${name}`, "aria-label": label }, ...content);
-  const radio = (label, checked) => {
+  const button = (name, says, ...content) =>
+    h("button", { type: "button", class: `attn-button attn-${name}`, "aria-label": says }, ...content);
+  const radio = (says, checked) => {
     const input = h("input", { type: "radio", name: `${id}-switch`, checked });
-    return { input, label: h("label", {}, input, h("span", {}, label)) };
+    return { input, label: h("label", {}, input, h("span", {}, says)) };
   };
 
   const select = (name) =>

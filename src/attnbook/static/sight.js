@@ -41,8 +41,8 @@
   /** Two lines of words, and a line from each word that asks to each that it sees. */
   function picture({ rows, columns, sees }) {
     const middle = (i, count) => `${(100 * (i + 0.5)) / count}%`;
-    const lines = rows.map((_, row) => svg("g", {},
-      ...columns.flatMap((_, i) => (sees[row][i] ? [svg("line", {
+    const lines = rows.map((_row, row) => svg("g", {},
+      ...columns.flatMap((_column, i) => (sees[row][i] ? [svg("line", {
         x1: middle(i, columns.length), y1: 0, x2: middle(row, rows.length), y2: HEIGHT,
       })] : []))));
     const words = (list) => list.map((word) => h("span", {}, word));
