@@ -9,7 +9,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from axe_playwright_python.base import AXE_SCRIPT
+
+# Each width and each scheme once; colours do not depend on the width.
+WIDTHS_AND_SCHEMES = pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (360, "dark"),
+        (800, "light"),
+        pytest.param(360, "light", marks=pytest.mark.exhaustive),
+        pytest.param(800, "dark", marks=pytest.mark.exhaustive),
+    ],
+)
 
 RUN = """([context, rules]) => axe.run(context, {
   rules,

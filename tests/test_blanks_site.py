@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from accessible import violations
+from accessible import WIDTHS_AND_SCHEMES, violations
 from attnbook import blanks
 from attnbook.blanks import Blank, figure_data
 from attnbook.embedded import card_styles
@@ -167,8 +167,7 @@ def test_what_a_screen_reader_gets(show: Callable[..., Any]) -> None:
     assert table.get_by_role("rowheader").all_text_contents()[0] == "are ✓ (was hidden)"
 
 
-@pytest.mark.parametrize("width", [360, 800])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@WIDTHS_AND_SCHEMES
 def test_axe_finds_nothing(show: Callable[..., Any], width: int, scheme: str) -> None:
     page = show(FIGURE, FIGURE[1:], width=width, scheme=scheme)
     assert violations(page, ".attn-blanks") == []

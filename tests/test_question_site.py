@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from bs4 import BeautifulSoup
 
-from accessible import violations
+from accessible import WIDTHS_AND_SCHEMES, violations
 from attnbook import question
 from attnbook.embedded import card_styles
 from small_books import SmallBook
@@ -224,8 +224,7 @@ def answer_all(page: Any) -> None:
         button.click()
 
 
-@pytest.mark.parametrize("width", [360, 800])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@WIDTHS_AND_SCHEMES
 def test_axe_finds_nothing(show: Callable[..., Any], width: int, scheme: str) -> None:
     page = show(width=width, scheme=scheme)
     assert violations(page, ".attn-questions") == []

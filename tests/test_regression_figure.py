@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from accessible import violations
+from accessible import WIDTHS_AND_SCHEMES, violations
 from attnbook import directives, regression, scrubber
 from test_directives import Book
 
@@ -117,19 +117,6 @@ def test_scripts_and_styles_only_where_they_are_needed(book: Book) -> None:
     for name in ours:
         static = ROOT / "src" / "attnbook" / "static" / name.removeprefix("attnbook-")
         assert book.read(f"html/_static/{name}") == static.read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize(
-    ("builder", "name"),
-    [("text", "index.txt"), ("latex", "book.tex"), ("man", "book.1"), ("texinfo", "book.texi")],
-)
-def test_other_builders_get_the_table(tmp_path: Path, builder: str, name: str) -> None:
-    book = Book(tmp_path)
-    book.write("book/results/run.json", json.dumps({"day": DAY, "nested": {"dive": DIVE}}))
-    book.build(PAGE, builder)
-    assert book.warnings == ""
-    assert "15.40" in book.read(f"{builder}/{name}")
-    assert "The caption" in book.read(f"{builder}/{name}")
 
 
 WRONG = {
@@ -469,8 +456,7 @@ def test_figures_of_one_page_do_not_meddle(show: Callable[..., Any]) -> None:
 # -------------------------------------------------------------------------------- for everybody
 
 
-@pytest.mark.parametrize("width", [360, 800])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@WIDTHS_AND_SCHEMES
 def test_axe_finds_nothing(show: Callable[..., Any], width: int, scheme: str) -> None:
     page = show(width=width, scheme=scheme)
     for summary in page.locator("summary").all():

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from accessible import violations
+from accessible import WIDTHS_AND_SCHEMES, violations
 from attnbook import sight
 from attnbook.embedded import card_styles
 from attnbook.sight import Sight, figure_data, sights
@@ -165,8 +165,7 @@ def test_what_a_screen_reader_gets(show: Callable[..., Any]) -> None:
     assert table.get_by_role("cell", name="sees").count() == 16
 
 
-@pytest.mark.parametrize("width", [360, 800])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@WIDTHS_AND_SCHEMES
 def test_axe_finds_nothing(show: Callable[..., Any], width: int, scheme: str) -> None:
     page = show(FIGURE, FIGURE[:2], width=width, scheme=scheme)
     for kind in ("Self", "Masked self", "Padded self"):

@@ -82,7 +82,7 @@ SETTLED = """async () => {
 }"""
 
 
-# Milliseconds after which the theme has seen a new width, and lets code that scrolls take the keyboard.
+# Milliseconds after which the theme has seen a new width: code that scrolls takes the keyboard.
 LATE = 400
 
 
