@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
+import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import settings
@@ -22,7 +23,7 @@ from jaxtyping import install_import_hook
 import machine
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page, Playwright
+    from playwright.sync_api import Browser, BrowserContext, Page, Request
 
 # Shapes and types in signatures are checked at every call made by a test. The hook must be in place
 # before the first import of the package, and pytest imports this file before any test module.
@@ -41,6 +42,11 @@ settings.load_profile("attnbook")
 
 ROOT = Path(__file__).resolve().parents[1]
 SITE = ROOT / "_build" / "html"
+SCREENSHOTS = ROOT / "_build" / "screenshots"
+
+# Formulas are set after the load event, and fonts may come later still; what is measured next needs
+# their final size.
+SET = "async () => { await window.MathJax?.startup?.promise; await document.fonts.ready; }"
 
 
 @pytest.fixture
@@ -185,11 +191,17 @@ class _Quiet(SimpleHTTPRequestHandler):
     """Serves the site below /book/, as GitHub Pages does, so that a link from the root shows."""
 
     prefix = "/book/"
+    protocol_version = "HTTP/1.1"  # one connection for all files of a page
 
     def translate_path(self, path: str) -> str:
         if not path.startswith(self.prefix):
             return str(Path(self.directory) / "not-below-the-prefix")
         return super().translate_path("/" + path.removeprefix(self.prefix))
+
+    def end_headers(self) -> None:
+        # What all pages share is fetched once for each browser.
+        self.send_header("Cache-Control", "max-age=3600")
+        super().end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -206,150 +218,257 @@ def site_url(site: Path) -> Iterator[str]:
     server.server_close()
 
 
-@pytest.fixture(scope="module")
-def playwright() -> Iterator[Playwright]:
-    lacking("browser")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        yield driver
-
-
-@pytest.fixture(scope="module")
-def browser(playwright: Playwright) -> Iterator[Browser]:
-    """Chromium without a window and without a network: only this machine resolves."""
-    browser = playwright.chromium.launch(
-        executable_path=machine.chromium(), args=machine.BROWSER_ARGUMENTS
-    )
-    yield browser
-    browser.close()
-
-
-@pytest.fixture
-def show_bare(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Page]]:
-    """``show_bare(html, head="", width=360)`` opens a page of nothing else.
-
-    Nothing may go wrong in it: no error, no line in the console, no request.
-    """
-    contexts = []
-    wrong: list[str] = []
-
-    def open_it(*parts: str, head: str = "", width: int = 800, **options: object) -> Page:
-        path = tmp_path / f"page{len(contexts)}.html"
-        path.write_text(
-            '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Page</title>'
-            f'<meta name="viewport" content="width=device-width">{head}</head>'
-            f"<body><main><h1>Page</h1>{''.join(parts)}</main></body></html>",
-            encoding="utf-8",
-        )
-        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("console", lambda message: wrong.append(message.text))
-        page.on(
-            "request",
-            lambda r: (
-                None
-                if r.url == path.as_uri() or r.url.startswith(("data:", "blob:"))
-                else wrong.append(f"request {r.url}")
-            ),
-        )
-        page.goto(path.as_uri())
-        return page
-
-    yield open_it
-    for context in contexts:
-        context.close()
-    assert wrong == []
-
-
 @dataclass
 class Visit:
     """A page, and what went wrong while it was open."""
 
     page: Page
-    console: list[str] = field(default_factory=list)
+    home: str  # what the addresses of its own files begin with
+    console: list[str] = field(default_factory=list)  # "error: what was said"
     failed: list[str] = field(default_factory=list)
     external: list[str] = field(default_factory=list)
 
     def problems(self) -> list[str]:
         """Console errors and warnings, failed and external requests, in one list."""
         return [
-            *(f"console: {line}" for line in self.console),
+            *(line for line in self.console if line.startswith(("error: ", "warning: "))),
             *(f"failed: {line}" for line in self.failed),
             *(f"external: {line}" for line in self.external),
         ]
 
 
-OpenPage = Callable[..., Visit]
+class _Tab:
+    """A page of the browser, which one visit after another has for itself."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.visit: Visit | None = None
+        self.asked: set[Request] = set()  # in this visit: what fails may be another's
+        self.spoilt = False
+        page.set_default_timeout(120_000)  # a busy machine is slow, not wrong
+        page.on("console", lambda message: self._said(message.type, message.text))
+        page.on("pageerror", lambda error: self._said("error", str(error)))
+        page.on("request", self._asks)
+        page.on("requestfailed", lambda request: self._fails(request, request.failure))
+        page.on("response", lambda response: self._answered(response.request, response.status))
+
+    def _said(self, kind: str, text: str) -> None:
+        if self.visit:
+            self.visit.console.append(f"{kind}: {text}")
+
+    def _asks(self, request: Request) -> None:
+        if self.visit:
+            self.asked.add(request)
+            if not request.url.startswith((self.visit.home, "data:", "blob:")):
+                self.visit.external.append(request.url)
+
+    def _fails(self, request: Request, why: object) -> None:
+        if self.visit and request in self.asked:
+            self.visit.failed.append(f"{request.url} ({why})")
+
+    def _answered(self, request: Request, status: int) -> None:
+        if status >= 400:
+            self._fails(request, status)
 
 
-@pytest.fixture(scope="module")
-def open_pages(browser: Browser, site_url: str) -> Iterator[OpenPage]:
-    """`open_page` for fixtures that keep a page open for several tests."""
-    contexts = []
+class Chromium:
+    """Chromium without a window and without a network: only this machine resolves.
+
+    Tests that follow each other share it and the tabs that they are done with, since opening a tab
+    takes longer than most of them do.
+    """
+
+    def __init__(self) -> None:
+        self._browser: Browser | None = None
+        self._contexts: dict[tuple[bool, bool], BrowserContext] = {}
+        self._free: dict[BrowserContext, list[_Tab]] = {}
+        self._taken: list[_Tab] = []
+
+    def _start(self) -> Browser:
+        from playwright.sync_api import sync_playwright
+
+        path = machine.chromium()
+        self._driver = sync_playwright().start()
+        return self._driver.chromium.launch(executable_path=path, args=machine.BROWSER_ARGUMENTS)
+
+    def stop(self) -> None:
+        if self._browser:
+            self._browser.close()
+            self._driver.stop()
+            self._browser = None
+            self._contexts.clear()
+            self._free.clear()
+            self._taken.clear()
 
     def visit(
-        path: str,
+        self,
+        url: str,
+        home: str,
         *,
-        width: int = 1280,
-        height: int = 800,
+        width: int,
+        height: int,
         scheme: str = "light",
         reduced_motion: str = "no-preference",
         javascript: bool = True,
+        touch: bool = False,
+        alone: bool = False,
     ) -> Visit:
-        context = browser.new_context(
-            viewport={"width": width, "height": height},
-            color_scheme=scheme,
-            reduced_motion=reduced_motion,
-            java_script_enabled=javascript,
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(120_000)  # a busy machine is slow, not wrong
-        seen = Visit(page)
-
-        def route(handler) -> None:
-            url = handler.request.url
-            if urlsplit(url).scheme in ("data", "blob") or url.startswith(site_url):
-                handler.continue_()
-            else:
-                seen.external.append(url)
-                handler.abort()
-
-        context.route("**/*", route)
-        page.on(
-            "console",
-            lambda m: seen.console.append(m.text) if m.type in ("error", "warning") else None,
-        )
-        page.on("pageerror", lambda error: seen.console.append(str(error)))
-        page.on("requestfailed", lambda r: seen.failed.append(f"{r.url} ({r.failure})"))
-        page.on(
-            "response",
-            lambda r: seen.failed.append(f"{r.url} ({r.status})") if r.status >= 400 else None,
-        )
-        page.goto(site_url + path, wait_until="load")
+        """Open a page; ``alone`` in a tab that nobody had before and nobody has afterwards."""
+        self._browser = self._browser or self._start()
+        options = {"java_script_enabled": javascript, "has_touch": touch}
+        if alone:
+            context = self._browser.new_context(**options)
+        else:
+            if (javascript, touch) not in self._contexts:
+                context = self._browser.new_context(**options)
+                self._contexts[javascript, touch] = context
+                self._free[context] = []
+            context = self._contexts[javascript, touch]
+        free = self._free.get(context)
+        tab = free.pop() if free else _Tab(context.new_page())
+        self._taken.append(tab)
+        tab.visit = Visit(tab.page, home)
+        tab.page.set_viewport_size({"width": width, "height": height})
+        tab.page.emulate_media(media="null", color_scheme=scheme, reduced_motion=reduced_motion)
+        tab.page.goto(url, wait_until="load")
         if javascript:
-            # Formulas are set after the load event; what is measured next needs their final size.
-            page.evaluate("() => window.MathJax?.startup?.promise?.then(() => true) ?? true")
-            page.evaluate("() => document.fonts.ready.then(() => true)")
-        return seen
+            tab.page.evaluate(SET)
+        return tab.visit
 
-    yield visit
-    for context in contexts:
-        context.close()
+    def leave(self, visit: Visit) -> None:
+        """Give the tab back without anything in it, or close it where a test has failed."""
+        tab = next(tab for tab in self._taken if tab.visit is visit)
+        self._taken.remove(tab)
+        tab.visit = None
+        tab.asked.clear()
+        context = tab.page.context
+        if context not in self._free:
+            context.close()
+        elif tab.spoilt:
+            tab.page.close()
+        else:
+            tab.page.evaluate("location.protocol === 'http:' && localStorage.clear()")
+            tab.page.mouse.move(-9, -9)  # or what is opened next would lie under it
+            tab.page.goto("about:blank")
+            self._free[context].append(tab)
+
+    def photograph(self, name: str) -> list[Path]:
+        """Keep what every open page shows and what it said; the paths of the files."""
+        kept = []
+        for number, tab in enumerate(self._taken):
+            tab.spoilt = True
+            path = SCREENSHOTS / f"{name}{f'-{number}' * (number > 0)}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            said = [tab.page.url, *tab.visit.problems(), "", "console:", *tab.visit.console]
+            path.with_suffix(".txt").write_text("\n".join(said) + "\n", encoding="utf-8")
+            kept.append(path.with_suffix(".txt"))
+            with contextlib.suppress(Exception):  # of a page that hangs there is no picture
+                tall = tab.page.evaluate("document.documentElement.scrollHeight") > 16_000
+                tab.page.screenshot(path=path, full_page=not tall, timeout=20_000)
+                kept.append(path)
+        return kept
+
+
+_chromium = Chromium()
+
+
+def _browses(item: pytest.Item) -> bool:
+    return "browser" in getattr(item, "fixturenames", ())
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """What is kept of failures is this run's."""
+    if not hasattr(session.config, "workerinput"):
+        shutil.rmtree(SCREENSHOTS, ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that need the browser come last, one after another, so that a worker starts it once."""
+    files = {item.path for item in items if _browses(item)}
+    items.sort(key=lambda item: item.path in files)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+    """A test that fails with a page open says where its picture and its console are."""
+    report = yield
+    if report.failed and _browses(item):
+        name = re.sub(r"[^\w.-]+", "-", f"{item.path.stem}-{item.name}").strip("-")
+        kept = [str(path.relative_to(ROOT)) for path in _chromium.photograph(name)]
+        if kept:
+            report.sections.append(("the page and its console", "\n".join(kept)))
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, Any, Any]:
+    """The browser goes when the next file has no use for it.
+
+    No later: its driver leaves an event loop running in this thread, in which no other can start.
+    """
+    result = yield
+    if nextitem is None or not (_browses(nextitem) or nextitem.path == item.path):
+        _chromium.stop()
+    return result
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Chromium]:
+    lacking("browser")
+    yield _chromium
+    _chromium.stop()
 
 
 @pytest.fixture
-def open_page(open_pages: OpenPage) -> Iterator[OpenPage]:
-    """``open_page("book/index.html", width=360, scheme="dark")`` gives a `Visit`."""
-    visits = []
+def show_bare(browser: Chromium, tmp_path: Path) -> Iterator[Callable[..., Page]]:
+    """``show_bare(html, head="", width=360)`` opens a page of nothing else.
 
-    def visit(path: str, **options: object) -> Visit:
+    Nothing may go wrong in it: no error, no line in the console, no request.
+    """
+    visits: list[Visit] = []
+
+    def open_it(*parts: str, head: str = "", width: int = 800, **options: Any) -> Page:
+        path = tmp_path / f"page{len(visits)}.html"
+        path.write_text(
+            '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Page</title>'
+            f'<meta name="viewport" content="width=device-width">{head}</head>'
+            f"<body><main><h1>Page</h1>{''.join(parts)}</main></body></html>",
+            encoding="utf-8",
+        )
+        url = path.as_uri()
+        visits.append(browser.visit(url, url, width=width, height=900, **options))
+        return visits[-1].page
+
+    yield open_it
+    for visit in visits:
+        browser.leave(visit)
+    assert [line for visit in visits for line in visit.console + visit.problems()] == []
+
+
+OpenPage = Callable[..., Visit]
+
+
+@pytest.fixture(scope="session")
+def open_pages(browser: Chromium, site_url: str) -> OpenPage:
+    """`open_page` for fixtures that keep a page open for several tests, and leave it themselves."""
+
+    def visit(path: str, *, width: int = 1280, height: int = 800, **options: Any) -> Visit:
+        return browser.visit(site_url + path, site_url, width=width, height=height, **options)
+
+    return visit
+
+
+@pytest.fixture
+def open_page(open_pages: OpenPage, browser: Chromium) -> Iterator[OpenPage]:
+    """``open_page("book/index.html", width=360, scheme="dark")`` gives a `Visit`."""
+    visits: list[Visit] = []
+
+    def visit(path: str, **options: Any) -> Visit:
         visits.append(open_pages(path, **options))
         return visits[-1]
 
     yield visit
     for seen in visits:
-        seen.page.context.close()
+        browser.leave(seen)

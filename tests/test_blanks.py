@@ -121,28 +121,10 @@ def test_a_numbered_figure_with_data_tables_script_and_style(book: Book) -> None
     assert directives.BLANKS_SCRIPT not in book.read("html/plain.html")
 
 
-@pytest.mark.parametrize(
-    ("builder", "name"),
-    [("text", "index.txt"), ("latex", "book.tex"), ("man", "book.1"), ("texinfo", "book.texi")],
-)
-def test_other_builders_get_the_tables(book: Book, builder: str, name: str) -> None:
-    book.build(PAGE, builder)
-    assert book.warnings == ""
-    out = book.read(f"{builder}/{name}")
-    assert "The caption" in out
-    assert "boy 0.50" in out
-    assert "men 0.50" in out
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("nothing", "there is no measurement of this name in book/results (there are: "),
-        ("none", "none.json: there is no text; give at least one"),
-    ],
-)
-def test_what_is_wrong_is_a_warning(book: Book, name: str, message: str) -> None:
-    book.build(f"# Page\n\n```{{blanks}} {name}\n```\n")
-    assert book.warnings.count("WARNING") == 1
-    assert message in book.warnings
-    assert "index.md:3: WARNING: " in book.warnings
+def test_what_is_wrong_is_a_warning_with_its_place(book: Book) -> None:
+    book.build("# Page\n\n```{blanks} nothing\n```\n\n```{blanks} none\n```\n")
+    gone, empty = book.warnings.splitlines()
+    assert "index.md:3: WARNING: " in gone
+    assert "there is no measurement of this name in book/results (there are: " in gone
+    assert "index.md:6: WARNING: " in empty
+    assert "none.json: there is no text; give at least one" in empty

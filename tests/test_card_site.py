@@ -32,7 +32,7 @@ CARD = """
 def test_it_follows_its_page(
     show_bare: Callable[..., Any], scheme: str, theme: str, colour: str
 ) -> None:
-    page = show_bare(CARD, head=HEAD, color_scheme=scheme)
+    page = show_bare(CARD, head=HEAD, scheme=scheme)
     if theme:
         page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
     card = "getComputedStyle(document.querySelector('.attn-card')).backgroundColor"

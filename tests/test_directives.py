@@ -177,21 +177,6 @@ def test_a_page_is_built_again_when_what_it_reads_has_changed(book):
     assert names == {"beer.json", "beer-fixed.json", "lines.svg", "run.json"}
 
 
-@pytest.mark.parametrize(
-    ("builder", "name"),
-    [("text", "index.txt"), ("latex", "book.tex"), ("man", "book.1"), ("texinfo", "book.texi")],
-)
-def test_other_builders_get_the_table(tmp_path, builder, name):
-    book = Book(tmp_path)
-    book.build(f"# Page\n{FIGURES}{NUMBERS}", builder)
-    out = book.read(f"{builder}/{name}")
-    assert book.warnings == ""
-    assert f"{trace.weights[4, 3]:.2f}" in out
-    assert "BLEU falls with length" in out
-    assert "The caption" in out
-    assert "34.2" in out
-
-
 # Each wrong use with what is said about it.
 WRONG = {
     "```{trace} nowhere\n```": "nowhere: there is no trace of this name in book/traces "

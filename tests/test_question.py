@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 from bs4 import BeautifulSoup
@@ -195,19 +194,6 @@ def test_script_and_style_only_where_they_are_needed(book: SmallBook) -> None:
     assert html.index(directives.CARD_STYLES) < html.index(directives.QUESTION_STYLES)
     assert book.read(f"html/_static/{directives.CARD_STYLES}") == card_styles()
     assert "attnbook-question" not in book.read("html/plain.html")
-
-
-@pytest.mark.parametrize(
-    ("builder", "name"),
-    [("text", "index.txt"), ("latex", "book.tex"), ("man", "book.1"), ("texinfo", "book.texi")],
-)
-def test_other_builders_get_question_and_answers(tmp_path: Path, builder: str, name: str) -> None:
-    book = SmallBook(tmp_path)
-    book.build(PAGE, builder)
-    out = book.read(f"{builder}/{name}")
-    assert book.warnings == ""
-    for said in ("Put in order", "compare", "Answers", "(right)", "The right order", "Second."):
-        assert said in out, said
 
 
 # Each wrong use with what is said about it.

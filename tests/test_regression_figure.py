@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from accessible import violations
+from accessible import WIDTHS_AND_SCHEMES, violations
 from attnbook import directives, regression, scrubber
 from test_directives import Book
 
@@ -117,19 +117,6 @@ def test_scripts_and_styles_only_where_they_are_needed(book: Book) -> None:
     for name in ours:
         static = ROOT / "src" / "attnbook" / "static" / name.removeprefix("attnbook-")
         assert book.read(f"html/_static/{name}") == static.read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize(
-    ("builder", "name"),
-    [("text", "index.txt"), ("latex", "book.tex"), ("man", "book.1"), ("texinfo", "book.texi")],
-)
-def test_other_builders_get_the_table(tmp_path: Path, builder: str, name: str) -> None:
-    book = Book(tmp_path)
-    book.write("book/results/run.json", json.dumps({"day": DAY, "nested": {"dive": DIVE}}))
-    book.build(PAGE, builder)
-    assert book.warnings == ""
-    assert "15.40" in book.read(f"{builder}/{name}")
-    assert "The caption" in book.read(f"{builder}/{name}")
 
 
 WRONG = {
@@ -391,7 +378,7 @@ def test_the_other_button_does_not_drag(show: Callable[..., Any]) -> None:
 
 
 def test_a_finger_drags_a_reading_and_not_the_page(show: Callable[..., Any]) -> None:
-    page = show(width=360, has_touch=True)
+    page = show(width=360, touch=True)
     figure, data = figures(page)[0], copy.deepcopy(DAY)
     box = figure.locator(".attn-reg-drawing").bounding_box()
     x, y = (
@@ -469,10 +456,9 @@ def test_figures_of_one_page_do_not_meddle(show: Callable[..., Any]) -> None:
 # -------------------------------------------------------------------------------- for everybody
 
 
-@pytest.mark.parametrize("width", [360, 800])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@WIDTHS_AND_SCHEMES
 def test_axe_finds_nothing(show: Callable[..., Any], width: int, scheme: str) -> None:
-    page = show(width=width, color_scheme=scheme)
+    page = show(width=width, scheme=scheme)
     for summary in page.locator("summary").all():
         summary.click()
     assert violations(page, ".attn-regression-figure") == []
@@ -543,7 +529,7 @@ def test_the_reading_in_focus_is_marked(show: Callable[..., Any]) -> None:
 def test_a_reading_is_as_dark_as_its_weight(
     show: Callable[..., Any], scheme: str, heavy: str
 ) -> None:
-    page = show(color_scheme=scheme)
+    page = show(scheme=scheme)
     figure = figures(page)[1]
     figure.get_by_role("slider", name="Width of the kernel").press("Home")
     figure.get_by_role("slider", name=re.compile("^Query")).press("Home")
@@ -581,7 +567,7 @@ def test_nothing_moves_by_itself(show: Callable[..., Any]) -> None:
 
 
 def test_without_javascript_there_is_the_table(show: Callable[..., Any]) -> None:
-    page = show(java_script_enabled=False)
+    page = show(javascript=False)
     fallback = page.locator(".attn-fallback").first
     assert fallback.is_visible()
     assert "0.100" in fallback.inner_text()
@@ -592,13 +578,12 @@ def test_without_javascript_there_is_the_table(show: Callable[..., Any]) -> None
 # ------------------------------------------------------------------------------ the built site
 
 
-def test_the_figure_of_the_site(open_page: Callable[..., Any]) -> None:
-    visit = open_page("book/10_query_key_value.html")
-    (figure,) = figures(visit.page)
+def work(page: Any, figure: Any) -> None:
+    """A figure of the site opens with what is stored in it, and its readings can be moved."""
+    stored = json.loads(figure.locator("script[type='application/json']").text_content())
+    assert stored == DAY
     check(figure.evaluate(READ), DAY)
     figure.get_by_role("slider", name="Reading 4", exact=True).press("ArrowUp")
     moved = copy.deepcopy(DAY)
     moved["values"][3] = 10.5
     check(figure.evaluate(READ), moved)
-    assert visit.problems() == []
-    assert violations(visit.page) == []

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
-from accessible import violations
+from accessible import WIDTHS_AND_SCHEMES, violations
 from attnbook import scrubber
 from attnbook.embedded import asset
 from attnbook.scrubber import figure_html
@@ -167,43 +167,64 @@ def check_step(shown: dict[str, Any], trace: dict[str, Any], step: int) -> None:
     ]
 
 
-def step_through(page: Any, card: Any, trace: dict[str, Any]) -> None:
-    """Every step by keyboard, from the first to the last, each compared with the trace."""
+# What the hand does to a slider or a select, in the page, and what it shows afterwards.
+WALK = f"""(card, [chosen, steps]) => {{
+  const set = (input, name, value) => {{
+    input[name] = value;
+    input.dispatchEvent(new Event(input.type === "range" ? "input" : "change", {{bubbles: true}}));
+  }};
+  const selects = card.querySelectorAll(".attn-heads select");
+  chosen.forEach(([name, value], i) => set(selects[i], name, value));
+  const slider = card.querySelector("input[type=range]");
+  return Array.from({{length: steps}}, (_, step) => {{
+    set(slider, "value", step);
+    return ({READ})(card);
+  }});
+}}"""
+
+
+def press_keys(page: Any, card: Any, steps: int) -> None:
+    """The slider goes where the keys send it, and no further."""
     slider = card.locator("input[type=range]")
     slider.focus()
-    page.keyboard.press("Home")
-    for step in range(len(trace["target_tokens"])):
-        if step:
-            page.keyboard.press("ArrowRight")
-        check_step(card.evaluate(READ), trace, step)
-    page.keyboard.press("ArrowRight")
-    assert slider.input_value() == str(len(trace["target_tokens"]) - 1)
+    for key, step in [
+        ("Home", 0), ("ArrowRight", 1), ("End", -1), ("ArrowRight", -1), ("ArrowLeft", -2),
+    ]:  # fmt: skip
+        page.keyboard.press(key)
+        assert card.locator(".attn-count").text_content() == f"{step % steps + 1} / {steps}"
+        assert slider.input_value() == str(step % steps)
 
 
-def through_heads(page: Any, card: Any, trace: dict[str, Any]) -> None:
-    """Whatever the selects say, step by step, is what stands in the trace."""
-    slider = card.locator("input[type=range]")
-    selects = card.locator(".attn-heads select")
+def step_through(page: Any, card: Any, trace: dict[str, Any]) -> None:
+    """Every step, from the first to the last, each compared with the trace."""
+    steps = len(trace["target_tokens"])
+    press_keys(page, card, steps)
+    for step, shown in enumerate(card.evaluate(WALK, [[], steps])):
+        check_step(shown, trace, step)
+
+
+def through_heads(page: Any, card: Any, trace: dict[str, Any], *, all_heads: bool = False) -> None:
+    """Whatever the selects say, step by step, is what stands in the trace.
+
+    Of all layers and heads the first, the last and one between them, unless all are asked for.
+    """
+    measured = not card.locator(".attn-heads select").nth(1).is_visible()
     for one in trace["maps"]:
-        selects.nth(0).select_option(value=one["kind"])
-        layers = np.array(one["weights"])
-        choices = [(layer, -1) for layer in range(len(layers))]
-        choices += list(np.ndindex(layers.shape[:2]))
-        measured = not selects.nth(1).is_visible()
         says = "looks most at"
         if measured and one["kind"] != "source":
             says = "has its largest share at"
+        layers = np.array(one["weights"])
+        choices = [(layer, -1) for layer in range(len(layers))]
+        choices += list(np.ndindex(layers.shape[:2]))
+        if not all_heads:
+            choices = [choices[place] for place in (0, len(choices) // 2, -1)]
         for layer, head in [(0, 0)] if measured else choices:
+            chosen = [["value", one["kind"]]]
             if not measured:
-                selects.nth(1).select_option(index=layer)
-                selects.nth(2).select_option(index=head + 1)
+                chosen += [["selectedIndex", layer], ["selectedIndex", head + 1]]
             weights = layers[layer].mean(axis=0) if head < 0 else layers[layer, head]
-            slider.focus()
-            page.keyboard.press("Home")
-            for step, word in enumerate(one["rows"]):
-                if step:
-                    page.keyboard.press("ArrowRight")
-                shown = card.evaluate(READ)
+            seen = card.evaluate(WALK, [chosen, len(one["rows"])])
+            for step, (word, shown) in enumerate(zip(one["rows"], seen, strict=True)):
                 assert [float(number) for number in shown["weights"]] == pytest.approx(
                     weights[step], abs=0.0051
                 )
@@ -213,8 +234,7 @@ def through_heads(page: Any, card: Any, trace: dict[str, Any]) -> None:
                 assert [row[0] for row in shown["sourceTable"]] == one["columns"]
                 rows = len(one["rows"]) if one["kind"] == "encoder" else step + 1
                 assert len(shown["matrix"]) == rows
-            page.keyboard.press("ArrowRight")
-            assert slider.input_value() == str(len(one["rows"]) - 1)
+        press_keys(page, card, len(one["rows"]))
 
 
 def as_json(trace: DecodingTrace) -> dict[str, Any]:
@@ -229,9 +249,21 @@ def as_json(trace: DecodingTrace) -> dict[str, Any]:
     [plain, small, masked, blind, fixed, long],
     ids=["gold links", "numbers", "masked", "all masked", "without attention", "60 words"],
 )
-def test_every_step_by_keyboard(show_bare, trace):
+def test_every_step(show_bare, trace):
     page = show_bare(figure_html(trace))
     step_through(page, page.locator(".attn-scrubber"), as_json(trace))
+
+
+def test_every_step_by_keyboard(show_bare):
+    page = show_bare(figure_html(plain))
+    card = page.locator(".attn-scrubber")
+    slider = card.locator("input[type=range]")
+    slider.focus()
+    page.keyboard.press("Home")
+    for step in range(len(plain.target_tokens)):
+        if step:
+            page.keyboard.press("ArrowRight")
+        check_step(card.evaluate(READ), as_json(plain), step)
 
 
 def test_arrows_home_and_end(show_bare):
@@ -334,7 +366,24 @@ def test_every_head_of_every_layer(show_bare):
     card = page.locator(".attn-scrubber")
     assert card.get_by_label("Layer", exact=True).input_value() == "1"  # the top one
     assert card.get_by_label("Head", exact=True).input_value() == "-1"
-    through_heads(page, card, as_json(heads))
+    through_heads(page, card, as_json(heads), all_heads=True)
+
+
+def test_heads_are_chosen_by_keyboard(show_bare):
+    page = show_bare(figure_html(heads))
+    card = page.locator(".attn-scrubber")
+    page.get_by_label("Attention", exact=True).focus()
+    weights = heads.maps[1].weights
+    page.keyboard.press("ArrowDown")
+    seen = [(card.evaluate(READ)["weights"], weights[1, :, 0].mean(axis=0))]
+    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowUp")
+    seen.append((card.evaluate(READ)["weights"], weights[0, :, 0].mean(axis=0)))
+    page.keyboard.press("Tab")
+    page.keyboard.press("End")
+    seen.append((card.evaluate(READ)["weights"], weights[0, -1, 0]))
+    for shown, stored in seen:
+        assert [float(number) for number in shown] == pytest.approx(stored, abs=0.0051)
 
 
 def test_measures_beside_the_weights(show_bare):
@@ -362,15 +411,14 @@ def test_one_head_has_no_selects(show_bare):
     assert not page.locator(".attn-heads").is_visible()
 
 
-@pytest.mark.parametrize("width", [360, 800])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@WIDTHS_AND_SCHEMES
 def test_axe_finds_nothing(show_bare, width, scheme):
     parts = [
         figure_html(t, w) for t, w in [
             (plain, fixed), (small, None), (long, None), (heads, None), (measured, None),
         ]
     ]  # fmt: skip
-    page = show_bare(*parts, width=width, color_scheme=scheme)
+    page = show_bare(*parts, width=width, scheme=scheme)
     for details in page.locator("summary").all():
         details.click()
     assert violations(page, ".attn-figure") == []
@@ -483,7 +531,7 @@ LIGHT, DARK = "rgb(255, 255, 255)", "rgb(20, 24, 30)"
     ],
 )
 def test_the_card_follows_its_host(show_bare, scheme, theme, colour):
-    page = show_bare(figure_html(plain), color_scheme=scheme)
+    page = show_bare(figure_html(plain), scheme=scheme)
     page.evaluate(theme or "0")
     assert page.evaluate(CARD) == colour
 
@@ -494,7 +542,7 @@ def test_the_card_follows_its_host(show_bare, scheme, theme, colour):
 )
 def test_weights_run_from_the_background_to_the_end_of_one_ramp(show_bare, scheme, zero, one):
     sure = example(source="a b", target="x", masked=(1,))
-    page = show_bare(figure_html(sure), color_scheme=scheme)
+    page = show_bare(figure_html(sure), scheme=scheme)
     colours = page.evaluate(
         "[...document.querySelectorAll('.attn-weight')]"
         ".map(e => getComputedStyle(e).backgroundColor)"
@@ -506,7 +554,7 @@ def test_weights_run_from_the_background_to_the_end_of_one_ramp(show_bare, schem
 
 
 def test_play_goes_on_by_itself_and_stops(show_bare):
-    page = show_bare(figure_html(small))
+    page = show_bare(figure_html(small), alone=True)  # with a clock that would stay
     page.clock.install()
     slider = page.get_by_role("slider")
     page.get_by_role("button", name="Play").click()
@@ -563,7 +611,7 @@ def test_paper_gets_the_last_step_and_its_table(show_bare):
 
 
 def test_without_javascript_there_is_the_table(show_bare):
-    page = show_bare(figure_html(plain), java_script_enabled=False)
+    page = show_bare(figure_html(plain), javascript=False)
     rows = page.locator(".attn-fallback tr").all_inner_texts()
     assert rows[0].split("\t") == ["writes", "probability", *plain.source_tokens]
     assert page.locator(".attn-fallback").is_visible()
@@ -682,32 +730,37 @@ def test_a_closed_view_leaves_nothing_behind(widget):
 # ------------------------------------------------------------------------------ the built site
 
 
-def pages_with_figures() -> list[str]:
-    """Every page of the built site that holds a scrubber."""
+def pages_with_figures(part: str = "trace") -> list[str]:
+    """Every page of the built site that holds a scrubber, or one whose trace has a part."""
+    texts = {path: path.read_text(encoding="utf-8") for path in SITE.rglob("*.html")}
     return sorted(
         str(path.relative_to(SITE))
-        for path in SITE.rglob("*.html")
-        if 'class="attn-figure"' in path.read_text(encoding="utf-8")
+        for path, text in texts.items()
+        if 'class="attn-figure"' in text and f'"{part}":' in text
     )
 
 
-@pytest.mark.parametrize("path", pages_with_figures())
-def test_every_figure_of_the_site_step_by_step(open_page, path):
+def work(page: Any, figure: Any, *, all_heads: bool = False) -> None:
+    """A figure of the site shows all that is stored in it, and its switch shows the other one."""
+    data = json.loads(figure.locator("script[type='application/json']").text_content())
+    card = figure.locator(".attn-scrubber")
+    if data["trace"].get("maps"):
+        through_heads(page, card, data["trace"], all_heads=all_heads)
+    else:
+        step_through(page, card, data["trace"])
+    if data["without"]:
+        card.get_by_label("Without").check()
+        step_through(page, card, data["without"])
+        card.get_by_label("With attention").check()
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("path", pages_with_figures("maps"))
+def test_every_head_of_the_sites_figures(open_page, path):
     visit = open_page(path)
-    figures = visit.page.locator(".attn-figure")
-    assert figures.count() > 0
-    for figure in figures.all():
-        data = json.loads(figure.locator("script[type='application/json']").text_content())
-        card = figure.locator(".attn-scrubber")
-        through = through_heads if data["trace"].get("maps") else step_through
-        through(visit.page, card, data["trace"])
-        if data["without"]:
-            card.get_by_label("Without").check()
-            step_through(visit.page, card, data["without"])
-            card.get_by_label("With attention").check()
-    # First: axe asks for style sheets once more, under names that only it resolves so.
+    for figure in visit.page.locator(".attn-figure").all():
+        work(visit.page, figure, all_heads=True)
     assert visit.problems() == []
-    assert violations(visit.page) == []
 
 
 @pytest.mark.parametrize("path", pages_with_figures())

@@ -5,18 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from accessible import violations
+from accessible import WIDTHS_AND_SCHEMES, violations
 from attnbook import sight
 from attnbook.embedded import card_styles
 from attnbook.sight import Sight, figure_data, sights
-
-ROOT = Path(__file__).resolve().parents[1]
-SITE = ROOT / "_build" / "html"
 
 SOURCE, TARGET = ["ruf", "mich", "morgen", "an"], ["<sos>", "call", "me", "tomorrow"]
 FIGURE = sights(SOURCE, TARGET, padding=1)
@@ -169,10 +165,9 @@ def test_what_a_screen_reader_gets(show: Callable[..., Any]) -> None:
     assert table.get_by_role("cell", name="sees").count() == 16
 
 
-@pytest.mark.parametrize("width", [360, 800])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@WIDTHS_AND_SCHEMES
 def test_axe_finds_nothing(show: Callable[..., Any], width: int, scheme: str) -> None:
-    page = show(FIGURE, FIGURE[:2], width=width, color_scheme=scheme)
+    page = show(FIGURE, FIGURE[:2], width=width, scheme=scheme)
     for kind in ("Self", "Masked self", "Padded self"):
         page.get_by_role("radio", name=kind, exact=True).first.check()
         assert violations(page, ".attn-sights") == []
@@ -206,7 +201,7 @@ def test_paper_and_pages_without_javascript_get_all_tables(show: Callable[..., A
     page.emulate_media(media="print")
     assert fallback.is_visible()
     assert not page.locator(".attn-sight").is_visible()
-    still = show(FIGURE, java_script_enabled=False)
+    still = show(FIGURE, javascript=False)
     assert still.locator(".attn-sight-fallback table").count() == 4
     assert still.locator(".attn-sight-fallback").is_visible()
 
@@ -214,24 +209,8 @@ def test_paper_and_pages_without_javascript_get_all_tables(show: Callable[..., A
 # ------------------------------------------------------------------------------ the built site
 
 
-def pages_with_sights() -> list[str]:
-    """Every page of the built site that holds such a figure."""
-    return sorted(
-        str(path.relative_to(SITE))
-        for path in SITE.rglob("*.html")
-        if 'class="attn-sights"' in path.read_text(encoding="utf-8")
-    )
-
-
-@pytest.mark.parametrize("path", pages_with_sights())
-def test_every_figure_of_the_site(open_page: Callable[..., Any], path: str) -> None:
-    visit = open_page(path)
-    figures = visit.page.locator(".attn-sights")
-    assert figures.count() > 0
-    for figure in figures.all():
-        stored = figure.locator("script[type='application/json']").text_content()
-        go_through(
-            visit.page, figure.locator(".attn-sight"), [Sight(**one) for one in json.loads(stored)]
-        )
-    assert visit.problems() == []
-    assert violations(visit.page, ".attn-sights") == []
+def work(page: Any, figure: Any) -> None:
+    """A figure of the site shows all that is stored in it."""
+    stored = figure.locator("script[type='application/json']").text_content()
+    sights = [Sight(**one) for one in json.loads(stored)]
+    go_through(page, figure.locator(".attn-sight"), sights)

@@ -1,12 +1,14 @@
 """The built site, opened in a real Chromium that has no network.
 
-Every page is opened as a reader would, wide and narrow, light and dark. The moving figures are
-driven in test_scrubber_site.py.
+Every page is opened once and looked at as a reader would, narrow and wide, light and dark. What its
+figures and questions have to show is said in the tests of each of them, test_scrubber_site.py and
+others.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
@@ -15,7 +17,12 @@ import pytest
 import yaml
 from bs4 import BeautifulSoup
 
-from accessible import violations
+import test_blanks_site
+import test_question_site
+import test_regression_figure
+import test_scrubber_site
+import test_sight_site
+from accessible import faint, structure, violations
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -30,44 +37,53 @@ def _documents(entry: dict) -> list[str]:
 PAGES = [f"{page}.html" for page in _documents(yaml.safe_load((ROOT / "_toc.yml").read_text()))]
 ALL = [*PAGES, "search.html", "genindex.html"]
 
+# Each kind of element that can be worked, by its class, and what works it.
+WORK = {
+    "attn-figure": test_scrubber_site.work,
+    "attn-questions": test_question_site.work,
+    "attn-blanks": test_blanks_site.work,
+    "attn-sights": test_sight_site.work,
+    "attn-regression-figure": test_regression_figure.work,
+}
+
 
 def _named(path: str) -> str:
     return path.removesuffix(".html")
 
 
-@pytest.fixture(scope="module", params=ALL, ids=_named)
-def wide(open_pages, request: pytest.FixtureRequest):
-    """Each page on a desk; open for all tests that look at it."""
-    visit = open_pages(request.param)
-    yield visit
-    visit.page.context.close()
+class Opened:
+    """A page of the site that stays open for all tests that look at it."""
+
+    def __init__(self, visit, path: str, file: Path) -> None:
+        self.visit, self.page, self.path = visit, visit.page, path
+        self.html = file.read_text(encoding="utf-8")
+
+    def phone(self) -> None:
+        """As on a phone whose owner wants nothing to move."""
+        self._show(360, 740, "light", "reduce")
+
+    def desk(self, scheme: str) -> None:
+        self._show(1280, 800, scheme, "no-preference")
+        assert (_brightness(self.page) > 600) == (scheme == "light")
+
+    def _show(self, width: int, height: int, scheme: str, reduced_motion: str) -> None:
+        self.page.emulate_media(color_scheme=scheme, reduced_motion=reduced_motion)
+        self.page.wait_for_function(f"document.documentElement.dataset.theme === '{scheme}'")
+        if self.page.viewport_size["width"] != width:
+            self.page.set_viewport_size({"width": width, "height": height})
+        self.page.evaluate(SETTLED)
 
 
-@pytest.fixture(scope="module", params=ALL, ids=_named)
-def narrow(open_pages, request: pytest.FixtureRequest):
-    """Each page on a phone whose owner wants nothing to move."""
-    visit = open_pages(request.param, width=360, height=740, reduced_motion="reduce")
-    yield visit
-    visit.page.context.close()
+# The theme lets some colours pass into each other, and fonts come when there is a text in them.
+SETTLED = """async () => {
+    for (let i = 0; i < 2; i += 1) await new Promise(requestAnimationFrame);
+    await Promise.allSettled(document.getAnimations().map(animation => animation.finished));
+    await document.fonts.ready;
+}"""
 
 
-# --- every page in the browser ----------------------------------------------------------------
-
-
-def test_page_is_quiet_with_the_network_closed(wide) -> None:
-    """No error or warning in the console, no request that fails or leaves this machine."""
-    # What is loaded lazily is loaded by scrolling past it.
-    wide.page.evaluate(
-        """async () => {
-            for (let y = 0; y < document.body.scrollHeight; y += 600) {
-                scrollTo(0, y);
-                await new Promise(requestAnimationFrame);
-            }
-            scrollTo(0, 0);
-        }"""
-    )
-    wide.page.wait_for_load_state("networkidle")
-    assert wide.problems() == []
+# Milliseconds after which the theme has seen a new width: code that scrolls takes the keyboard.
+LATE = 400
 
 
 def _brightness(page) -> int:
@@ -75,36 +91,22 @@ def _brightness(page) -> int:
     return sum(int(x) for x in re.findall(r"\d+", colour)[:3])
 
 
-def test_formulas_are_set(wide) -> None:
-    unset = wide.page.evaluate(
-        """[...document.querySelectorAll(".math")]
-            .filter(e => !e.querySelector("mjx-container") || e.querySelector("mjx-merror"))
-            .map(e => e.textContent)"""
-    )
-    assert unset == []
+@pytest.fixture(scope="module", params=ALL, ids=_named)
+def opened(open_pages, browser, site: Path, request: pytest.FixtureRequest) -> Iterator[Opened]:
+    """Each page, opened on a phone."""
+    visit = open_pages(request.param, width=360, height=740, reduced_motion="reduce")
+    yield Opened(visit, request.param, site / request.param)
+    browser.leave(visit)
 
 
-# The theme lets some colours pass into each other.
-SETTLED = """async () => {
-    for (let i = 0; i < 2; i += 1) await new Promise(requestAnimationFrame);
-    await Promise.allSettled(document.getAnimations().map(animation => animation.finished));
-}"""
+# --- every page in the browser ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_page_is_accessible(wide, scheme: str) -> None:
-    """axe-core with all of its rules, in the scheme of the reader; nothing is switched off."""
-    wide.page.emulate_media(color_scheme=scheme)
-    wide.page.wait_for_function(f"document.documentElement.dataset.theme === '{scheme}'")
-    wide.page.evaluate(SETTLED)
-    assert (_brightness(wide.page) > 600) == (scheme == "light")
-    assert violations(wide.page) == []
-
-
-def test_nothing_is_wider_than_a_phone(narrow) -> None:
+def test_nothing_is_wider_than_a_phone(opened: Opened) -> None:
     """At 360 px the page does not scroll sideways, and nothing sticks out of a box that cuts it."""
-    assert narrow.page.evaluate("document.documentElement.scrollWidth") <= 360
-    sticking_out = narrow.page.evaluate(
+    opened.phone()
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= 360
+    sticking_out = opened.page.evaluate(
         """() => {
             const scrolls = e => ["auto", "scroll"].includes(getComputedStyle(e).overflowX);
             const found = [];
@@ -125,13 +127,95 @@ def test_nothing_is_wider_than_a_phone(narrow) -> None:
     assert sticking_out == []
 
 
-def test_nothing_moves_unasked(narrow) -> None:
+def test_nothing_moves_unasked(opened: Opened) -> None:
+    opened.phone()
     running = "document.getAnimations().filter(a => a.playState === 'running').length"
-    assert narrow.page.evaluate(running) == 0
+    assert opened.page.evaluate(running) == 0
 
 
-def test_page_is_accessible_on_a_phone(narrow) -> None:
-    assert violations(narrow.page) == []
+def test_formulas_are_set(opened: Opened) -> None:
+    unset = opened.page.evaluate(
+        """[...document.querySelectorAll(".math")]
+            .filter(e => !e.querySelector("mjx-container") || e.querySelector("mjx-merror"))
+            .map(e => e.textContent)"""
+    )
+    assert unset == []
+
+
+def test_what_can_be_worked_answers(opened: Opened) -> None:
+    """Every figure and every question of the page, step by step."""
+    opened.phone()
+    for name, work in WORK.items():
+        found = opened.page.locator(f".{name}").all()
+        assert len(found) == opened.html.count(f'class="{name}"')
+        for one in found:
+            work(opened.page, one)
+
+
+def _kind(path: str) -> str:
+    """Chapters, labs and exercises are alike; every other page is of a kind of its own."""
+    folder, name = path.rsplit("/", 1) if "/" in path else ("", path)
+    return folder if re.match(r"\d\d_", name) else path
+
+
+@pytest.fixture(scope="module")
+def fullest(site: Path) -> set[str]:
+    """Of each kind the page with the most kinds of elements: tags with classes."""
+    kinds: dict[str, list[tuple[int, str]]] = {}
+    for path in ALL:
+        html = (site / path).read_text(encoding="utf-8")
+        elements = {m.groups() for m in re.finditer(r'<([a-z]\w*)(?: class="([^"]*)")?', html)}
+        kinds.setdefault(_kind(path), []).append((len(elements), path))
+    assert {"book", "notebooks", "notebooks/exercises", "book/index.html"} < set(kinds)
+    return {max(pages)[1] for pages in kinds.values()}
+
+
+def test_page_is_accessible_on_a_phone(opened: Opened, fullest: set[str]) -> None:
+    """axe-core with all of its rules on one page of each kind; on the others all but contrast."""
+    opened.phone()
+    assert (violations if opened.path in fullest else structure)(opened.page) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_page_can_be_read(opened: Opened, fullest: set[str], scheme: str) -> None:
+    """axe-core on one page of each kind; on the others the contrast of each look of a text."""
+    opened.desk(scheme)
+    if opened.path in fullest:
+        opened.page.wait_for_timeout(LATE)
+        assert violations(opened.page) == []
+    else:
+        assert faint(opened.page) == []
+
+
+def test_page_is_quiet_with_the_network_closed(opened: Opened) -> None:
+    """No error or warning in the console, no request that fails or leaves this machine."""
+    # What is loaded lazily is loaded by scrolling past it.
+    waiting = opened.page.evaluate(
+        """async () => {
+            for (let y = 0; y < document.body.scrollHeight; y += 600) {
+                scrollTo(0, y);
+                await new Promise(requestAnimationFrame);
+            }
+            scrollTo(0, 0);
+            const pictures = [...document.images];
+            await Promise.allSettled(pictures.map(picture => picture.decode()));
+            return pictures.filter(p => !p.naturalWidth).map(p => p.src);
+        }"""
+    )
+    assert waiting == []
+    assert opened.visit.problems() == []
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("place", ["light", "dark", "phone"])
+def test_page_is_accessible(opened: Opened, place: str) -> None:
+    """axe-core with all of its rules on every page; nothing is switched off."""
+    if place == "phone":
+        opened.phone()
+    else:
+        opened.desk(place)
+    opened.page.wait_for_timeout(LATE)
+    assert violations(opened.page) == []
 
 
 def test_search_finds_a_page(open_page) -> None:
@@ -162,7 +246,7 @@ def test_the_landing_page_shows_how_to_start_without_scrolling(open_page) -> Non
 
 
 def test_the_scheme_can_be_switched_by_keyboard(open_page) -> None:
-    page = open_page("book/index.html").page
+    page = open_page("book/index.html", alone=True).page  # it keeps what was chosen
     background = "getComputedStyle(document.body).backgroundColor"
     seen = {page.evaluate(background)}
     button = page.locator("button.theme-switch-button:visible").first
