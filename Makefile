@@ -18,7 +18,7 @@ LABS = --nbval --nbval-current-env --nbval-cell-timeout=300 --ignore=notebooks/e
 FIRST := book/results/train.py book/results/traces.py
 
 .DEFAULT_GOAL := help
-.PHONY: help book site serve test test-all lint types machine notebooks results benchmark mutants colab wheel data links picture pins clean
+.PHONY: help book site serve test test-all lint types machine notebooks results benchmark mutants colab wheel data links picture fonts pins clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -90,6 +90,9 @@ links: site  ## follow every link that leaves the book (needs a network; not par
 
 picture: site machine  ## film the README's picture from the built site
 	@$(BIN)/python tools/picture.py
+
+fonts: .venv/.installed  ## make the site's fonts again from their packages (needs a network)
+	@$(BIN)/python tools/fonts.py
 
 pins: .venv/.installed  ## write what is installed now into requirements.txt
 	@{ grep '^#' requirements.txt; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' | grep -v '^#'; } > requirements.new

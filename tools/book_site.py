@@ -1,12 +1,14 @@
 """A small Sphinx extension for this book: repairs in the HTML that the theme and docutils write.
 
-Jupyter Book loads it through ``local_extensions`` in _config.yml. Each repair is one that axe-core
-asks for and that no setting of Sphinx offers.
+Jupyter Book loads it through ``local_extensions`` in _config.yml. Each repair is one that no
+setting of Sphinx offers: what axe-core asks for, and what the site's fonts need.
 """
 
 from __future__ import annotations
 
 import re
+from html import escape, unescape
+from pathlib import Path
 from typing import Any
 
 from sphinx.application import Sphinx
@@ -14,9 +16,25 @@ from sphinx.application import Sphinx
 EMPTY_HEADER = re.compile(r'<th class="head[^"]*"><p></p></th>')
 ONLY_EMPTY = re.compile(rf"<thead>\s*<tr[^>]*>\s*(?:{EMPTY_HEADER.pattern}\s*)+</tr>\s*</thead>")
 
+CARD = re.compile(r'<img alt="([^"]*)" class="sd-card-img-top" src="[^"]*/([^"/]+\.svg)" />')
+SPOKEN = re.compile(r' role="img" aria-label="[^"]*"')
+
+# What the first screen of every page is set in. Over file: a browser would refuse to fetch them
+# ahead and say so in its console; there they need no head start.
+AHEAD = """<script>
+if (location.protocol.startsWith("http")) for (const href of [%s]) {
+  document.head.append(Object.assign(document.createElement("link"),
+    {rel: "preload", as: "font", type: "font/woff2", crossOrigin: "anonymous", href}));
+}
+</script>"""
+FIRST_FONTS = ("serif", "sans")
+
 
 def repair(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
     """Repair one page before its template is filled."""
+    address = context["pathto"]
+    fonts = [f'"{address(f"_static/fonts/{name}.woff2", resource=True)}"' for name in FIRST_FONTS]
+    context["metatags"] = context.get("metatags", "") + AHEAD % ", ".join(fonts)
     if "body" not in context:
         return
     body = context["body"]
@@ -25,6 +43,14 @@ def repair(app: Sphinx, page: str, template: str, context: dict[str, Any], doctr
     # Markdown tables always have a head. One with nothing in it heads nothing, and an empty corner
     # above a column of names is a cell, not a heading.
     body = ONLY_EMPTY.sub("", body)
+    # A picture of its own cannot use the page's fonts; as a part of the page it does.
+    cards = Path(app.srcdir) / "book" / "assets" / "cards"
+
+    def drawn(found: re.Match[str]) -> str:
+        said = f' class="sd-card-img-top" role="img" aria-label="{escape(unescape(found[1]))}"'
+        return SPOKEN.sub(said, (cards / found[2]).read_text(encoding="utf-8"), count=1)
+
+    body = CARD.sub(drawn, body)
     context["body"] = EMPTY_HEADER.sub("<td></td>", body)
 
 
