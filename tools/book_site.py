@@ -6,6 +6,7 @@ setting of Sphinx offers: what axe-core asks for, and what the site's fonts need
 
 from __future__ import annotations
 
+import json
 import re
 from html import escape, unescape
 from pathlib import Path
@@ -22,22 +23,22 @@ SPOKEN = re.compile(r' role="img" aria-label="[^"]*"')
 # What the first screen of every page is set in. Over file: a browser would refuse to fetch them
 # ahead and say so in its console; there they need no head start.
 AHEAD = """<script>
-if (location.protocol.startsWith("http")) for (const href of [%s]) {
+if (location.protocol.startsWith("http")) for (const href of %s) {
   document.head.append(Object.assign(document.createElement("link"),
     {rel: "preload", as: "font", type: "font/woff2", crossOrigin: "anonymous", href}));
 }
 </script>"""
-FIRST_FONTS = ("serif", "sans")
+FIRST_FONTS = ["serif", "sans"]
 
 
 def repair(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
     """Repair one page before its template is filled."""
-    address = context["pathto"]
-    fonts = [f'"{address(f"_static/fonts/{name}.woff2", resource=True)}"' for name in FIRST_FONTS]
-    context["metatags"] = context.get("metatags", "") + AHEAD % ", ".join(fonts)
-    if "body" not in context:
+    body = context.get("body", "")
+    ahead = FIRST_FONTS + ["serif-italic"] * ("<em>" in body)
+    fonts = (context["pathto"](f"_static/fonts/{name}.woff2", resource=True) for name in ahead)
+    context["metatags"] = context.get("metatags", "") + AHEAD % json.dumps([*fonts])
+    if not body:
         return
-    body = context["body"]
     # A bibliography's entries are list items; docutils' role for them is deprecated.
     body = body.replace('role="doc-biblioentry"', 'role="listitem"')
     # Markdown tables always have a head. One with nothing in it heads nothing, and an empty corner

@@ -37,11 +37,12 @@ def _characters(*parts: str | tuple[int, int]) -> frozenset[int]:
     return frozenset(found)
 
 
-LATIN = _characters((0x20, 0x7E), (0xA0, 0xFF), (0x300, 0x308), "‐‑–—‘’‚“”„•…‹›€−→←√∞≈≤≥≠∂")
+# What nearly every page has; the landing page does without the rest.
+LATIN = _characters((0x20, 0x7E), (0xA0, 0xFF), (0x300, 0x308), "‐‑–—‘’‚“”„•…‹›€−→←↑↓↔√∞≈≤≥≠∂αᵀ")
 NAMES = _characters((0x100, 0x17F))  # for authors
 GREEK = _characters((0x391, 0x3A1), (0x3A3, 0x3A9), (0x3B1, 0x3C9), "ϑϕϵ")
 SYMBOLS = GREEK | _characters(
-    "⁰ⁱ⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿ₀₁₂₃₄₅₆₇₈₉₊₋ᵀ↑↓↔⇐⇒⇔↦∀∃∅∆∇∈∏∑∝∧∨∩∪∫≡⊙⊤∘⋅⋯■□▢▪▫▲△▶▷▼▽◀◆○●★☆✓✗ℓℝ"
+    "⁰ⁱ⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿ₀₁₂₃₄₅₆₇₈₉₊₋ᵀ↔⇐⇒⇔↦∀∃∅∆∇∈∏∑∝∧∨∩∪∫≡⊙⊤∘⋅⋯■□▢▪▫▲△▶▷▼▽◀◆○●★☆✓✗ℓℝ"
 )
 BLOCKS = _characters((0x2500, 0x257F), (0x2580, 0x2593))  # lines and bars that terminals draw
 # No family has the first; its corners are rounded, which at this size nobody sees.
