@@ -276,16 +276,20 @@ def test_no_letter_of_a_chart_is_cut_off(launch: Launch, site: Path, name: str) 
     page = context.new_page()
     page.goto((site / "book" / "models.html").as_uri())
     outside = page.evaluate(
-        """async drawn => {
+        r"""async drawn => {
             document.querySelector("article").innerHTML = drawn.join("");
             await document.fonts.ready;
             const found = [];
             for (const svg of document.querySelectorAll("article svg")) {
                 const box = svg.getBoundingClientRect();
                 for (const text of svg.querySelectorAll("text")) {
+                    // Along the line; across it, a line is higher than its letters are.
                     const {left, right, top, bottom} = text.getBoundingClientRect();
-                    const over = Math.max(box.left - left, right - box.right);
-                    if (over > 0.5) found.push([svg.getAttribute("aria-label"), text.textContent, over]);
+                    const over = /rotate\(-?90/.test(text.getAttribute("transform"))
+                        ? Math.max(box.top - top, bottom - box.bottom)
+                        : Math.max(box.left - left, right - box.right);
+                    if (over > 0.5)
+                        found.push([svg.getAttribute("aria-label"), text.textContent, over]);
                 }
             }
             return found;
@@ -320,12 +324,16 @@ def test_a_page_loads_the_fonts_it_uses(open_page: Any, path: str, files: set[st
 def test_a_page_from_a_folder_has_its_fonts_and_says_nothing(browser: Browser, site: Path) -> None:
     page = browser.new_page()
     said: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
+    page.on(
+        "console",
+        lambda m: said.append(m.text) if m.type in ("error", "warning") else None,
+    )
     page.goto((site / "book" / "index.html").as_uri())
     page.evaluate("() => document.fonts.ready.then(() => true)")
-    assert page.evaluate("""["Attn Serif", "Attn Sans"].map(n => document.fonts.check(`16px "${n}"`))""") == [
-        True, True,
-    ]  # fmt: skip
+    loaded = page.evaluate(
+        """[...document.fonts].filter(f => f.status === "loaded").map(f => f.family)"""
+    )
+    assert {"Attn Serif", "Attn Sans"} <= {name.strip('"') for name in loaded}
     page.close()
     assert said == []
 
@@ -346,19 +354,19 @@ new PerformanceObserver(list => {
 @pytest.mark.needs("linux")
 @pytest.mark.parametrize("path", ["book/index.html", "book/05_dot_attention.html"])
 def test_text_hardly_moves_when_the_fonts_arrive(launch: Launch, site_url: str, path: str) -> None:
-    """With fonts that come long after the text, and DejaVu, which is wider, in their place."""
+    """Over a slow line, on a machine whose own fonts, DejaVu, are wider."""
     context = launch("DejaVu").new_context(viewport={"width": 1280, "height": 800})
+    # Without them a page shows its text sooner, so that the fonts have less time.
+    context.route(re.compile("mathjax|fontawesome"), lambda route: route.abort())
     page = context.new_page()
-    held: list[Any] = []
-    context.route(re.compile(r"/fonts/[\w-]+\.woff2$"), held.append)
+    line = context.new_cdp_session(page)
+    line.send("Network.enable")
+    line.send(
+        "Network.emulateNetworkConditions",
+        {"offline": False, "latency": 150, "downloadThroughput": 2e5, "uploadThroughput": 1e5},
+    )
     page.add_init_script(SHIFTS)
-    page.goto(site_url + path, wait_until="domcontentloaded")
-    page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length")
-    page.wait_for_timeout(300)  # until the text is on the screen
-    assert held
-    context.unroute(re.compile(r"/fonts/[\w-]+\.woff2$"))
-    for route in held:
-        route.continue_()
+    page.goto(site_url + path, timeout=120_000)
     page.evaluate("() => document.fonts.ready.then(() => true)")
     page.wait_for_timeout(300)
     shifts = page.evaluate("shifts")
