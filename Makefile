@@ -113,6 +113,9 @@ links: site  ## follow every link that leaves the book (needs a network; not par
 picture: site machine  ## film the README's picture from the built site
 	@$(BIN)/python tools/picture.py
 
+fonts: .venv/.installed  ## make the site's fonts again from their packages (needs a network)
+	@$(BIN)/python tools/fonts.py
+
 pins:  ## resolve the pins again for every Python that the course promises (needs uv; UPGRADE=1: newest versions)
 	@command -v uv >/dev/null || { echo "make pins needs uv: pip install uv, or brew install uv" >&2; exit 1; }
 	@grep '^#' requirements.txt > requirements.new; grep -v '^#' requirements.txt > requirements.tmp

@@ -262,8 +262,9 @@ def test_inlined_svg_takes_the_pages_colours_and_fonts():
     assert 'fill="currentColor" stroke="currentColor"' in out
     assert "#0000001a" in out  # not black but nearly nothing
     assert ">black</text>" in out
-    assert "font: 700 11.5px var(--pst-font-family-base, sans-serif); text-anchor" in out
+    assert "font: 700 11.5px var(--book-sans, sans-serif); text-anchor" in out
     assert "font-size: 9px; font-family: inherit" in out
+    assert "font-family:var(--book-sans, sans-serif)" in out.split(">", 1)[0]
     assert 'id="p-clip"' in out
     assert 'clip-path="url(#p-clip)"' in out
     assert "fill: url(#p-clip)" in out
@@ -271,6 +272,20 @@ def test_inlined_svg_takes_the_pages_colours_and_fonts():
     assert 'href="https://example.org/#mark"' in out
     for gone in ("<style", "metadata", "<title", "xmlns", "inkscape", "xlink", "<?xml"):
         assert gone not in out
+
+
+def test_formulas_are_set_letter_to_letter_in_any_font():
+    """A power of ten, as matplotlib writes it: the base ends where the exponent begins."""
+    power = (
+        '<text transform="translate(4 9)">\n <tspan x="0" y="-0.3" style="a">1</tspan>\n'
+        ' <tspan x="7.3" y="-0.3" style="a">0</tspan>\n <tspan x="14.7" y="-5" style="b">−</tspan>\n'
+        ' <tspan x="21.5" y="-5" style="b">3</tspan>\n</text>'
+    )
+    out = inline_svg(SVG.replace("</svg>", f"{power}</svg>"), "", "p-")
+    assert (
+        '<text transform="translate(4 9)"><tspan x="14.7" y="-0.3" style="a" text-anchor="end">10'
+        '</tspan><tspan x="14.7" y="-5" style="b">−3</tspan></text>'
+    ) in out
 
 
 def test_a_decoration_is_hidden_and_pixels_stay_pixels():

@@ -177,7 +177,7 @@ def draw_row(result: dict[str, Any]) -> Figure:
         ax.plot(score["mean"], place, "o", color="black", markersize=5)
     ax.set_yticks(range(len(rows)), [NAMES.get(name, name) for name in rows])
     ax.invert_yaxis()
-    ax.set_xlabel("BLEU on test 2016, beam 5, 95 % intervals")
+    ax.set_xlabel("BLEU on test 2016, beam 5, 95 % intervals", loc="right")
     ax.set_title("The Transformer in the one table")
     return figure
 

@@ -30,6 +30,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 from html import escape
+from itertools import groupby
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 from xml.etree import ElementTree
@@ -569,6 +570,7 @@ _HREF = "{http://www.w3.org/1999/xlink}href"
 _BLACK = re.compile(r"(?<![\w#])(#000000|#000|black|rgb\(0,\s*0,\s*0\))(?![\w])")
 # Dark marks that stand for numbers, and their partners on a dark page, as in the scrubber.
 _PARTNERS = {plots.WEIGHT: "#a9d3ff", plots.NEGATIVE: "#f3cd8f", plots.POSITIVE: "#93e6db"}
+_FONT = "var(--book-sans, sans-serif)"
 _DROPPED = {f"{_SVG}metadata", f"{_SVG}title", f"{_SVG}desc", f"{_SVG}style"}
 
 
@@ -600,6 +602,8 @@ def inline_svg(svg: str, alt: str, prefix: str) -> str:
     for parent in list(root.iter()):
         for child in [c for c in parent if c.tag in _DROPPED]:
             parent.remove(child)
+    for text in root.iter(f"{_SVG}text"):
+        _close_up(text)
     for element in root.iter():
         element.tag = element.tag.removeprefix(_SVG)
         for name, value in list(element.attrib.items()):
@@ -618,7 +622,7 @@ def inline_svg(svg: str, alt: str, prefix: str) -> str:
         "style",
         f"width:{round(pixels)}px;max-width:100%;min-width:{smallest}px;height:auto;"
         # What matplotlib's own style element says of all its lines.
-        "stroke-linejoin:round;stroke-linecap:butt",
+        f"stroke-linejoin:round;stroke-linecap:butt;font-family:{_FONT}",
     )
     if alt:
         root.set("role", "img")
@@ -626,6 +630,26 @@ def inline_svg(svg: str, alt: str, prefix: str) -> str:
     else:
         root.set("aria-hidden", "true")
     return ElementTree.tostring(root, encoding="unicode")
+
+
+def _close_up(text: ElementTree.Element) -> None:
+    """Set what matplotlib writes as a formula letter to letter, in any font.
+
+    It gives each letter its place, by the widths of the font that it measured with. Of a base and
+    an exponent the place between the two stays: the base ends there, the exponent begins.
+    """
+    spans = text.findall(f"{_SVG}tspan")
+    runs = [list(run) for _, run in groupby(spans, lambda s: (s.get("y"), s.get("style")))]
+    for number, (first, *rest) in enumerate(runs, start=1):
+        first.text = "".join(span.text or "" for span in (first, *rest))
+        first.tail = None
+        for span in rest:
+            text.remove(span)
+        if number < len(runs):
+            first.set("x", runs[number][0].get("x", "0"))
+            first.set("text-anchor", "end")
+    if spans:
+        text.text = None
 
 
 def _adapted(name: str, value: str, prefix: str) -> str:
@@ -641,11 +665,7 @@ def _adapted(name: str, value: str, prefix: str) -> str:
             value = value.replace(light, f"light-dark({light}, {dark})")
     if name == "style":
         # The size stays, the family is the page's: what matplotlib measured with may be absent.
-        value = re.sub(
-            r"(font:\s*[^;]*?[\d.]+px)\s+[^;]+",
-            r"\1 var(--pst-font-family-base, sans-serif)",
-            value,
-        )
+        value = re.sub(r"(font:\s*[^;]*?[\d.]+px)\s+[^;]+", rf"\1 {_FONT}", value)
         value = re.sub(r"font-family:[^;]+", "font-family: inherit", value)
     return value
 

@@ -87,7 +87,8 @@ _STYLE: Any = {
     "axes.titlesize": "medium",
     "axes.titleweight": "bold",
     "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],  # ships with matplotlib: the layout is the same everywhere
+    # Ships with matplotlib, so the layout is the same everywhere, and is wider than the site's sans.
+    "font.sans-serif": ["DejaVu Sans"],
     "font.size": 11.5,
     "legend.frameon": False,
     "lines.linewidth": 1.8,
