@@ -81,6 +81,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="look at the site as it was built last, although its sources have changed since",
     )
+    parser.addoption(
+        "--device",
+        default="cuda",
+        help="what tests marked gpu compare with the CPU (cuda); cpu tries the tests themselves",
+    )
 
 
 def lacking(need: str) -> None:

@@ -51,6 +51,9 @@ class Module(backend_registration._DummyBackendModule):
     def max_memory_allocated(self, device: Any = None) -> int:
         return 2**20
 
+    def get_amp_supported_dtype(self) -> list[torch.dtype]:
+        return [torch.bfloat16, torch.float16]
+
     def reset_peak_memory_stats(self, device: Any = None) -> None:
         pass
 
@@ -117,7 +120,7 @@ def _do(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     return return_and_correct_aliasing(func, args, kwargs, result) if on_card else result
 
 
-# --- what torch does on every GPU in one kernel, and has no kernel of for the CPU ------------------
+# --- what torch does on every GPU in one kernel, and has no kernel of for the CPU ----------------
 
 
 def _lstm(from_input: Tensor, from_hidden: Tensor, cell: Tensor, *biases: Tensor | None) -> Any:

@@ -408,7 +408,7 @@ def test_every_section_runs_on_a_gpu(capsys, small_sections, card, monkeypatch):
     assert result["memory"]["additive"]["peak_mb"] == 1
     assert result["benchmark"]["machine"]["device"] == "stand-in"
     assert list(result["not_run"]) == ["ceiling"]
-    title, head, rows = benchmark.tables(result)[0]
+    title, _, rows = benchmark.tables(result)[0]
     assert title == "Tokens learned from, and sentences translated, in a second"
     assert "–" not in rows[0]
 
@@ -426,7 +426,7 @@ def test_a_peer_on_a_gpu_is_built_there(card):
 def test_a_tiny_run_from_end_to_end(capsys, tmp_path, small_sections):
     output, plot = tmp_path / "speed.json", tmp_path / "speed.svg"
     models = ["dot", "additive", "fixed"]
-    code, out, err = attnbook(
+    code, _, err = attnbook(
         capsys, *FLAGS, "--models", *models, f"--output={output}", f"--plot={plot}"
     )
     assert code == 0, err

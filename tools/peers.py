@@ -292,7 +292,7 @@ def hugging_face(width: int) -> Part:
 
     def theirs(queries: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
         one = keys.unsqueeze(1)
-        added = torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, -torch.inf).unsqueeze(1)
+        added = keys.new_zeros(mask.shape).masked_fill(~mask, -torch.inf).unsqueeze(1)
         found = eager_attention_forward(
             module, queries.unsqueeze(1), one, one, added, scaling=width**-0.5, dropout=0.0
         )

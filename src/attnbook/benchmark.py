@@ -604,9 +604,7 @@ def model_memory(plan: Plan, name: str) -> float | None:
     optimizer = bench.optimizer(translator)
     small = collate([([4], [4])]).to(bench.device)
     bench.step(translator, small, optimizer)  # the optimizer's state, and torch's own
-    return grown(
-        lambda: [bench.step(translator, batch, optimizer) for _ in range(2)], bench.device
-    )
+    return grown(lambda: [bench.step(translator, batch, optimizer) for _ in range(2)], bench.device)
 
 
 SCORE_SHAPE = (64, 32, 37, 256)  # batch, target, source, attention_dim
