@@ -18,7 +18,7 @@ LABS = --nbval --nbval-current-env --nbval-cell-timeout=300 --ignore=notebooks/e
 FIRST := book/results/train.py book/results/traces.py
 
 .DEFAULT_GOAL := help
-.PHONY: help book site serve test test-all lint types machine notebooks results benchmark mutants colab wheel data links picture pins clean
+.PHONY: help book site serve test test-all lint types machine notebooks results benchmark gpu mutants colab wheel data links picture pins clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -68,6 +68,9 @@ notebooks: .venv/.installed  ## write the exercises, execute the labs that chang
 results: .venv/.installed  ## train the models and measure again what the book reports (hours on a CPU)
 	@set -e; for script in $(FIRST) $(filter-out $(FIRST),$(wildcard book/results/[a-z0-9]*.py)); do \
 	  echo "$$script"; $(BIN)/python $$script; done
+
+gpu: .venv/.installed  ## on a GPU: its tests, the labs and the benchmark, in eight minutes, into book/results/gpu.json
+	@$(BIN)/python tools/gpu.py $(ARGS)
 
 benchmark: .venv/.installed  ## measure speed and memory beside other libraries, in .venv-benchmark
 	@$(BIN)/python book/results/benchmark.py $(ARGS)

@@ -158,7 +158,7 @@ for name, numbers in (
 # on more and longer ones.
 
 # %% tags=["nbval-ignore-output"]
-size = by_device(device, cpu=Size(pairs=4_000, longest=10, epochs=8, batch_tokens=900))
+size = by_device(device, cpu=Size(pairs=4_000, longest=8, epochs=7, batch_tokens=500))
 data = grammar.corpus(train=size.pairs, val=100, test=200, shortest=3, longest=size.longest)
 torch.manual_seed(0)
 config = Config(

@@ -157,7 +157,7 @@ print("three steps by hand, equal to the package's")
 # **Predict.** When *calling* is written, how will each share its weight between *rufe* and *an*?
 
 # %% tags=["nbval-ignore-output"]
-size = by_device(device, cpu=Size(pairs=4_000, longest=8, epochs=8, batch_tokens=800))
+size = by_device(device, cpu=Size(pairs=3_000, longest=6, epochs=8, batch_tokens=300))
 data = grammar.corpus(train=size.pairs, val=100, test=300, shortest=3, longest=size.longest)
 models = {}
 for name, both in (("both directions", True), ("forwards only", False)):

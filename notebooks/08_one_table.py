@@ -94,7 +94,7 @@ print(f"  ahead in {ahead:.1%}, behind in {behind:.1%}")
 # the last two rows only the score and the order of looking and moving.
 
 # %% tags=["nbval-ignore-output"]
-size = by_device(device, cpu=Size(pairs=4_000, longest=8, epochs=8, batch_tokens=800))
+size = by_device(device, cpu=Size(pairs=3_500, longest=7, epochs=7, batch_tokens=400))
 data = grammar.corpus(train=size.pairs, val=100, test=400, shortest=3, longest=size.longest)
 source_words = Vocabulary.from_sentences(pair.source for pair in data.train)
 target_words = Vocabulary.from_sentences(pair.target for pair in data.train)

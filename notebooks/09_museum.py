@@ -164,8 +164,8 @@ print("still standing:", ", ".join(survivors))
 # tutorial did for six years. We train it, and beside it a model that compares.
 
 # %% tags=["nbval-ignore-output"]
-size = by_device(device, cpu=Size(pairs=4_000, longest=10, epochs=8, batch_tokens=900))
-data = grammar.corpus(train=size.pairs, val=100, test=200, shortest=3, longest=size.longest)
+size = by_device(device, cpu=Size(pairs=4_000, longest=8, epochs=7, batch_tokens=500))
+data = grammar.corpus(train=size.pairs, val=100, test=120, shortest=3, longest=size.longest)
 config = Config(bidirectional=True, embedding_dim=32, hidden_dim=64, dropout=0.0, embedding_std=0.5)
 models, losses = {}, {}
 for name in ("compares", "never compares"):
@@ -263,7 +263,7 @@ for name, allowed in (("right", causal_mask), ("leaky", museum.leaky_mask)):
     torch.manual_seed(0)
     model = NextWord(allowed, len(words)).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    for epoch in range(8):
+    for epoch in range(5):
         for batch in random_batches(examples(data.train), rows, seed=epoch):
             optimizer.zero_grad()
             nats(model, batch.to(device)).backward()

@@ -106,7 +106,7 @@ for count in (1, 4, 96):
 # %% tags=["nbval-ignore-output"]
 size = by_device(
     device,
-    cpu=Size(pairs=4_000, longest=9, epochs=6, batch_tokens=600, learning_rate=4e-3),
+    cpu=Size(pairs=4_000, longest=8, epochs=6, batch_tokens=600, learning_rate=4e-3),
     gpu=Size(
         pairs=30_000,
         longest=12,

@@ -122,7 +122,7 @@ print("the same:", bool(difference < 1e-6))
 # %% tags=["nbval-ignore-output"]
 size = by_device(
     device,
-    cpu=Size(pairs=4_000, longest=9, epochs=6, batch_tokens=600, learning_rate=4e-3),
+    cpu=Size(pairs=4_000, longest=8, epochs=6, batch_tokens=600, learning_rate=4e-3),
     gpu=Size(
         pairs=30_000, longest=20, epochs=20, batch_tokens=8_192, learning_rate=1e-3,
         precision="bf16", width=256,

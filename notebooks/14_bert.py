@@ -252,11 +252,11 @@ for text in (
 # The last line hides everything. Each blank is filled by itself, without knowing what the others
 # get, so that the favourites need not make a sentence: this is no model that writes.
 #
-# How much of that is the right side? Every piece of 200 sentences that the model has never seen is
+# How much of that is the right side? Every piece of 100 sentences that the model has never seen is
 # hidden in its turn, once with the rest of the sentence and once with everything behind it cut off.
 
 # %% tags=["nbval-ignore-output"]
-unseen = [text for text in dict.fromkeys(held_out) if text not in set(sentences)][:200]
+unseen = [text for text in dict.fromkeys(held_out) if text not in set(sentences)][:100]
 
 
 @torch.no_grad()

@@ -9,16 +9,25 @@ CPU with itself, so that no line of them waits for a card.
 from __future__ import annotations
 
 import copy
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import jupytext
+import matplotlib.pyplot as plt
 import pytest
 import torch
 from torch import Tensor, nn
 
+import gpu
 import stand_in
 from attnbook.attention import Attention
 from attnbook.batches import collate
+from attnbook.benchmark import MODELS
 from attnbook.bert import (
     Bert,
     BertConfig,
@@ -30,12 +39,16 @@ from attnbook.bert import (
 )
 from attnbook.decoding import beam_search, decode, forced_weights, greedy_search, translate
 from attnbook.evaluation import free_running_perplexity, teacher_forced_perplexity
+from attnbook.labs import Size, by_device, captions
 from attnbook.scores import AdditiveScore, ConcatScore, DotScore, GeneralScore, ScaledDotScore
 from attnbook.self_attention import MultiHeadAttention
 from attnbook.seq2seq import Config, Translator
-from attnbook.training import Epoch, Training, train
+from attnbook.training import Epoch, Training, pick_device, train
+from small_books import SmallBook
 from small_models import DECODERS, EXAMPLES, PAIRS, SOURCE, TARGET, name, small
 
+ROOT = Path(__file__).resolve().parents[1]
+card = stand_in.card
 SCORES: dict[str, Callable[[], nn.Module]] = {
     "dot": DotScore,
     "scaled-dot": ScaledDotScore,
@@ -163,7 +176,7 @@ def test_every_score_and_its_gradients(device: torch.device, score: str) -> None
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bf16", "fp16"])
 @pytest.mark.parametrize("score", SCORES)
 def test_sixteen_bits_stay_finite(device: torch.device, score: str, dtype: torch.dtype) -> None:
-    """Scores of thousands, masked rows among them: weights sum to 1 or are 0, gradients are finite."""
+    """Scores of thousands and a row that may look nowhere: weights sum to 1 or to 0."""
     torch.manual_seed(0)
     attention = Attention(SCORES[score]()).to(device, dtype)
     queries, keys = (
@@ -277,6 +290,175 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(
         same(found, expected.cpu(), device, atol=1e-4, rtol=1e-3)
 
 
+# --- labs -----------------------------------------------------------------------------------------
+
+
+def lab_code(path: Path) -> list[str]:
+    """A lab's cells, without the one that installs the package."""
+    cells = [cell for cell in jupytext.read(path).cells if cell.cell_type == "code"]
+    return [cell.source for cell in cells if "setup" not in cell.metadata.get("tags", [])]
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("lab", sorted((ROOT / "notebooks").glob("*.py")), ids=lambda p: p.stem)
+def test_a_lab_goes_its_way_on_a_gpu(
+    lab: Path, card: torch.device, monkeypatch: pytest.MonkeyPatch, as_user: None
+) -> None:
+    """On the stand-in and with little of everything; with captions where there are some."""
+    monkeypatch.setenv("ATTNBOOK_DEVICE", stand_in.NAME)
+    monkeypatch.setenv("ATTNBOOK_SIZE", "tiny")
+    if not os.environ.get("ATTNBOOK_DATA"):
+        monkeypatch.setenv("ATTNBOOK_DATA", "no-such-folder")
+    monkeypatch.setattr(plt, "show", lambda: plt.close("all"))
+    names: dict[str, Any] = {"__name__": "lab"}
+    for number, code in enumerate(lab_code(lab)):
+        exec(compile(code, f"{lab.stem}, cell {number}", "exec"), names)
+
+
+SIZES = {"cpu": Size(pairs=9, longest=7), "gpu": Size(pairs=9_000, longest=17, epochs=5)}
+
+
+@pytest.mark.parametrize("kind", ["cpu", "mps", "cuda"])
+def test_a_lab_is_as_large_as_the_device_deserves(kind: str, monkeypatch: Any) -> None:
+    monkeypatch.delenv("ATTNBOOK_SIZE", raising=False)
+    size = by_device(torch.device(kind), **SIZES)
+    assert size == SIZES["gpu" if kind == "cuda" else "cpu"]
+    monkeypatch.setenv("ATTNBOOK_SIZE", "gpu")
+    assert by_device(torch.device(kind), **SIZES) == SIZES["gpu"]
+    monkeypatch.setenv("ATTNBOOK_SIZE", "tiny")
+    assert by_device(torch.device(kind), **SIZES) == Size(600, 17, epochs=1, width=32)
+    monkeypatch.setenv("ATTNBOOK_SIZE", "large")
+    with pytest.raises(ValueError, match="ATTNBOOK_SIZE must be cpu, gpu or tiny"):
+        by_device(torch.device(kind), **SIZES)
+
+
+def test_a_size_says_how_to_train() -> None:
+    size = Size(pairs=9, longest=7, epochs=3, batch_tokens=11, learning_rate=0.5, precision="bf16")
+    settings = size.training(seed=13)
+    assert settings == Training(
+        epochs=3, batch_tokens=11, learning_rate=0.5, precision="bf16", label_smoothing=0.0, seed=13
+    )
+
+
+def test_captions_are_for_a_gpu_that_can_have_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("ATTNBOOK_SIZE", raising=False)
+    monkeypatch.setenv("ATTNBOOK_DATA", str(tmp_path))
+    assert captions(torch.device("cpu")) is None
+    assert capsys.readouterr().out == ""
+    assert captions(torch.device("cuda")) is None
+    assert "no captions here, so the grammar's sentences: ATTNBOOK_DATA is set" in (
+        capsys.readouterr().out
+    )
+
+
+def test_captions_come_in_three_parts(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATTNBOOK_SIZE", "gpu")
+    data = captions(torch.device("cpu"))
+    assert data is not None
+    assert [len(part) for part in (data.train, data.val, data.test)] == [29_000, 1_014, 1_000]
+
+
+def test_the_environment_may_name_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATTNBOOK_DEVICE", "cpu")
+    assert pick_device() == torch.device("cpu")
+    monkeypatch.setenv("ATTNBOOK_DEVICE", "cuda:97")
+    assert pick_device("cpu") == torch.device("cpu")
+    with pytest.raises(ValueError, match="cuda:97 is not there"):
+        pick_device()
+
+
+# --- tools/gpu.py and the page --------------------------------------------------------------------
+
+
+def test_without_a_gpu_nothing_is_run_and_nothing_is_lost(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = tmp_path / "gpu.json"
+    before.write_text("{}")
+    monkeypatch.setattr(gpu, "RESULT", before)
+    monkeypatch.setattr(gpu, "missing", lambda: "torch finds no CUDA device")
+    monkeypatch.setattr("sys.argv", ["gpu.py"])
+    assert gpu.main() == 0
+    said = capsys.readouterr().out
+    assert said == (
+        "nothing to measure: torch finds no CUDA device; what was measured before stays\n"
+    )
+    assert before.read_text() == "{}"
+
+
+def test_what_is_measured_is_kept_part_by_part(tmp_path: Path) -> None:
+    output = tmp_path / "gpu.json"
+    run = gpu.Run(output, "cpu", 1.0)
+    run.keep("labs", {"07_bahdanau": {"state": "done", "seconds": 31.6}})
+    run.keep("tests", {"exit": 0, "seconds": 3.0, "passed": 17})
+    # Another run on the same machine begins with what this one left.
+    again = gpu.Run(output, "cpu", 1.0)
+    again.keep("benchmark", {"training": {"bucketed": {"threads1": {
+        "dot": {"tokens_per_second": 12_345.6}}}}})  # fmt: skip
+    again.keep("benchmark-cpu", {"training": {"bucketed": {"threads13": {
+        "dot": {"tokens_per_second": 1_234.5}}}}})  # fmt: skip
+    shown = json.loads(output.read_text())["page"]
+    assert shown["tests"] == "17"
+    assert shown["labs"]["07_bahdanau"] == "32 s"
+    assert shown["labs"]["08_one_table"] == "–"
+    assert shown["speed"]["dot"] == {"card": "12,346", "cpu": "1,234", "ratio": "10.0"}
+    assert shown["speed"]["additive"] == {"card": "–", "cpu": "–", "ratio": "–"}
+    # A run on another machine does not mix its numbers with these.
+    kept = json.loads(output.read_text())
+    kept["machine"]["card"] = "another"
+    output.write_text(json.dumps(kept))
+    assert set(gpu.Run(output, "cpu", 1.0).result) == {"machine"}
+
+
+def test_a_command_that_takes_too_long_is_told_to_stop(tmp_path: Path) -> None:
+    """As by Ctrl-C first; what does not listen is killed."""
+    run = gpu.Run(tmp_path / "gpu.json", "cpu", 1.0)
+    assert run.command(["-c", "print(3)"], 60)[::2] == (0, "3\n")
+    assert run.command(["-c", "raise SystemExit(7)"], 60)[0] == 7
+    listening = "import time\ntry: time.sleep(60)\nexcept KeyboardInterrupt: print('kept')"
+    code, seconds, said = run.command(["-c", listening], 2)
+    assert (code, said) == (None, "kept\n")
+    assert seconds < 50
+
+
+SPEED = (ROOT / "book" / "speed.md").read_text(encoding="utf-8")
+SECTION = SPEED[SPEED.index("## On a GPU") : SPEED.index("## What it costs")]
+
+
+@pytest.mark.parametrize("measured", [False, True], ids=["nothing measured", "measured"])
+def test_the_page_shows_what_was_measured(measured: bool, tmp_path: Path) -> None:
+    book = SmallBook(tmp_path)
+    if measured:
+        gpu.Run(tmp_path / "book" / "results" / "gpu.json", "cpu", 1.0).keep(
+            "labs", {"07_bahdanau": {"state": "done", "seconds": 31.6}}
+        )
+    book.build("# Speed\n\n" + SECTION)
+    assert book.warnings == ""
+    html = book.read("html/index.html")
+    assert ("Nothing on this page has been measured on a GPU yet" in html) is not measured
+    assert ("32 s" in html) is measured
+    assert html.count("<table") == (2 if measured else 0)
+
+
+@pytest.mark.exhaustive
+def test_the_whole_script_small_and_on_the_cpu(tmp_path: Path) -> None:
+    """All parts, each by its own command; a copy without git is enough."""
+    output = tmp_path / "gpu.json"
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools" / "gpu.py", "--minutes=40", f"--try={output}"],
+        capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    result = json.loads(output.read_text())
+    assert result["tests"]["exit"] == 0, done.stdout
+    assert {one["state"] for one in result["labs"].values()} == {"done"}
+    assert result["labs"].keys() == set(gpu.LABS)
+    assert set(result["page"]["speed"]) == set(MODELS)
+    assert "–" not in str(result["page"]["speed"])
+
+
 # --- the stand-in itself --------------------------------------------------------------------------
 
 
@@ -295,6 +477,3 @@ def test_the_stand_in_refuses_what_a_gpu_refuses(card: torch.device) -> None:
         there.masked_fill(torch.tensor([True, False, True]), 0.0)
     with pytest.raises((RuntimeError, TypeError)):
         there.numpy()
-
-
-card = stand_in.card

@@ -1,9 +1,9 @@
 """What a lab trains on, by device: minutes on two cores, a larger task where there is a GPU.
 
-A GPU is worth it only where it has enough to do. One step of a small model takes it some ten
-milliseconds, with 500 words in a batch as with 8,000: the time goes into starting kernels, not
-into arithmetic. So a lab does not run the same training there, only faster. It takes larger
-batches of more and longer sentences, and ends with a better model.
+A GPU is worth it only where it has enough to do. A step of a small model is some hundred small
+operations; starting each costs a GPU the same, whether a batch has 500 words or 8,000. So a lab
+does not run the same training there, only faster. It takes larger batches of more and longer
+sentences, or real ones, and ends with a better model.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from attnbook.training import Training
 
 __all__ = ["Data", "Size", "by_device", "captions"]
 
-# Sizes for trying a lab out: `tiny` walks the way of a GPU in seconds, on any device.
+# To try a lab out: `tiny` goes the way of a GPU with little of everything, on any device.
 TINY = {"pairs": 600, "epochs": 1, "steps": 6, "width": 32}
 
 
@@ -59,7 +59,7 @@ class Size:
         return replace(settings, **changes)
 
 
-# What a recurrent model gets on a GPU: some 900 steps, and batches of 800 sentences.
+# What a recurrent model gets on a GPU: some 900 steps, in batches of some 800 sentences.
 LARGE = Size(pairs=30_000, longest=12, epochs=24, batch_tokens=8_192)
 
 
