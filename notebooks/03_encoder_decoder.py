@@ -314,7 +314,7 @@ for text in (
 # is the word that is read. **Predict** the loss after two hundred steps, and what the model writes.
 
 # %% tags=["nbval-ignore-output"]
-corpus = grammar.corpus(train=4000, val=100, test=100, shortest=3, longest=8)
+corpus = grammar.corpus(train=5000, val=100, test=100, shortest=3, longest=8)
 source_words = Vocabulary.from_sentences(p.source for p in corpus.train)
 target_words = Vocabulary.from_sentences(p.target for p in corpus.train)
 
@@ -372,7 +372,7 @@ plt.show()
 model = new_translator("sutskever")
 history = train(
     model, corpus.train, corpus.val,
-    Training(epochs=9, batch_tokens=400, learning_rate=6e-3, label_smoothing=0.0), progress=False,
+    Training(epochs=12, batch_tokens=400, learning_rate=6e-3, label_smoothing=0.0), progress=False,
 )  # fmt: skip
 for epoch in history.epochs:
     print(f"epoch {epoch.number}: validation {epoch.validation_loss:.2f} nats per token")

@@ -163,7 +163,7 @@ for row in hide(example, tokenizer, generator=generator).ids:
 # %% tags=["nbval-ignore-output"]
 size = by_device(
     device,
-    cpu=Size(pairs=6_000, longest=9, steps=600, learning_rate=3e-3),
+    cpu=Size(pairs=6_000, longest=9, steps=900, learning_rate=3e-3),
     gpu=Size(
         pairs=6_000, longest=9, steps=3_000, learning_rate=1e-3, width=256, batch_tokens=8_192
     ),
@@ -256,7 +256,8 @@ for text in (
 # hidden in its turn, once with the rest of the sentence and once with everything behind it cut off.
 
 # %% tags=["nbval-ignore-output"]
-unseen = [text for text in dict.fromkeys(held_out) if text not in set(sentences)][:100]
+learned = set(sentences)
+unseen = [text for text in dict.fromkeys(held_out) if text not in learned][:100]
 
 
 @torch.no_grad()

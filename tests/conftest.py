@@ -142,7 +142,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.write_line(f"{len(tests)} tests: {reason}", yellow=True)
         terminalreporter.write_line(f"    in {', '.join(files)}")
         need = re.match(r"needs (\w+): ", reason)
-        if need and (command := machine.remedy(need[1])):
+        if need and need[1] in machine.NEEDS and (command := machine.remedy(need[1])):
             terminalreporter.write_line(f"    {command}")
 
 

@@ -81,6 +81,9 @@ class OnCard(Tensor):
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return _do(func, args, kwargs or {})
 
+    def __repr__(self, **options: Any) -> str:
+        return f"OnCard({self.held!r})"
+
     def tolist(self) -> Any:  # torch does it for no subclass
         return self.held.tolist()
 
@@ -184,6 +187,9 @@ FUSED = {
 
 module = Module()
 backend_registration._setup_privateuseone_for_python_backend(NAME, backend_module=module)
+# Mixed precision rounds nothing here.
+_autocast = torch.library.Library("_", "IMPL", "AutocastPrivateUse1")
+_autocast.fallback(torch.library.fallthrough_kernel)
 
 
 @contextmanager

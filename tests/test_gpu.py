@@ -59,13 +59,9 @@ SCORES: dict[str, Callable[[], nn.Module]] = {
 ATTENDING = [one for one in DECODERS if one["decoder"] in ("luong", "bahdanau", "transformer")]
 
 
-@pytest.fixture(params=["stand-in", pytest.param("card", marks=pytest.mark.gpu)])
-def device(request: pytest.FixtureRequest) -> Iterator[torch.device]:
-    """Where things are computed a second time."""
-    if request.param == "stand-in":
-        with stand_in.on_card() as found:
-            yield found
-        return
+@pytest.fixture
+def gpu_device(request: pytest.FixtureRequest) -> Iterator[torch.device]:
+    """The card that ``--device`` names."""
     wanted = torch.device(request.config.getoption("--device"))
     if wanted.type == "cuda" and not torch.cuda.is_available():
         pytest.skip("needs a CUDA device: torch finds none on this machine")
@@ -74,6 +70,12 @@ def device(request: pytest.FixtureRequest) -> Iterator[torch.device]:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     yield wanted
     torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+
+@pytest.fixture(params=["card", pytest.param("gpu_device", marks=pytest.mark.gpu)])
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """Where things are computed a second time: on the stand-in, and on a GPU."""
+    return request.getfixturevalue(request.param)
 
 
 def same(there: Tensor | None, here: Tensor | None, device: torch.device, **options: Any) -> None:
@@ -157,7 +159,7 @@ def test_every_score_and_its_gradients(device: torch.device, score: str) -> None
     mask = torch.tensor([[True] * 5, [True, True, False, False, False], [False] * 5]).unsqueeze(1)
     found = []
     for one, place in ((here, torch.device("cpu")), (there, device)):
-        inputs = [x.to(place).requires_grad_() for x in (queries, keys)]
+        inputs = [x.clone().to(place).requires_grad_() for x in (queries, keys)]
         attended = one(inputs[0], inputs[1], inputs[1], mask.to(place))
         (attended.context**2).sum().backward()
         found.append((attended, inputs))
@@ -267,10 +269,12 @@ def test_training_lowers_the_loss(device: torch.device, decoder: str, precision:
     assert len(translate(translator, [pair.source for pair in PAIRS])) == len(PAIRS)
 
 
+@pytest.mark.gpu
 def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(
-    device: torch.device, tmp_path: Any
+    gpu_device: torch.device, tmp_path: Path
 ) -> None:
-    """Weights, optimizer, order and dropout come back from the folder."""
+    """Weights, optimizer, order and dropout come back from the folder, onto the card."""
+    device = gpu_device
     whole = model(device)
     right = train(whole, PAIRS, PAIRS, SETTINGS, progress=False)
 

@@ -340,8 +340,10 @@ class IfMeasuredDirective(SphinxDirective):
         path = folder / f"{self.arguments[0]}.json"
         self.env.note_dependency(str(path))
         if path.is_file():
-            return self.parse_content_to_nodes(allow_section_headings=True)
-        return self.parse_text_to_nodes(self.options.get("otherwise", ""))
+            found: list[nodes.Node] = self.parse_content_to_nodes()
+        else:
+            found = self.parse_text_to_nodes(self.options.get("otherwise", ""))
+        return found
 
 
 class QuestionDirective(SphinxDirective):
