@@ -91,6 +91,9 @@ results: .venv/.installed  ## train the models and measure again what the book r
 	@set -e; for script in $(FIRST) $(filter-out $(FIRST),$(wildcard book/results/[a-z0-9]*.py)); do \
 	  echo "$$script"; $(BIN)/python $$script; done
 
+gpu: .venv/.installed  ## on a GPU: its tests, the labs and the benchmark, in eight minutes, into book/results/gpu.json
+	@$(BIN)/python tools/gpu.py $(ARGS)
+
 benchmark: .venv/.installed  ## measure speed and memory beside other libraries, in .venv-benchmark
 	@$(BIN)/python book/results/benchmark.py $(ARGS)
 

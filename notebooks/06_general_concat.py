@@ -35,10 +35,11 @@ from attnbook import grammar, plots
 from attnbook.alignment import align_by_weight
 from attnbook.decoding import forced_weights, translate
 from attnbook.evaluation import exact_match
+from attnbook.labs import Size, by_device
 from attnbook.scores import ConcatScore, DotScore, GeneralScore
 from attnbook.scrubber import explore
 from attnbook.seq2seq import Config, Translator
-from attnbook.training import Training, pick_device, train
+from attnbook.training import pick_device, train
 from attnbook.vocabulary import Vocabulary
 
 plots.notebook()
@@ -154,11 +155,11 @@ for name, numbers in (
 # ## A trained matrix
 #
 # Now a translator with the general score, on sentences of the course's grammar. With a GPU it trains
-# on more of them.
+# on more and longer ones.
 
 # %% tags=["nbval-ignore-output"]
-count, epochs = (12_000, 12) if device.type == "cuda" else (4_000, 10)
-data = grammar.corpus(train=count, val=100, test=200, shortest=3, longest=10)
+size = by_device(device, cpu=Size(pairs=4_000, longest=8, epochs=7, batch_tokens=500))
+data = grammar.corpus(train=size.pairs, val=100, test=200, shortest=3, longest=size.longest)
 torch.manual_seed(0)
 config = Config(
     decoder="luong", score="general", bidirectional=True,
@@ -170,8 +171,7 @@ model = Translator(
     Vocabulary.from_sentences(pair.target for pair in data.train),
     name="general",
 ).to(device)
-settings = Training(epochs=epochs, batch_tokens=600, learning_rate=1e-2, label_smoothing=0.0)
-history = train(model, data.train, data.val, settings)
+history = train(model, data.train, data.val, size.training())
 print(f"validation loss {history.best.validation_loss:.3f} nats per token")
 
 # %% tags=["nbval-ignore-output"]

@@ -38,10 +38,11 @@ from attnbook.decoders import BahdanauDecoder
 from attnbook.decoding import forced_weights, translate
 from attnbook.encoder import Encoder
 from attnbook.evaluation import exact_match
+from attnbook.labs import Size, by_device
 from attnbook.scores import AdditiveScore
 from attnbook.scrubber import explore
 from attnbook.seq2seq import Config, Translator
-from attnbook.training import Training, pick_device, train
+from attnbook.training import pick_device, train
 from attnbook.vocabulary import Vocabulary
 
 np.set_printoptions(precision=3, suppress=True)
@@ -156,8 +157,8 @@ print("three steps by hand, equal to the package's")
 # **Predict.** When *calling* is written, how will each share its weight between *rufe* and *an*?
 
 # %% tags=["nbval-ignore-output"]
-count, epochs = (12_000, 12) if device.type == "cuda" else (5_000, 12)
-data = grammar.corpus(train=count, val=100, test=300, shortest=3, longest=8)
+size = by_device(device, cpu=Size(pairs=3_000, longest=6, epochs=8, batch_tokens=300))
+data = grammar.corpus(train=size.pairs, val=100, test=300, shortest=3, longest=size.longest)
 models = {}
 for name, both in (("both directions", True), ("forwards only", False)):
     torch.manual_seed(0)
@@ -171,8 +172,7 @@ for name, both in (("both directions", True), ("forwards only", False)):
         Vocabulary.from_sentences(pair.target for pair in data.train),
         name=name,
     ).to(device)
-    settings = Training(epochs=epochs, batch_tokens=500, learning_rate=1e-2, label_smoothing=0.0)
-    train(model, data.train, data.val, settings, progress=False)
+    train(model, data.train, data.val, size.training(), progress=False)
     models[name] = model
     written = translate(model, [pair.source for pair in data.test])
     share = exact_match(written, [pair.target for pair in data.test])

@@ -38,9 +38,10 @@ from attnbook import grammar, plots
 from attnbook.alignment import align_by_weight
 from attnbook.decoding import decode, forced_weights, translate
 from attnbook.evaluation import bleu, free_running_perplexity, teacher_forced_perplexity
+from attnbook.labs import Size, by_device
 from attnbook.scrubber import Scrubber
 from attnbook.seq2seq import Config, Translator
-from attnbook.training import Training, pick_device, train
+from attnbook.training import pick_device, train
 from attnbook.vocabulary import Vocabulary
 
 plots.notebook()
@@ -93,8 +94,8 @@ print(f"  ahead in {ahead:.1%}, behind in {behind:.1%}")
 # the last two rows only the score and the order of looking and moving.
 
 # %% tags=["nbval-ignore-output"]
-count, epochs = (12_000, 12) if device.type == "cuda" else (4_000, 10)
-data = grammar.corpus(train=count, val=100, test=400, shortest=3, longest=8)
+size = by_device(device, cpu=Size(pairs=3_500, longest=7, epochs=7, batch_tokens=400))
+data = grammar.corpus(train=size.pairs, val=100, test=400, shortest=3, longest=size.longest)
 source_words = Vocabulary.from_sentences(pair.source for pair in data.train)
 target_words = Vocabulary.from_sentences(pair.target for pair in data.train)
 ROWS = {
@@ -111,10 +112,7 @@ def trained(name, seed):
     config = Config(cell="lstm", bidirectional=True, embedding_dim=32, hidden_dim=64,
                     dropout=0.0, **shape)  # fmt: skip
     model = Translator(config, source_words, target_words, name=f"{name}-{seed}").to(device)
-    settings = Training(
-        epochs=epochs, batch_tokens=500, learning_rate=1e-2, label_smoothing=0.0, seed=seed
-    )
-    train(model, data.train, data.val, settings, progress=False)
+    train(model, data.train, data.val, size.training(seed=seed), progress=False)
     return model
 
 

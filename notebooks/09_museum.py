@@ -41,11 +41,12 @@ from attnbook.batches import random_batches
 from attnbook.decoding import forced_weights, translate
 from attnbook.encoder import Encoder
 from attnbook.evaluation import exact_match
+from attnbook.labs import Size, by_device
 from attnbook.masks import causal_mask
 from attnbook.museum import EXHIBITS, NextWord
 from attnbook.scrubber import explore
 from attnbook.seq2seq import Config, Translator
-from attnbook.training import Training, pick_device, train
+from attnbook.training import pick_device, train
 from attnbook.vocabulary import EOS, SOS, Vocabulary
 
 plots.notebook()
@@ -163,10 +164,9 @@ print("still standing:", ", ".join(survivors))
 # tutorial did for six years. We train it, and beside it a model that compares.
 
 # %% tags=["nbval-ignore-output"]
-count, epochs = (12_000, 12) if device.type == "cuda" else (4_000, 10)
-data = grammar.corpus(train=count, val=100, test=200, shortest=3, longest=10)
+size = by_device(device, cpu=Size(pairs=4_000, longest=8, epochs=7, batch_tokens=500))
+data = grammar.corpus(train=size.pairs, val=100, test=120, shortest=3, longest=size.longest)
 config = Config(bidirectional=True, embedding_dim=32, hidden_dim=64, dropout=0.0, embedding_std=0.5)
-settings = Training(epochs=epochs, batch_tokens=600, learning_rate=1e-2, label_smoothing=0.0)
 models, losses = {}, {}
 for name in ("compares", "never compares"):
     torch.manual_seed(0)
@@ -180,7 +180,7 @@ for name in ("compares", "never compares"):
         model.decoder.attention = museum.AttentionByPosition(
             model.decoder.attention.score, query_dim=64
         )
-    history = train(model.to(device), data.train, data.val, settings)
+    history = train(model.to(device), data.train, data.val, size.training())
     models[name] = model
     losses[name] = [epoch.validation_loss for epoch in history.epochs]
 
@@ -193,7 +193,9 @@ for (name, values), colour in zip(losses.items(), (plots.KEY, plots.QUERY), stri
     axes.plot(range(1, len(values) + 1), values, "o-", color=colour, markersize=4)
     shift = (8, 4) if name == "never compares" else (8, -8)
     axes.annotate(name, (len(values), values[-1]), xytext=shift, textcoords="offset points")
-axes.set(xlabel="epoch", ylabel="validation loss (nats per word)", ylim=0, xlim=(0.5, 1.5 * epochs))
+axes.set(
+    xlabel="epoch", ylabel="validation loss (nats per word)", ylim=0, xlim=(0.5, 1.5 * size.epochs)
+)
 axes.set_title("Both learn")
 plt.show()
 
@@ -255,19 +257,20 @@ def nats(model, batch):
     return functional.cross_entropy(logits, batch.target_out[batch.target_mask])
 
 
+rows = max(64, size.batch_tokens // 16)  # sentences in a batch
 writers = {}
 for name, allowed in (("right", causal_mask), ("leaky", museum.leaky_mask)):
     torch.manual_seed(0)
-    model = NextWord(allowed, len(words))
+    model = NextWord(allowed, len(words)).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    for epoch in range(8):
-        for batch in random_batches(examples(data.train), 64, seed=epoch):
+    for epoch in range(5):
+        for batch in random_batches(examples(data.train), rows, seed=epoch):
             optimizer.zero_grad()
-            nats(model, batch).backward()
+            nats(model, batch.to(device)).backward()
             optimizer.step()
     (held_out,) = random_batches(examples(data.val), len(data.val), seed=0)
     with torch.no_grad():
-        print(f"{name}: validation perplexity {nats(model, held_out).exp():.2f}")
+        print(f"{name}: validation perplexity {nats(model, held_out.to(device)).exp():.2f}")
     writers[name] = model
 
 # %% [markdown]
@@ -279,7 +282,7 @@ for name, model in writers.items():
     ids = [SOS]
     with torch.no_grad():
         while len(ids) < 13 and ids[-1] != EOS:
-            ids.append(int(model(torch.tensor([ids]))[0, -1].argmax()))
+            ids.append(int(model(torch.tensor([ids], device=device))[0, -1].argmax()))
     print(f"{name}:", " ".join(words.decode(ids[1:])))
 
 # %% [markdown]

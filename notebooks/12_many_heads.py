@@ -32,10 +32,11 @@ import torch
 from attnbook import grammar, plots
 from attnbook.attention import masked_softmax
 from attnbook.decoding import decode, translate
+from attnbook.labs import Size, by_device
 from attnbook.scrubber import Scrubber
 from attnbook.self_attention import MultiHeadAttention, merge_heads, split_heads
 from attnbook.seq2seq import Config, Translator
-from attnbook.training import Training, pick_device, train
+from attnbook.training import pick_device, train
 from attnbook.vocabulary import Vocabulary
 
 plots.notebook()
@@ -103,8 +104,19 @@ for count in (1, 4, 96):
 # four heads in each attention.
 
 # %% tags=["nbval-ignore-output"]
-count, epochs = (12_000, 12) if device.type == "cuda" else (4_000, 8)
-data = grammar.corpus(train=count, val=100, test=200, shortest=3, longest=9)
+size = by_device(
+    device,
+    cpu=Size(pairs=4_000, longest=8, epochs=6, batch_tokens=600, learning_rate=4e-3),
+    gpu=Size(
+        pairs=30_000,
+        longest=12,
+        epochs=24,
+        batch_tokens=8_192,
+        learning_rate=4e-3,
+        precision="bf16",
+    ),
+)
+data = grammar.corpus(train=size.pairs, val=100, test=200, shortest=3, longest=size.longest)
 torch.manual_seed(0)
 config = Config(
     decoder="transformer", embedding_dim=64, hidden_dim=64, heads=4, layers=2,
@@ -116,8 +128,7 @@ model = Translator(
     Vocabulary.from_sentences(pair.target for pair in data.train),
     name="four heads",
 ).to(device)
-settings = Training(epochs=epochs, batch_tokens=600, learning_rate=4e-3, label_smoothing=0.0)
-history = train(model, data.train, data.val, settings, progress=False)
+history = train(model, data.train, data.val, size.training(), progress=False)
 sources, right = [p.source for p in data.test], [list(p.target) for p in data.test]
 
 

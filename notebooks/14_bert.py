@@ -45,6 +45,7 @@ from attnbook.bert import (
     read_texts,
     train_wordpiece,
 )
+from attnbook.labs import Size, by_device, captions
 from attnbook.training import pick_device
 
 torch.set_printoptions(precision=3, sci_mode=False)
@@ -153,29 +154,49 @@ for row in hide(example, tokenizer, generator=generator).ids:
 # ## Pre-train
 #
 # Two layers of 64 numbers and four heads; batches of 64 sentences. The next-sentence head is left
-# out here: sentences of a grammar do not follow each other.
+# out here: sentences of a grammar do not follow each other. With a GPU it is 256 numbers, batches of 512
+# and, if they can be had, real captions.
 #
 # **Predict.** A model that has learned nothing but how frequent pieces are has a certain loss. Will
 # the curve stop there for a while?
 
 # %% tags=["nbval-ignore-output"]
-STEPS = 900 if device.type == "cpu" else 3_000
+size = by_device(
+    device,
+    cpu=Size(pairs=6_000, longest=9, steps=900, learning_rate=3e-3),
+    gpu=Size(
+        pairs=6_000, longest=9, steps=3_000, learning_rate=1e-3, width=256, batch_tokens=8_192
+    ),
+)
+real = captions(device)
+if real:
+    sentences, held_out = ([" ".join(p.target) for p in part] for part in (real.train, real.val))
+    tokenizer = train_wordpiece(sentences, 4_000)
+    texts = read_texts(tokenizer, sentences)
 
 
 def rows(texts, numbers):
     return Texts(*(one[numbers] for one in texts))
 
 
+rows_a_batch = max(64, size.batch_tokens // 16)
+places = 2 * texts.ids.shape[1] if real else texts.ids.shape[1]  # a new caption may be longer
+
+
 def pretrain(steps):
     torch.manual_seed(0)
     model = Pretraining(
-        BertConfig(tokenizer.get_vocab_size(), 64, 4, 2, 256, texts.ids.shape[1], dropout=0.0)
+        BertConfig(
+            tokenizer.get_vocab_size(), size.width, 4, 2, 4 * size.width, places, dropout=0.0
+        )
     ).to(device)
-    optimizer = torch.optim.AdamW(model.parameters(), 3e-3, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, steps, pct_start=0.1)
+    optimizer = torch.optim.AdamW(model.parameters(), size.learning_rate, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, size.learning_rate, steps, pct_start=0.1
+    )
     total = 0.0
     for step in range(1, steps + 1):
-        numbers = torch.randint(len(sentences), (64,), generator=generator)
+        numbers = torch.randint(len(sentences), (rows_a_batch,), generator=generator)
         batch = rows(texts, numbers).to(device)
         loss = model.loss(batch, hide(batch, tokenizer, generator=generator))
         optimizer.zero_grad()
@@ -193,7 +214,7 @@ counts = torch.bincount(texts.ids[~texts.special])
 frequency = counts / counts.sum()
 known = frequency[frequency > 0]
 print(f"frequencies alone: {-(known * known.log()).sum():.2f} nats")
-model = pretrain(STEPS)
+model = pretrain(size.steps)
 
 # %% [markdown]
 # ## Fill in the blank
@@ -231,11 +252,12 @@ for text in (
 # The last line hides everything. Each blank is filled by itself, without knowing what the others
 # get, so that the favourites need not make a sentence: this is no model that writes.
 #
-# How much of that is the right side? Every piece of 200 sentences that the model has never seen is
+# How much of that is the right side? Every piece of 100 sentences that the model has never seen is
 # hidden in its turn, once with the rest of the sentence and once with everything behind it cut off.
 
 # %% tags=["nbval-ignore-output"]
-unseen = [text for text in dict.fromkeys(held_out) if text not in set(sentences)][:200]
+learned = set(sentences)
+unseen = [text for text in dict.fromkeys(held_out) if text not in learned][:100]
 
 
 @torch.no_grad()
@@ -280,7 +302,10 @@ def agreement(texts):
             yield " ".join(w for w in words if w not in ("is", "are")), int(verbs[0] == "are")
 
 
-more = grammar.corpus(train=10, val=3_000, test=10, shortest=3, longest=9, seed=1).val
+if real:
+    more = [*real.val, *real.test]
+else:
+    more = grammar.corpus(train=10, val=3_000, test=10, shortest=3, longest=9, seed=1).val
 new = {" ".join(pair.target) for pair in more} - set(sentences)
 both = [sorted(e for e in set(agreement(new)) if e[1] == label) for label in (0, 1)]
 fewest = min(map(len, both))

@@ -87,6 +87,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="look at the site as it was built last, although its sources have changed since",
     )
+    parser.addoption(
+        "--device",
+        default="cuda",
+        help="what tests marked gpu compare with the CPU (cuda); cpu tries the tests themselves",
+    )
 
 
 def lacking(need: str) -> None:
@@ -143,7 +148,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.write_line(f"{len(tests)} tests: {reason}", yellow=True)
         terminalreporter.write_line(f"    in {', '.join(files)}")
         need = re.match(r"needs (\w+): ", reason)
-        if need and (command := machine.remedy(need[1])):
+        if need and need[1] in machine.NEEDS and (command := machine.remedy(need[1])):
             terminalreporter.write_line(f"    {command}")
 
 

@@ -21,6 +21,9 @@ from attnbook.encoder import Encoder
 from attnbook.fast import GROUP
 from attnbook.seq2seq import Config, Translator
 from attnbook.vocabulary import EOS
+from stand_in import NAME, card, module
+
+__all__ = ["card"]  # a fixture
 
 TINY = {
     "data": "synthetic",
@@ -118,7 +121,7 @@ def test_a_pair_that_writes_other_words_is_not_timed():
         "equal": lambda sizes: Same(sizes, translates=True),
         "other": lambda sizes: Same(sizes, translates=True, words=lambda ids: [*ids[::-1], EOS]),
     }
-    result, _ = run(peers, models=("dot",))
+    result, _ = run(peers, models=("dot",), regimes=("random",), sentences=3, repeat=1)
     equal, other = (result["peers"][name]["greedy"]["random"] for name in peers)
     assert equal["same_words"] == 1
     assert equal["ratio"] > 0
@@ -164,11 +167,34 @@ def test_turns_alternate_and_come_back():
         return lambda number: order.append((number, name)) or 3.0
 
     with benchmark.tqdm(disable=True) as bar:
-        samples = benchmark.alternate({"a": work("a"), "b": work("b")}, 2, bar, lambda: None)
+        works = {"a": work("a"), "b": work("b")}
+        samples = benchmark.alternate(works, 2, bar, benchmark.CPU)
     assert [name for _, name in order] == ["b", "a", "a", "b", "b", "a"]
     assert {name: len(found) for name, found in samples.items()} == {"a": 2, "b": 2}
     rate = benchmark.Rate.of([benchmark.Sample(6.0, 2.0, 3.0), benchmark.Sample(6.0, 1.0, 1.0)] * 2)
     assert (rate.cpu, rate.wall, rate.low, rate.high, rate.rounds) == (4.5, 4, 3, 6, 4)
+    assert rate.compared == rate.cpu
+
+
+def test_a_turn_on_a_gpu_ends_when_the_gpu_has_done_it(card):
+    """The processor is done long before; so the clock waits, and the processor's time is none."""
+    waited = []
+
+    def work(number):
+        waited.append(module.waited)
+        return 6.0
+
+    before = module.waited
+    with benchmark.tqdm(disable=True) as bar:
+        samples = benchmark.alternate({"a": work, "b": work}, 1, bar, card)
+    # Once before each of the four turns, once after.
+    assert [count - before for count in waited] == [1, 3, 5, 7]
+    assert module.waited - before == 8
+    assert all(one.cpu is None and one.wall > 0 for one in samples["a"])
+    rate = benchmark.Rate.of([benchmark.Sample(6.0, None, 3.0), benchmark.Sample(6.0, None, 2.0)])
+    assert (rate.cpu, rate.wall, rate.low, rate.high) == (None, 2.5, 2, 3)
+    assert rate.compared == rate.wall
+    assert set(rate.named("calls")) == {"calls_per_second", "low", "high", "rounds"}
 
 
 def test_every_model_translates_as_many_words_as_the_right_answers():
@@ -278,8 +304,10 @@ def test_memory_sees_what_is_there_only_for_a_while():
 def test_the_blocked_score_takes_at_most_half_of_the_tensor_of_all_pairs():
     """The tensor itself is what the plain form cannot do without."""
     tensor = 4 * math.prod(benchmark.SCORE_SHAPE)
-    plain = benchmark._in_new_process(benchmark.score_memory, False)
-    fast = benchmark._in_new_process(benchmark.score_memory, True)
+    plain, fast = (
+        benchmark._in_new_process(benchmark.score_memory, kind, benchmark.CPU)
+        for kind in (False, True)
+    )
     assert plain > tensor
     assert fast < tensor / 2
 
@@ -305,55 +333,109 @@ PEERS = textwrap.dedent(
 )
 
 
-def test_a_tiny_run_from_end_to_end(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(benchmark, "SCORE_SHAPE", (2, 3, 5, 7))
-    monkeypatch.setattr(benchmark, "HEAD_LENGTHS", (3, 5))
-    (tmp_path / "peers.py").write_text(PEERS)
-    output, plot = tmp_path / "new" / "speed.json", tmp_path / "speed.svg"
-    code, out, err = attnbook(
-        capsys, *FLAGS, "--models", "dot", "additive", "fixed",
-        f"--peers={tmp_path / 'peers.py'}", f"--output={output}", f"--plot={plot}",
-    )  # fmt: skip
-    assert code == 0, err
-    result = json.loads(output.read_text())
-    assert result["runs"][0]["command"].startswith("attnbook benchmark --")
-    assert result["runs"][0]["interrupted"] is False
-    assert result["benchmark"]["machine"]["cores"] == os.cpu_count()
-    assert result["benchmark"]["plan"]["seed"] == 0
-    assert 0 <= result["benchmark"]["batches"]["bucketed"]["padding"] < 1
-    for name in ("dot", "additive", "fixed"):
-        for regime in ("random", "bucketed"):
+def complete(result, models, regimes):
+    """Every section has a number for all that it measures."""
+    on_cpu = result["benchmark"]["plan"]["device"] == "cpu"
+    clock = "cpu_second" if on_cpu else "second"
+    for name in models:
+        for regime in regimes:
             training = result["training"][regime]["threads1"][name]
-            assert training["low"] <= training["tokens_per_cpu_second"] <= training["high"]
+            assert training["low"] <= training[f"tokens_per_{clock}"] <= training["high"]
             assert training["tokens_per_second"] > 0
             for kind in ("greedy", "beam"):
                 assert result[kind][regime]["threads1"][name]["sentences_per_second"] > 0
-            assert result["ceiling"][regime][name]["share"] > 0
+            if on_cpu:
+                assert result["ceiling"][regime][name]["share"] > 0
         assert "peak_mb" in result["memory"][name]
     assert result["memory"]["additive_score"]["speed_ratio"] > 0
     assert set(result["heads"]) == {"3", "5"}
     for entry in result["heads"].values():
         assert entry["torch"]["ratio"] > 0
         assert entry["formula"]["ours"]["calls_per_second"] > 0
-    assert "the formula" in out
+    assert set(result["attention"]) >= set(benchmark.PARTS)
+    assert all(result["attention"][name]["ratio"] > 0 for name in benchmark.PARTS)
     assert set(result["levers"]) >= {"unpacked", "once", "tokens"}
     assert all(entry["ratio"] > 0 for entry in result["levers"].values())
+
+
+@pytest.fixture
+def small_sections(monkeypatch):
+    monkeypatch.setattr(benchmark, "SCORE_SHAPE", (2, 3, 5, 7))
+    monkeypatch.setattr(benchmark, "HEAD_LENGTHS", (3, 5))
+
+
+ONE_MODEL = [*FLAGS, "--repeat=1", "--models", "additive", "--batches", "random"]
+
+
+def test_every_section_runs(capsys, tmp_path, monkeypatch, small_sections):
+    """With one model; all of them, each in a process of its own, are in the run below."""
+    monkeypatch.setattr(benchmark, "_in_new_process", lambda function, *args: function(*args))
+    (tmp_path / "peers.py").write_text(PEERS)
+    output, plot = tmp_path / "new" / "speed.json", tmp_path / "speed.svg"
+    code, out, err = attnbook(
+        capsys, *ONE_MODEL,
+        f"--peers={tmp_path / 'peers.py'}", f"--output={output}", f"--plot={plot}",
+    )  # fmt: skip
+    assert code == 0, err
+    result = json.loads(output.read_text())
+    complete(result, ["additive"], ["random"])
+    assert result["runs"][0]["command"].startswith("attnbook benchmark --")
+    assert result["runs"][0]["interrupted"] is False
+    assert result["benchmark"]["machine"]["cores"] == os.cpu_count()
+    assert result["benchmark"]["machine"]["device"] == "cpu"
+    assert result["benchmark"]["plan"]["seed"] == 0
+    assert result["not_run"] == {}
     assert "nobody" in result["absent"]
     assert "nobody is left out: No module named 'no_such_library'" in err
+    assert "the formula" in out
     assert "additive" in out
+    assert "in a second of CPU time; 1 thread" in out
     assert "not here: nobody" in out
+    assert not plot.exists()  # it draws bucketed batches
+
+
+def test_every_section_runs_on_a_gpu(capsys, small_sections, card, monkeypatch):
+    """On a stand-in, whose tensors refuse to meet those of the CPU as a GPU's do."""
+
+    def nowhere(*args):
+        raise AssertionError("on a GPU there is no need of another process")
+
+    monkeypatch.setattr(benchmark, "_in_new_process", nowhere)
+    code, out, err = attnbook(capsys, *ONE_MODEL, f"--device={NAME}", "--json")
+    assert code == 0, err
+    result = json.loads(out)
+    complete(result, ["additive"], ["random"])
+    assert result["memory"]["additive"]["peak_mb"] == 1
+    assert result["benchmark"]["machine"]["device"] == "stand-in"
+    assert list(result["not_run"]) == ["ceiling"]
+    title, _, rows = benchmark.tables(result)[0]
+    assert title == "Tokens learned from, and sentences translated, in a second"
+    assert "–" not in rows[0]
+
+
+def test_a_peer_on_a_gpu_is_built_there(card):
+    bench = Benchmark(
+        Plan(**TINY | {"device": NAME, "models": ("dot",), "regimes": ("random",), "repeat": 1}),
+        {"same": Same}, {}, progress=False,
+    )  # fmt: skip
+    bench._compare("same", "threads1")
+    assert bench.result["peers"]["same"]["random"]["ratio"] > 0
+
+
+@pytest.mark.exhaustive
+def test_a_tiny_run_from_end_to_end(capsys, tmp_path, small_sections):
+    output, plot = tmp_path / "speed.json", tmp_path / "speed.svg"
+    models = ["dot", "additive", "fixed"]
+    code, _, err = attnbook(
+        capsys, *FLAGS, "--models", *models, f"--output={output}", f"--plot={plot}"
+    )
+    assert code == 0, err
+    result = json.loads(output.read_text())
+    complete(result, models, ["random", "bucketed"])
+    assert 0 <= result["benchmark"]["batches"]["bucketed"]["padding"] < 1
     svg = plot.read_text()
     assert "Training on one core" in svg
     assert "additive" in svg
-
-
-def test_json_on_standard_output(capsys):
-    words = ["--models", "dot", "--batches", "random", "--only", "training", "attention"]
-    code, out, _ = attnbook(capsys, *FLAGS, *words, "--json")
-    assert code == 0
-    result = json.loads(out)
-    assert set(result["training"]) == {"random"}
-    assert {"torch-sdpa", "torch-multihead"} <= set(result["attention"])
 
 
 def test_sections_go_into_an_earlier_result(capsys, tmp_path):
@@ -426,8 +508,8 @@ def test_the_adapters_of_the_repository_name_what_is_missing(pytestconfig):
 
 
 def test_the_figure_needs_no_ceiling():
-    """On a GPU there is none."""
-    rate = {"tokens_per_cpu_second": 2.0, "low": 1.0, "high": 3.0}
+    """On a GPU there is none, and no processor's time."""
+    rate = {"tokens_per_second": 2.0, "low": 1.0, "high": 3.0}
     result = {
         "benchmark": {"plan": {"models": ["dot"]}},
         "training": {"bucketed": {"threads1": {"dot": rate}}},
@@ -436,6 +518,8 @@ def test_the_figure_needs_no_ceiling():
     with plots.style():
         drawn = benchmark.figure(result)
     assert drawn.axes[0].get_yticklabels()[0].get_text() == "dot"
+    assert drawn.axes[0].get_title("left") == "Training on a GPU"
+    assert drawn.axes[0].get_xlabel() == "target tokens per second"
     plots.plt.close(drawn)
 
 
@@ -454,7 +538,7 @@ def test_a_wide_readout_is_never_tied():
 
 
 def test_the_command_runs_as_a_module(tmp_path):
-    words = [*FLAGS, "--models", "dot", "--batches", "random", "--only", "training"]
+    words = [*ONE_MODEL, "--only", "training"]
     done = subprocess.run(
         [sys.executable, "-m", "attnbook", "benchmark", *words],
         cwd=tmp_path, capture_output=True, text=True, check=False,

@@ -174,15 +174,15 @@ class Joey(Peer):
         """As its data loader makes it, and as its training step sorts it."""
         from joeynmt.batch import Batch as Theirs
 
-        start = torch.full((len(batch), 1), SOS)
+        start = torch.full_like(batch.target_out[:, :1], SOS)
         made = Theirs(
             src=batch.source,
             src_length=batch.source_lengths,
             src_prompt_mask=None,
             trg=torch.cat([start, batch.target_out], dim=1),
             trg_prompt_mask=None,
-            indices=torch.arange(len(batch)),
-            device=torch.device("cpu"),
+            indices=torch.arange(len(batch), device=batch.source.device),
+            device=batch.source.device,
             pad_index=PAD,
             eos_index=EOS,
         )
@@ -296,7 +296,7 @@ def hugging_face(width: int) -> Part:
 
     def theirs(queries: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
         one = keys.unsqueeze(1)
-        added = torch.zeros(mask.shape).masked_fill(~mask, -torch.inf).unsqueeze(1)
+        added = keys.new_zeros(mask.shape).masked_fill(~mask, -torch.inf).unsqueeze(1)
         found = eager_attention_forward(
             module, queries.unsqueeze(1), one, one, added, scaling=width**-0.5, dropout=0.0
         )

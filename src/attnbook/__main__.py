@@ -717,6 +717,8 @@ def _benchmark(args: argparse.Namespace) -> None:
             print()
         for name, reason in result["absent"].items():
             print(f"not here: {name} ({reason})")
+        for name, reason in result.get("not_run", {}).items():
+            print(f"not run: {name} ({reason})")
     if interrupted:
         raise KeyboardInterrupt
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import torch
 from jaxtyping import Bool, Int
@@ -93,8 +94,8 @@ def pad(rows: Sequence[Sequence[int]]) -> tuple[Int[Tensor, "batch size"], Int[T
         raise ValueError(f"sentence {empty[0]} is empty; drop it before batching")
     lengths = torch.tensor([len(row) for row in rows])
     padded = torch.full((len(rows), int(lengths.max())), PAD)
-    for number, row in enumerate(rows):
-        padded[number, : len(row)] = torch.tensor(row)
+    # All ids at once: a batch that fills a GPU has a thousand rows, and it would wait for them.
+    padded[padding_mask(lengths, padded.shape[1])] = torch.tensor([*chain.from_iterable(rows)])
     return padded, lengths
 
 

@@ -9,6 +9,10 @@ a pair is timed, both must give the same loss on the same batch. The *ceiling* i
 tokens that a machine could learn from in a second if a step consisted of its matrix products and
 nothing else. *Memory* is what a training step takes beyond the model and its data, read from a
 process of its own.
+
+On a CPU the processor's own time is compared, which does not grow when other programs run. On a
+GPU the processor mostly waits, so the clock on the wall counts there, from when the GPU has done
+all it was given before to when it has done the turn. The ceiling is measured on a CPU alone.
 """
 
 from __future__ import annotations
@@ -93,6 +97,7 @@ SAME_WORDS = 0.99
 HEADS, HEAD_LENGTHS, HEAD_WORDS = 8, (32, 128, 1024), 2048
 # A matrix product is repeated for so many seconds, or the clock would be too coarse.
 LEAST = 2e-3
+CPU = torch.device("cpu")
 
 
 # --- what is measured -------------------------------------------------------------------------
@@ -119,7 +124,7 @@ class Plan:
         sentences: sentences that each model translates in a round.
         beam_size: of beam search.
         peer_steps: steps that a peer's weights are trained before it translates.
-        device: ``"cpu"`` or ``"cuda"``.
+        device: ``"cpu"`` or ``"cuda"``; one with a GPU runs with one number of threads.
         precision: ``"fp32"``, or ``"bf16"`` for mixed precision.
         seed: of weights, batches and synthetic data.
     """
@@ -222,6 +227,8 @@ class Peer(ABC):
 class Part:
     """Attention alone, twice: this package's, and another library's with the same weights.
 
+    It is built where torch's default device is the one that is measured.
+
     Attributes:
         ours: maps queries, keys and a mask (True = may be attended to) to contexts.
         theirs: the same.
@@ -274,10 +281,10 @@ PARTS: dict[str, Callable[[int], Part]] = {
 
 @dataclass(frozen=True)
 class Sample:
-    """One round's work of one contestant."""
+    """One round's work of one contestant; without ``cpu`` where the processor only waits."""
 
     units: float
-    cpu: float
+    cpu: float | None
     wall: float
 
 
@@ -285,7 +292,7 @@ class Sample:
 class Rate:
     """A median over rounds, and the slowest and fastest; units a second."""
 
-    cpu: float
+    cpu: float | None
     wall: float
     low: float
     high: float
@@ -294,17 +301,28 @@ class Rate:
     @classmethod
     def of(cls, samples: Sequence[Sample]) -> Rate:
         """From the rounds' samples."""
-        cpu = [one.units / max(one.cpu, 1e-9) for one in samples]
         wall = [one.units / max(one.wall, 1e-9) for one in samples]
+        cpu = [one.units / max(one.cpu, 1e-9) for one in samples if one.cpu is not None]
+        counts = cpu or wall
         return cls(
-            statistics.median(cpu), statistics.median(wall), min(cpu), max(cpu), len(samples)
+            statistics.median(cpu) if cpu else None,
+            statistics.median(wall),
+            min(counts),
+            max(counts),
+            len(samples),
         )
 
+    @property
+    def compared(self) -> float:
+        """By the time that comparisons go by: the processor's, and on a GPU the clock's."""
+        return self.wall if self.cpu is None else self.cpu
+
     def named(self, unit: str) -> dict[str, float]:
-        """For the result: by the clock and by the processor's time."""
+        """For the result: by the clock and, on a CPU, by the processor's time."""
+        cpu = {} if self.cpu is None else {f"{unit}_per_cpu_second": self.cpu}
         return {
             f"{unit}_per_second": self.wall,
-            f"{unit}_per_cpu_second": self.cpu,
+            **cpu,
             "low": self.low,
             "high": self.high,
             "rounds": self.rounds,
@@ -315,7 +333,7 @@ Work = Callable[[int], float]
 
 
 def alternate(
-    works: Mapping[str, Work], rounds: int, bar: tqdm[Any], finish: Callable[[], None]
+    works: Mapping[str, Work], rounds: int, bar: tqdm[Any], device: torch.device
 ) -> dict[str, list[Sample]]:
     """Let all take turns, round by round, every other round in reverse.
 
@@ -323,8 +341,9 @@ def alternate(
         works: by name; called with the round's number, does its work and says how many units.
         rounds: how often; one more round beforehand is not counted.
         bar: moved on after each piece of work.
-        finish: waits until a device has done all it was given.
+        device: where the work is done; the clock waits until it has done all it was given.
     """
+    finish = torch.get_device_module(device).synchronize
     samples: dict[str, list[Sample]] = {name: [] for name in works}
     for number in range(-1, rounds):
         order = list(works)
@@ -333,7 +352,9 @@ def alternate(
             cpu, wall = time.process_time(), time.perf_counter()
             units = works[name](max(number, 0))
             finish()
-            sample = Sample(units, time.process_time() - cpu, time.perf_counter() - wall)
+            wall = time.perf_counter() - wall
+            spent = time.process_time() - cpu if device.type == "cpu" else None
+            sample = Sample(units, spent, wall)
             bar.update()
             if number >= 0:
                 samples[name].append(sample)
@@ -537,11 +558,22 @@ def _status(name: str) -> float | None:
     return float(found[0].split()[1]) * 1024 if found else None
 
 
-def grown(work: Callable[[], Any]) -> float | None:
-    """By how many bytes this process's resident memory grows at most during some work.
+def grown(work: Callable[[], Any], device: torch.device = CPU) -> float | None:
+    """By how many bytes memory grows at most during some work.
 
-    None where the system does not tell (it does on Linux).
+    On a CPU the resident memory of this process, which Linux tells; on a GPU its tensors, which
+    torch counts for CUDA. None elsewhere.
     """
+    if device.type != "cpu":
+        gpu = torch.get_device_module(device)
+        if not hasattr(gpu, "max_memory_allocated"):
+            return None
+        gpu.synchronize(device)
+        before = gpu.memory_allocated(device)
+        gpu.reset_peak_memory_stats(device)
+        work()
+        gpu.synchronize(device)
+        return float(gpu.max_memory_allocated(device) - before)
     base = _status("VmRSS")
     try:
         Path("/proc/self/clear_refs").write_text("5")  # the peak is counted anew from here
@@ -558,6 +590,11 @@ def _in_new_process(function: Callable[..., Any], *args: Any) -> Any:
         return pool.submit(function, *args).result()
 
 
+def _alone(device: torch.device, function: Callable[..., Any], *args: Any) -> Any:
+    """A function's result where its memory can be told: on a CPU in a process of its own."""
+    return _in_new_process(function, *args) if device.type == "cpu" else function(*args)
+
+
 def model_memory(plan: Plan, name: str) -> float | None:
     """What a training step of a model takes beyond model, optimizer and batch, in bytes."""
     torch.set_num_threads(1)
@@ -565,27 +602,19 @@ def model_memory(plan: Plan, name: str) -> float | None:
     translator = bench.build(name)
     batch = max(bench.batches("bucketed"), key=lambda one: one.source.numel())
     optimizer = bench.optimizer(translator)
-    device = translator.device
-    if device.type == "cuda":
-        bench.step(translator, batch, optimizer)
-        torch.cuda.synchronize(device)
-        base = torch.cuda.memory_allocated(device)
-        torch.cuda.reset_peak_memory_stats(device)
-        bench.step(translator, batch, optimizer)
-        return float(torch.cuda.max_memory_allocated(device) - base)
-    small = collate([([4], [4])])
+    small = collate([([4], [4])]).to(bench.device)
     bench.step(translator, small, optimizer)  # the optimizer's state, and torch's own
-    return grown(lambda: [bench.step(translator, batch, optimizer) for _ in range(2)])
+    return grown(lambda: [bench.step(translator, batch, optimizer) for _ in range(2)], bench.device)
 
 
 SCORE_SHAPE = (64, 32, 37, 256)  # batch, target, source, attention_dim
 
 
-def _score_inputs() -> list[Tensor]:
+def _score_inputs(device: torch.device) -> list[Tensor]:
     batch, target, source, width = SCORE_SHAPE
     torch.manual_seed(0)
     shapes = ((batch, target, width), (batch, source, width), (width,))
-    return [torch.randn(*shape, requires_grad=True) for shape in shapes]
+    return [torch.randn(*shape, device=device, requires_grad=True) for shape in shapes]
 
 
 def _score_step(function: Callable[..., Tensor], inputs: Sequence[Tensor]) -> None:
@@ -594,14 +623,14 @@ def _score_step(function: Callable[..., Tensor], inputs: Sequence[Tensor]) -> No
         one.grad = None
 
 
-def score_memory(fast: bool) -> float | None:
+def score_memory(fast: bool, device: torch.device) -> float | None:
     """What one additive score takes, forward and backward, in bytes."""
     torch.set_num_threads(1)
     function = recomputed_additive_scores if fast else additive_scores
-    few = [one.detach()[..., :1, :].requires_grad_() for one in _score_inputs()[:2]]
-    _score_step(function, [*few, _score_inputs()[2]])
-    inputs = _score_inputs()
-    return grown(lambda: _score_step(function, inputs))
+    few = [one.detach()[..., :1, :].requires_grad_() for one in _score_inputs(device)[:2]]
+    _score_step(function, [*few, _score_inputs(device)[2]])
+    inputs = _score_inputs(device)
+    return grown(lambda: _score_step(function, inputs), device)
 
 
 # --- the run ----------------------------------------------------------------------------------
@@ -644,6 +673,7 @@ class Benchmark:
             (source.encode(pair.source), target.encode(pair.target)) for pair in self.pairs
         ]
         self.absent: dict[str, str] = {}
+        self.not_run: dict[str, str] = {}
         self.educated: dict[str, dict[str, Tensor]] = {}
         self.peers: dict[str, Peer] = self._build(peers or {}, self.sizes)
         self.parts: dict[str, Part] = self._build(parts, plan.hidden_dim)
@@ -667,6 +697,7 @@ class Benchmark:
             "heads": {},
             "levers": {},
             "absent": self.absent,
+            "not_run": self.not_run,
         }
 
     # what is compared
@@ -691,7 +722,8 @@ class Benchmark:
         for name, build in builders.items():
             torch.manual_seed(self.plan.seed)
             try:
-                found[name] = build(sizes)
+                with self.device:
+                    found[name] = build(sizes)
             except ImportError as error:
                 self.absent[name] = str(error)
                 self.say(f"{name} is left out: {error}")
@@ -813,16 +845,13 @@ class Benchmark:
         rounds = self.plan.repeat
         total = (rounds + 1) * len(works)
         with tqdm(total=total, desc=what, unit="turn", disable=not self.progress) as bar:
-            samples = alternate(works, rounds, bar, self._finish)
+            samples = alternate(works, rounds, bar, self.device)
         return {name: Rate.of(found) for name, found in samples.items()}
-
-    def _finish(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
 
     def _ceilings(self, regime: str) -> None:
         """The ceiling of each model, on the batch of middle length, and the share reached."""
         if self.device.type != "cpu":
+            self.not_run["ceiling"] = "products are timed one by one, on a CPU alone"
             return
         batches = sorted(self.batches(regime), key=lambda one: one.target_in.shape[1])
         batch = batches[len(batches) // 2]
@@ -922,15 +951,18 @@ class Benchmark:
         forms = {name: (module.to(self.device), form) for name, (module, form) in forms.items()}
         outputs = [form(x).detach() for _, form in forms.values()]
         difference = max(float((one - outputs[0]).abs().max()) for one in outputs)
+        entry: dict[str, Any] = self.result["heads"].setdefault(str(length), {})
+        entry["difference"] = difference
         if not difference < TOLERANCE:
-            raise ValueError(f"heads: the outputs differ by {difference:.2g}; nothing was timed")
+            entry["refused"] = f"the outputs differ by {difference:.2g}"
+            self.say(f"heads, length {length}: not timed, {entry['refused']}")
+            return
 
         def work(module: nn.Module, form: Callable[[Tensor], Tensor]) -> Work:
             return _timed(lambda: form(x).sum(), module)
 
         works = {name: work(*form) for name, form in forms.items()}
         rates = self._take_turns(f"heads, length {length}, {key}", works)
-        entry = self.result["heads"].setdefault(str(length), {"difference": difference})
         measured = {
             name: _versus({"ours": rates["ours"], "theirs": rates[name]}, "calls")
             for name in ("torch", "formula")
@@ -963,9 +995,9 @@ class Benchmark:
         rates = self._take_turns("levers", works)
         self.result["levers"] = {
             name: {
-                "fast_ms": 1e3 / rates[f"{name} fast"].cpu,
-                "plain_ms": 1e3 / rates[f"{name} plain"].cpu,
-                "ratio": rates[f"{name} fast"].cpu / rates[f"{name} plain"].cpu,
+                "fast_ms": 1e3 / rates[f"{name} fast"].compared,
+                "plain_ms": 1e3 / rates[f"{name} plain"].compared,
+                "ratio": rates[f"{name} fast"].compared / rates[f"{name} plain"].compared,
             }
             for name in pulled
         }
@@ -974,16 +1006,16 @@ class Benchmark:
         """What a step takes, each model in a process of its own; and what the score takes."""
         memory = self.result["memory"]
         for name in tqdm(self.plan.models, desc="memory", disable=not self.progress):
-            peak = _in_new_process(model_memory, self.plan, name)
+            peak = _alone(self.device, model_memory, self.plan, name)
             memory[name] = {"peak_mb": None if peak is None else peak / 2**20}
         tensor = 4 * math.prod(SCORE_SHAPE) / 2**20
         entry: dict[str, Any] = {"shape": list(SCORE_SHAPE), "tensor_mb": tensor}
         for kind, fast in (("plain", False), ("fast", True)):
-            peak = _in_new_process(score_memory, fast)
+            peak = _alone(self.device, score_memory, fast, self.device)
             if peak is not None:
                 entry[f"{kind}_mb"] = peak / 2**20
                 entry[f"{kind}_share"] = peak / 2**20 / tensor
-        inputs = _score_inputs()
+        inputs = _score_inputs(self.device)
 
         def turn(function: Callable[..., Tensor]) -> Work:
             def work(number: int) -> float:
@@ -995,8 +1027,8 @@ class Benchmark:
         works = {"plain": turn(additive_scores), "fast": turn(recomputed_additive_scores)}
         with _threads(1):
             rates = self._take_turns("additive score", works)
-        entry |= {f"{kind}_ms": 1e3 / rate.cpu for kind, rate in rates.items()}
-        entry["speed_ratio"] = rates["fast"].cpu / rates["plain"].cpu
+        entry |= {f"{kind}_ms": 1e3 / rate.compared for kind, rate in rates.items()}
+        entry["speed_ratio"] = rates["fast"].compared / rates["plain"].compared
         memory["additive_score"] = entry
 
     def _described(self) -> dict[str, Any]:
@@ -1084,7 +1116,7 @@ def _pair_search(
 
 def _versus(rates: Mapping[str, Rate], unit: str) -> dict[str, Any]:
     return {
-        "ratio": rates["ours"].cpu / rates["theirs"].cpu,
+        "ratio": rates["ours"].compared / rates["theirs"].compared,
         "wall_ratio": rates["ours"].wall / rates["theirs"].wall,
         **{name: rate.named(unit) for name, rate in rates.items()},
     }
@@ -1155,7 +1187,7 @@ def machine(device: torch.device) -> dict[str, Any]:
         lines = with_model.read_text().splitlines()
         names = [line.split(":")[1].strip() for line in lines if "model name" in line] or names
     return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "device": _device_name(device),
         "processor": names[0],
         "cores": os.cpu_count(),
         "system": platform.system(),
@@ -1163,6 +1195,11 @@ def machine(device: torch.device) -> dict[str, Any]:
         "torch": torch.__version__,
         "attnbook": __version__,
     }
+
+
+def _device_name(device: torch.device) -> str:
+    name_of = getattr(torch.get_device_module(device), "get_device_name", None)
+    return str(name_of(device)) if name_of else device.type
 
 
 def merged(old: Any, new: Any) -> Any:
@@ -1390,6 +1427,8 @@ def tables(result: Mapping[str, Any]) -> list[Table]:
     """The result as tables: a title, a head and rows each."""
     found: list[Table] = []
     plan = result["benchmark"]["plan"]
+    on_cpu = torch.device(plan["device"]).type == "cpu"
+    clock = "cpu_second" if on_cpu else "second"
     kinds = (result["training"], result["greedy"], result["beam"])
     measured = {key for kind in kinds for regime in kind.values() for key in regime}
     for key in sorted(measured):
@@ -1403,7 +1442,7 @@ def tables(result: Mapping[str, Any]) -> list[Table]:
                 ("beam", "sentences"),
             ):
                 head.append(f"{kind}, {regime}")
-                columns.append((kind, regime, key, f"{unit}_per_cpu_second"))
+                columns.append((kind, regime, key, f"{unit}_per_{clock}"))
         rows = [
             (
                 name,
@@ -1411,8 +1450,9 @@ def tables(result: Mapping[str, Any]) -> list[Table]:
             )
             for name in plan["models"]
         ]
-        threads = "1 thread" if count == 1 else f"{count} threads"
-        title = f"Tokens learned from, and sentences translated, in a second of CPU time; {threads}"
+        title = "Tokens learned from, and sentences translated, in a second"
+        if on_cpu:
+            title += f" of CPU time; {count} thread{'s' if count > 1 else ''}"
         found.append((title, tuple(head), rows))
     rows = [
         (
@@ -1448,7 +1488,8 @@ def tables(result: Mapping[str, Any]) -> list[Table]:
             for name, entry in result["peers"].items()
         ]
         head = ["peer", *(f"{kind}, {regime}" for kind, regime, _ in compared)]
-        found.append(("Times as fast as the peer, CPU time", tuple(head), rows))
+        title = "Times as fast as the peer" + (", CPU time" if on_cpu else "")
+        found.append((title, tuple(head), rows))
     if result["levers"]:
         rows = [
             (name, *(_cell(entry[key], ".2f") for key in ("fast_ms", "plain_ms", "ratio")))
@@ -1481,7 +1522,9 @@ def figure(result: Mapping[str, Any], regime: str = "bucketed") -> Figure:
     ceilings = [_of(result, "ceiling", regime, name, "tokens_per_second") for name in names]
     drawn, axes = plt.subplots(figsize=(4.6, 0.42 * len(names) + 1.2))
     places = range(len(names))
-    speeds = [rate["tokens_per_cpu_second"] for rate in rates]
+    on_cpu = all("tokens_per_cpu_second" in rate for rate in rates)
+    clock = "tokens_per_cpu_second" if on_cpu else "tokens_per_second"
+    speeds = [rate[clock] for rate in rates]
     errors = [
         [speed - rate["low"] for speed, rate in zip(speeds, rates, strict=True)],
         [rate["high"] - speed for speed, rate in zip(speeds, rates, strict=True)],
@@ -1492,9 +1535,9 @@ def figure(result: Mapping[str, Any], regime: str = "bucketed") -> Figure:
             axes.plot([ceiling] * 2, [place - 0.4, place + 0.4], color=QUERY)
     axes.set_yticks(list(places), names)
     axes.invert_yaxis()
-    axes.set_xlabel("target tokens per second of CPU time")
+    axes.set_xlabel("target tokens per second" + (" of CPU time" if on_cpu else ""))
     shares = [speed / ceiling for speed, ceiling in zip(speeds, ceilings, strict=True) if ceiling]
-    title = "Training on one core"
+    title = "Training on one core" if on_cpu else "Training on a GPU"
     if shares:
         title += f" reaches {100 * min(shares):.0f} to {100 * max(shares):.0f} %\nof the ceiling"
     axes.set_title(title)

@@ -13,10 +13,11 @@
                               what two models guess
 ``{question} kind``           a question that answers at once: ``choice``, ``number`` or ``order``
 ``{exercises} NN_page``       a chapter's exercises, each with a solution in a fold
+``{if-measured} name``         what is shown where ``book/results/<name>.json`` exists, and else not
 ``{measured}`file:path|.1f``` a number out of ``book/results/<file>.json``
 ============================  ===================================================================
 
-All but the last three are numbered figures with ``:name:`` for references. A file or key that does
+All but the last four are numbered figures with ``:name:`` for references. A file or key that does
 not exist is a warning, so that a build with ``-W`` stops: prose cannot outlive what it reports.
 Figures that a lab drew as SVG are put into the page like charts. Other builders than HTML get the
 tables of those that move, and the chart's description.
@@ -322,6 +323,28 @@ class ChartDirective(_Figure):
             )
         svg = path.read_text(encoding="utf-8")
         return self._figure(chart(svg=svg, alt=self.options.get("alt", "")))
+
+
+class IfMeasuredDirective(SphinxDirective):
+    """``{if-measured} name``: its content where ``book/results/<name>.json`` exists.
+
+    For what not everybody can measure; ``:otherwise:`` is what stands there without it.
+    """
+
+    required_arguments = 1
+    has_content = True
+    option_spec: ClassVar[dict[str, Any]] = {"otherwise": directives.unchanged_required}
+
+    def run(self) -> list[nodes.Node]:
+        """Look for the file, and read one text or the other."""
+        folder = Path(self.env.srcdir) / self.config["attnbook_results"]
+        path = folder / f"{self.arguments[0]}.json"
+        self.env.note_dependency(str(path))
+        if path.is_file():
+            found: list[nodes.Node] = self.parse_content_to_nodes()
+        else:
+            found = self.parse_text_to_nodes(self.options.get("otherwise", ""))
+        return found
 
 
 class QuestionDirective(SphinxDirective):
@@ -841,6 +864,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("regression", RegressionDirective)
     app.add_directive("blanks", BlanksDirective)
     app.add_directive("chart", ChartDirective)
+    app.add_directive("if-measured", IfMeasuredDirective)
     app.add_directive("question", QuestionDirective)
     app.add_directive("exercises", ExercisesDirective)
     app.add_role("measured", MeasuredRole())

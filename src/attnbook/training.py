@@ -32,9 +32,12 @@ __all__ = ["Epoch", "History", "Training", "pick_device", "train"]
 def pick_device(name: str | None = None) -> torch.device:
     """The device to run on: the one named, else a CUDA GPU, else Apple's, else the CPU.
 
+    Where none is named, the environment variable ``ATTNBOOK_DEVICE`` may name one.
+
     Raises:
         ValueError: torch knows no such device, or this machine has none.
     """
+    name = name or os.environ.get("ATTNBOOK_DEVICE")
     if name:
         try:
             device = torch.device(name)
