@@ -163,7 +163,7 @@ def _mean_width(font: TTFont) -> float:
     """Mean width of a font's letters in running English, in em."""
     glyphs, widths = font.getBestCmap(), font["hmtx"]
     total = sum(n * widths[glyphs[ord(letter)]][0] for letter, n in _FREQUENCY.items())
-    return total / sum(_FREQUENCY.values()) / font["head"].unitsPerEm
+    return float(total / sum(_FREQUENCY.values()) / font["head"].unitsPerEm)
 
 
 def cut(data: bytes, cut: Cut) -> TTFont:
