@@ -293,7 +293,8 @@ def test_formulas_are_set_letter_to_letter_in_any_font():
     """A power of ten, as matplotlib writes it: the base ends where the exponent begins."""
     power = (
         '<text transform="translate(4 9)">\n <tspan x="0" y="-0.3" style="a">1</tspan>\n'
-        ' <tspan x="7.3" y="-0.3" style="a">0</tspan>\n <tspan x="14.7" y="-5" style="b">−</tspan>\n'
+        ' <tspan x="7.3" y="-0.3" style="a">0</tspan>\n'
+        ' <tspan x="14.7" y="-5" style="b">−</tspan>\n'
         ' <tspan x="21.5" y="-5" style="b">3</tspan>\n</text>'
     )
     out = inline_svg(SVG.replace("</svg>", f"{power}</svg>"), "", "p-")
