@@ -184,8 +184,10 @@ MEASURE = """() => {
     range.selectNodeContents(element);
     return range.getBoundingClientRect().width;
   };
+  // Formulas hold a hidden copy for screen readers in a font of the machine.
   const some = selector => [...document.querySelectorAll(selector)]
-    .filter(element => element.getClientRects().length).slice(0, 5).map(width);
+    .filter(element => element.getClientRects().length && !element.querySelector("mjx-container"))
+    .slice(0, 5).map(width);
   return {
     page: document.documentElement.scrollWidth,
     // Lines broken at another word would make it longer or shorter.

@@ -87,7 +87,7 @@ _STYLE: Any = {
     "axes.titlesize": "medium",
     "axes.titleweight": "bold",
     "font.family": "sans-serif",
-    # Ships with matplotlib, so that the layout is the same everywhere; the site's sans is narrower.
+    # Ships with matplotlib, so the layout is the same everywhere; wider than the site's sans.
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 11.5,
     "legend.frameon": False,
