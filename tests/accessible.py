@@ -31,8 +31,8 @@ RUN = """([context, rules]) => axe.run(context, {
   preload: {assets: ["media"], timeout: 10000},
 }).then(found => found.violations)"""
 
-# Colours that lie over one another are mixed as axe mixes them. Where a picture or a filter lies
-# under a text, only an eye or the whole rule can tell.
+# Colours that lie over one another are mixed as axe mixes them. Where a picture, a filter or the
+# shapes of a drawing lie under a text, axe cannot tell either.
 FAINT = """() => {
   const {Color, flattenColors, getContrast} = axe.commons.color;
   const colour = (text, opacity = 1) => {
@@ -62,25 +62,25 @@ FAINT = """() => {
     const disabled = e.closest(":disabled, [aria-disabled=true], label:has(:disabled)");
     if (!on.clear || disabled || !e.checkVisibility({visibilityProperty: true})) return;
     const style = getComputedStyle(e);
-    const ink = e instanceof SVGElement ? style.fill : style.color;
-    const key = [ink, style.fontSize, style.fontWeight, on.opacity, on.colour.toHexString()].join();
-    if (ink !== "none" && !looks.has(key)) looks.set(key, [e, ink, on, style]);
+    const ink = [style.color, style.fontSize, style.fontWeight];
+    const key = [...ink, on.opacity, on.colour.toHexString()].join();
+    if (!looks.has(key)) looks.set(key, [e, on, style]);
   };
   const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (texts.nextNode()) {
-    const e = texts.currentNode.parentElement;
-    // A single character may be drawn as an ornament: axe does not judge it either.
-    if (texts.currentNode.data.trim() && e.textContent.trim().length > 1) look(e);
+    const {data, parentElement: e} = texts.currentNode;
+    // A single character may be an ornament: axe does not judge it either.
+    if (data.trim().length > 1 && !(e instanceof SVGElement)) look(e);
   }
   for (const input of document.querySelectorAll("input[type=text], input[type=number], select")) {
     look(input);
   }
-  const found = [...looks.values()].flatMap(([e, ink, on, style]) => {
+  const found = [...looks.values()].flatMap(([e, on, style]) => {
     const points = parseFloat(style.fontSize) * 0.75;
     const large = points >= 18 || (points >= 14 && style.fontWeight >= 700);
-    const ratio = getContrast(on.colour, flattenColors(colour(ink, on.opacity), on.colour));
+    const ratio = getContrast(on.colour, flattenColors(colour(style.color, on.opacity), on.colour));
     return ratio >= (large ? 3 : 4.5) ? [] : [
-      `contrast ${ratio.toFixed(2)} of ${ink} on ${on.colour.toHexString()}: `
+      `contrast ${ratio.toFixed(2)} of ${style.color} on ${on.colour.toHexString()}: `
       + e.outerHTML.slice(0, 200)];
   });
   return {looks: looks.size, found};
