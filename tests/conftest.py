@@ -23,7 +23,7 @@ from jaxtyping import install_import_hook
 import machine
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page, Request
+    from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Request
 
 # Shapes and types in signatures are checked at every call made by a test. The hook must be in place
 # before the first import of the package, and pytest imports this file before any test module.
@@ -284,26 +284,31 @@ class Chromium:
     """
 
     def __init__(self) -> None:
+        self._driver: Playwright | None = None
         self._browser: Browser | None = None
         self._contexts: dict[tuple[bool, bool], BrowserContext] = {}
         self._free: dict[BrowserContext, list[_Tab]] = {}
         self._taken: list[_Tab] = []
 
-    def _start(self) -> Browser:
+    def launch(self, **options: Any) -> Browser:
+        """Another browser than the shared one, with an environment of its own for instance."""
         from playwright.sync_api import sync_playwright
 
-        path = machine.chromium()
-        self._driver = sync_playwright().start()
-        return self._driver.chromium.launch(executable_path=path, args=machine.BROWSER_ARGUMENTS)
+        self._driver = self._driver or sync_playwright().start()
+        return self._driver.chromium.launch(
+            executable_path=machine.chromium(), args=machine.BROWSER_ARGUMENTS, **options
+        )
 
     def stop(self) -> None:
         if self._browser:
             self._browser.close()
-            self._driver.stop()
             self._browser = None
             self._contexts.clear()
             self._free.clear()
             self._taken.clear()
+        if self._driver:
+            self._driver.stop()
+            self._driver = None
 
     def visit(
         self,
@@ -319,7 +324,7 @@ class Chromium:
         alone: bool = False,
     ) -> Visit:
         """Open a page; ``alone`` in a tab that nobody had before and nobody has afterwards."""
-        self._browser = self._browser or self._start()
+        self._browser = self._browser or self.launch()
         options = {"java_script_enabled": javascript, "has_touch": touch}
         if alone:
             context = self._browser.new_context(**options)

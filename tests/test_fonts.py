@@ -16,11 +16,12 @@ import yaml
 from fontTools.ttLib import TTFont
 
 import fonts
-import machine
 from attnbook.directives import inline_svg
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+
+    from conftest import Chromium
 
 ROOT = Path(__file__).resolve().parents[1]
 STATIC = ROOT / "src" / "attnbook" / "static"
@@ -146,8 +147,9 @@ def _lacking(stack: str, italic: bool, text: str) -> str:
     return "".join(c for c in sorted(set(text)) if c not in "\n\t\r" and ord(c) not in covered)
 
 
-def test_every_character_of_the_site_has_a_glyph(browser: Browser, site_url: str) -> None:
-    context = browser.new_context()
+def test_every_character_of_the_site_has_a_glyph(browser: Chromium, site_url: str) -> None:
+    started = browser.launch()
+    context = started.new_context()
     # Neither adds a character in a font of the site, and they take most of a page's time.
     context.route(re.compile("mathjax|fontawesome"), lambda route: route.abort())
     page = context.new_page()
@@ -160,7 +162,7 @@ def test_every_character_of_the_site_has_a_glyph(browser: Browser, site_url: str
             stack, _, italic = key.partition("|")
             if "Font Awesome" not in stack and (found := _lacking(stack, bool(italic), text)):
                 lacking[f"{found!r} in {stack[:40]}{' italic' * bool(italic)}"].append(path)
-    context.close()
+    started.close()
     assert dict(lacking) == {}
 
 
@@ -202,7 +204,7 @@ Launch = Callable[[str], "Browser"]
 
 
 @pytest.fixture(scope="module")
-def launch(playwright: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launch]:
+def launch(browser: Chromium, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launch]:
     """Starts Chromium on a machine with no fonts but those of a set."""
     browsers = []
 
@@ -215,18 +217,12 @@ def launch(playwright: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             '<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd"><fontconfig>'
             f"<dir>{folder}</dir><cachedir>{folder}/cache</cachedir></fontconfig>"
         )
-        browsers.append(
-            playwright.chromium.launch(
-                executable_path=machine.chromium(),
-                args=machine.BROWSER_ARGUMENTS,
-                env={**os.environ, "FONTCONFIG_FILE": str(config)},
-            )
-        )
+        browsers.append(browser.launch(env={**os.environ, "FONTCONFIG_FILE": str(config)}))
         return browsers[-1]
 
     yield start
-    for browser in browsers:
-        browser.close()
+    for started in browsers:
+        started.close()
 
 
 def _measured(launch: Launch, name: str, address: str, paths: list[str]) -> dict[str, Any]:
@@ -323,21 +319,15 @@ def test_a_page_loads_the_fonts_it_uses(open_page: Any, path: str, files: set[st
     assert visit.problems() == []
 
 
-def test_a_page_from_a_folder_has_its_fonts_and_says_nothing(browser: Browser, site: Path) -> None:
-    page = browser.new_page()
-    said: list[str] = []
-    page.on(
-        "console",
-        lambda m: said.append(m.text) if m.type in ("error", "warning") else None,
-    )
-    page.goto((site / "book" / "index.html").as_uri())
-    page.evaluate("() => document.fonts.ready.then(() => true)")
-    loaded = page.evaluate(
+def test_a_page_from_a_folder_has_its_fonts_and_says_nothing(browser: Chromium, site: Path) -> None:
+    url = (site / "book" / "index.html").as_uri()
+    visit = browser.visit(url, site.as_uri(), width=1280, height=800)
+    loaded = visit.page.evaluate(
         """[...document.fonts].filter(f => f.status === "loaded").map(f => f.family)"""
     )
     assert {"Attn Serif", "Attn Sans"} <= {name.strip('"') for name in loaded}
-    page.close()
-    assert said == []
+    assert visit.problems() == []
+    browser.leave(visit)
 
 
 SHIFTS = """
