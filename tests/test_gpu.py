@@ -252,7 +252,9 @@ def model(device: torch.device) -> Translator:
 SETTINGS = Training(epochs=6, batch_tokens=20, learning_rate=0.02)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize(
+    "precision", ["fp32", *(pytest.param(low, marks=pytest.mark.gpu) for low in ("bf16", "fp16"))]
+)
 @pytest.mark.parametrize("decoder", ["bahdanau", "luong", "transformer"])
 def test_training_lowers_the_loss(device: torch.device, decoder: str, precision: str) -> None:
     if precision == "fp16" and device.type == "cpu":
