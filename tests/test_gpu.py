@@ -415,7 +415,7 @@ def test_what_is_measured_is_kept_part_by_part(tmp_path: Path) -> None:
     kept = json.loads(output.read_text())
     kept["machine"]["card"] = "another"
     output.write_text(json.dumps(kept))
-    assert set(gpu.Run(output, "cpu", 1.0).result) == {"machine"}
+    assert set(gpu.Run(output, "cpu", 1.0).result) == {"command", "machine"}
 
 
 def test_a_command_that_takes_too_long_is_told_to_stop(tmp_path: Path) -> None:
