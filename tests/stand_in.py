@@ -84,7 +84,11 @@ class OnCard(Tensor):
     def __repr__(self, **options: Any) -> str:
         return f"OnCard({self.held!r})"
 
-    def tolist(self) -> Any:  # torch does it for no subclass
+    # What torch does for no subclass.
+    def __format__(self, form: str) -> str:
+        return format(self.held.detach(), form)
+
+    def tolist(self) -> Any:
         return self.held.tolist()
 
 

@@ -252,7 +252,9 @@ def model(device: torch.device) -> Translator:
 SETTINGS = Training(epochs=6, batch_tokens=20, learning_rate=0.02)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize(
+    "precision", ["fp32", *(pytest.param(low, marks=pytest.mark.gpu) for low in ("bf16", "fp16"))]
+)
 @pytest.mark.parametrize("decoder", ["bahdanau", "luong", "transformer"])
 def test_training_lowers_the_loss(device: torch.device, decoder: str, precision: str) -> None:
     if precision == "fp16" and device.type == "cpu":
@@ -413,7 +415,7 @@ def test_what_is_measured_is_kept_part_by_part(tmp_path: Path) -> None:
     kept = json.loads(output.read_text())
     kept["machine"]["card"] = "another"
     output.write_text(json.dumps(kept))
-    assert set(gpu.Run(output, "cpu", 1.0).result) == {"machine"}
+    assert set(gpu.Run(output, "cpu", 1.0).result) == {"command", "machine"}
 
 
 def test_a_command_that_takes_too_long_is_told_to_stop(tmp_path: Path) -> None:

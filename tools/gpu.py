@@ -90,7 +90,7 @@ class Run:
         self.output, self.device, self.share = output, device, share
         self.lock = threading.Lock()
         self.stopped = threading.Event()
-        self.result: dict[str, Any] = {"machine": machine(device)}
+        self.result: dict[str, Any] = {"command": "make gpu", "machine": machine(device)}
         if output.exists():
             earlier = json.loads(output.read_text(encoding="utf-8"))
             if earlier.get("machine") == self.result["machine"]:

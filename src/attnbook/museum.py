@@ -325,7 +325,8 @@ class NextWord(nn.Module):
         """Logits of the word after each word."""
         size = words.shape[1]
         states = self.word(words) + self.place.weight[:size]
-        seen = self.attention(self.query(states), self.key(states), states, self.mask(size))
+        mask = self.mask(size).to(states.device)
+        seen = self.attention(self.query(states), self.key(states), states, mask)
         logits: Tensor = self.output(torch.cat([states, seen.context], dim=-1))
         return logits
 
