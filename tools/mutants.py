@@ -31,6 +31,7 @@ import sys
 import tempfile
 import time
 import tomllib
+import traceback
 from collections.abc import Iterator
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -47,7 +48,7 @@ LIST = TESTS / "mutants.toml"
 MODULES = {
     "attention": ["attention", "self_attention", "decoders"],
     "scores": ["scores", "fast", "decoders"],
-    "decoders": ["decoders", "seq2seq", "fast", "decoding"],
+    "decoders": ["decoders", "seq2seq", "fast"],
     "decoding": ["decoding", "trace"],
     "self_attention": ["self_attention", "transformer"],
     "training": ["training"],
@@ -108,8 +109,11 @@ def _start(module: str, text: str, folder: Path, seconds: float) -> int:
     code = 3
     try:
         code = int(pytest.main([*OPTIONS, f"--basetemp={folder / 'pytest'}", *tests]))
+    except BaseException:  # nothing may get from here into what the parent was doing
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
+        sys.stderr.flush()
         os._exit(code)
 
 
