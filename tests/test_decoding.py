@@ -270,9 +270,8 @@ def test_probabilities_are_computed_in_32_bits():
 def test_a_beam_wider_than_there_are_words():
     """Nothing but ``<unk>`` can be written."""
     translator = small()
-    translator = Translator(
-        translator.config, translator.source_vocabulary, Vocabulary([])
-    ).double()
+    config, words = translator.config, translator.source_vocabulary
+    translator = Translator(config, words, Vocabulary([])).double()
     ranked = beam_search(translator.eval(), encode(translator, [[4, 7]]), beam_size=3)[0]
     assert len(ranked) == 3
     for hypothesis in ranked:

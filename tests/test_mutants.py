@@ -31,7 +31,7 @@ def changed(line):
         ("y = 'a'", ["y = 'aXX'"]),
         ("return x[1:y]", ["return x[:y]", "return x[1:]", "return x[2:y]"]),
         ("return x[::2]", ["return x[:]", "return x[::3]"]),
-        ("x.append(y)", ["y", "x", "pass"]),
+        ("x.append(y)", ["pass", "y", "x"]),
         ("return x.to(y)", ["return y", "return x"]),
         ("return torch.cat(x, dim=y)", ["return torch.cat(x)", "return x"]),
         ("return zip(x, y, strict=True)", ["return x"]),
