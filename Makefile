@@ -101,8 +101,8 @@ wheel: .venv/.installed  ## build the wheel into dist/
 	@rm -rf dist && $(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 	@ls dist
 
-mutants: .venv/.installed  ## break the exercises' solutions in every small way; the checks have to notice
-	@$(BIN)/python tools/mutants.py $(ONLY)
+mutants: .venv/.installed  ## break core modules and solutions in every small way (SAMPLE=25 a module; ONLY=name)
+	@$(BIN)/python tools/mutants.py $(if $(SAMPLE),--sample $(SAMPLE)) $(ONLY)
 
 colab: wheel  ## run labs and exercises under Colab's versions, from the notebook file and the wheel alone
 	@$(BIN)/python tools/colab.py

@@ -133,6 +133,11 @@ def test_a_file_that_counts_from_1(written):
     assert read_alignments(path, LENGTHS, first=1)[0] == GOLD
 
 
+def test_a_line_by_hand():
+    assert write_alignment([(2, 1), (0, 0)], [(0, 0), (1, 3)]) == "0-0 1p3 2-1"
+    assert write_alignment([(2, 1)], first=1) == "3-2"
+
+
 @given(LINKS, LINKS, st.sampled_from([0, 1]))
 def test_what_is_written_is_read_back(tmp_path_factory, sure, possible, first):
     path = tmp_path_factory.mktemp("links") / "one.txt"
@@ -146,6 +151,7 @@ def test_what_is_written_is_read_back(tmp_path_factory, sure, possible, first):
         ("0-0\n", 0, "1 lines for 3 sentence pairs"),
         ("0-0\n0-0 0:1\n0-0\n", 0, "line 2: '0:1' is not a link; write 3-4"),
         ("0-0\n5-0\n0-0\n", 0, "line 2: the link 5-0 lies outside a pair of 5 source and 2 target"),
+        ("0-0\n4-2\n0-0\n", 0, "line 2: the link 4-2 lies outside a pair of 5 source and 2 target"),
         ("1-1 3-4\n\n2-2\n", 0, "is the first word number 1 in this file"),
         ("0-0\n\n\n", 1, "is the first word number 0 in this file"),
         ("1-1 -1-2\n\n\n", 1, "'-1-2' is not a link"),

@@ -100,6 +100,15 @@ def test_a_row_that_may_look_nowhere_gives_zeros_forward_and_backward(dtype):
     assert torch.all(scores.grad[[0, 1, 3, 4]].abs().sum(dim=1) > 0)
 
 
+def test_no_nan_arises_on_the_way_back_either():
+    """Nobody who looks for the origin of a NaN is led here, where one would be masked again."""
+    scores = torch.randn(TARGET, SOURCE, requires_grad=True)
+    mask = torch.ones(TARGET, SOURCE, dtype=torch.bool)
+    mask[2] = False
+    with torch.autograd.set_detect_anomaly(True):
+        masked_softmax(scores, mask).sum().backward()
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_nothing_to_look_at_gives_a_zero_context_and_no_nan(dtype):
     queries = torch.randn(BATCH, TARGET, WIDTH).to(dtype).requires_grad_()

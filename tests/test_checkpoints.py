@@ -100,6 +100,19 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(path, monkeypatch):
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_who_reads_the_old_file_still_has_all_of_it(path):
+    """The new file takes the old one's place at once and is not written over it."""
+    before = path.read_bytes()
+    with path.open("rb") as old:
+        save(small(seed=1).float(), path)
+        assert old.read() == before != path.read_bytes()
+
+
+def test_a_model_is_loaded_where_it_is_wanted(path):
+    assert load(path, device="meta").device.type == "meta"
+    assert load(path).device.type == "cpu"
+
+
 # --- refusals -------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 from attnbook.attention import Attention
@@ -16,10 +17,16 @@ from attnbook.decoders import (
 from attnbook.encoder import Encoded
 from attnbook.recurrent import GRUCell
 from attnbook.scores import AdditiveScore, DotScore, GeneralScore
+from attnbook.self_attention import MultiHeadAttention
 from attnbook.vocabulary import PAD
-from small_models import DECODERS, EXAMPLES, name, small
+from small_models import DECODERS, EXAMPLES, drop_everything, name, small
 
 EACH = pytest.mark.parametrize("settings", DECODERS, ids=name)
+STACKED = [
+    settings
+    for settings in DECODERS
+    if settings.get("layers") == 2 and settings["decoder"] != "transformer"
+]
 WORDS, EMBEDDING, HIDDEN, SOURCE = 13, 5, 7, 11
 
 
@@ -103,6 +110,56 @@ def test_tied_weights_are_one_tensor(settings, tied):
     readouts = torch.randn(2, 3, decoder.output.in_features, dtype=torch.float64)
     expected = functional.linear(readouts, decoder.output.weight, decoder.output.bias)
     torch.testing.assert_close(decoder.logits(readouts), expected)
+
+
+@EACH
+def test_the_setting_reaches_every_dropout(settings):
+    translator = small(**settings, dropout=0.375)
+    found = [part.p for part in translator.modules() if isinstance(part, nn.Dropout)]
+    found += [part.dropout for part in translator.modules() if isinstance(part, MultiHeadAttention)]
+    recurrent = [part for part in translator.modules() if isinstance(part, nn.RNNBase)]
+    found += [part.dropout for part in recurrent if part.num_layers > 1]
+    assert all(part.dropout == 0 for part in recurrent if part.num_layers == 1)
+    assert len(found) >= 2
+    assert set(found) == {0.375}
+
+
+@EACH
+def test_words_and_readouts_are_dropped(settings):
+    """With everything dropped no state knows a word, and no readout knows the source."""
+    translator = small(**settings)
+    one, other = collate([([4, 7, 5], [4, 9])]), collate([([4, 8, 6], [7, 5])])
+    sources = [translator.encode(batch.source, batch.source_lengths) for batch in (one, other)]
+    decoder = drop_everything(translator.decoder)
+
+    def readouts(batch, encoded):
+        return decoder(batch.target_in, encoded).readouts
+
+    states = [decoder(batch.target_in, sources[0]).states for batch in (one, other)]
+    torch.testing.assert_close(*states, rtol=0, atol=0)
+    torch.testing.assert_close(*(readouts(one, encoded) for encoded in sources), rtol=0, atol=0)
+    decoder.eval()
+    assert not torch.allclose(readouts(one, sources[0]), readouts(other, sources[0]))
+    assert not torch.allclose(readouts(one, sources[0]), readouts(one, sources[1]))
+
+
+@pytest.mark.parametrize("settings", STACKED, ids=name)
+def test_what_goes_from_layer_to_layer_is_dropped(settings):
+    translator = small(**settings)
+    batch = collate(EXAMPLES)
+    encoded = translator.encode(batch.source, batch.source_lengths)
+    decoder = translator.decoder
+
+    def changed(part):
+        with torch.no_grad():
+            before = decoder(batch.target_in, encoded).states
+            part += 1.0
+            return not torch.allclose(decoder(batch.target_in, encoded).states, before)
+
+    layers = (decoder.recurrent.bias_ih_l0, decoder.recurrent.bias_ih_l1)
+    assert [changed(part) for part in layers] == [True, True]
+    drop_everything(decoder)
+    assert [changed(part) for part in layers] == [False, True]
 
 
 @pytest.mark.usefixtures("as_user")

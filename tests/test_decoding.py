@@ -11,6 +11,7 @@ from torch import nn
 from attnbook.batches import collate
 from attnbook.decoding import (
     Hypothesis,
+    _next_word,
     beam_search,
     decode,
     default_limits,
@@ -234,6 +235,49 @@ def test_translations_come_in_the_given_order(batch_tokens):
     sources = [pair.source for pair in PAIRS] * 2
     found = translate(fitted(), sources, batch_tokens=batch_tokens, beam_size=2)
     assert found == [list(pair.target) for pair in PAIRS] * 2
+
+
+@pytest.mark.parametrize("budget", [1, 12, 20, 4000])
+@pytest.mark.parametrize("turn", [1, -1])
+def test_batches_stay_within_their_budget_with_their_padding(budget, turn):
+    """In whatever order the sentences come, and a longer one alone."""
+    translator = small()
+    pairs = sorted(PAIRS, key=lambda pair: len(pair.source))[::turn]
+    encode, shapes = translator.encode, []
+
+    def recorded(source, lengths):
+        shapes.append(source.shape)
+        return encode(source, lengths)
+
+    translator.encode = recorded
+    translate(translator, [pair.source for pair in pairs], beam_size=2, batch_tokens=budget)
+    assert sum(rows for rows, _ in shapes) == len(pairs)
+    assert all(rows == 1 or rows * 2 * length <= budget for rows, length in shapes)
+    shapes.clear()
+    forced_weights(translator, pairs, batch_tokens=budget)
+    assert sum(rows for rows, _ in shapes) == len(pairs)
+    assert all(rows == 1 or rows * length <= budget for rows, length in shapes)
+
+
+def test_probabilities_are_computed_in_32_bits():
+    translator = small(cell="gru").bfloat16()
+    encoded = encode(translator, [[4, 7]])
+    start = translator.decoder.start(encoded)
+    logits, normalisers, _ = _next_word(translator, torch.tensor([[SOS]]), encoded, start)
+    assert logits.dtype == normalisers.dtype == torch.float32
+
+
+def test_a_beam_wider_than_there_are_words():
+    """Nothing but ``<unk>`` can be written."""
+    translator = small()
+    config, words = translator.config, translator.source_vocabulary
+    translator = Translator(config, words, Vocabulary([])).double()
+    ranked = beam_search(translator.eval(), encode(translator, [[4, 7]]), beam_size=3)[0]
+    assert len(ranked) == 3
+    for hypothesis in ranked:
+        assert hypothesis.ids == (*[UNK] * (len(hypothesis.ids) - 1), EOS)
+        expected = log_prob(translator, [4, 7], hypothesis.ids)
+        assert hypothesis.log_prob == pytest.approx(expected, abs=1e-5)
 
 
 def test_translate_restores_training_and_needs_no_finished_translation():

@@ -6,6 +6,7 @@ from torch import nn
 
 from attnbook.encoder import CELLS, Encoder, check_ids, recurrent_layer
 from attnbook.vocabulary import PAD
+from small_models import drop_everything
 
 WORDS, EMBEDDING, HIDDEN, LAYERS = 13, 5, 14, 3
 SENTENCES = [[4, 9, 3], [5, 5, 8, 12, 7, 6, 3], [3]]
@@ -101,6 +102,36 @@ def test_the_padding_vector_is_never_trained():
     encoder(*padded(SENTENCES, 7)).states.sum().backward()
     assert torch.all(encoder.embedding.weight.grad[PAD] == 0)
     assert torch.any(encoder.embedding.weight.grad[3] != 0)
+
+
+@EACH
+@BOTH
+@pytest.mark.parametrize("sentences", [[[4, 9, 3]], SENTENCES], ids=["unpadded", "padded"])
+def test_words_are_dropped_and_what_goes_from_layer_to_layer(cell, bidirectional, sentences):
+    encoder = make(cell, bidirectional)
+
+    def changed(change):
+        with torch.no_grad():
+            before = encoder(source, lengths).states
+            change.fill_(1.0)
+            return not torch.allclose(encoder(source, lengths).states, before)
+
+    source, lengths = padded(sentences, max(map(len, sentences)))
+    words, first, last = (
+        encoder.embedding.weight,
+        encoder.recurrent.bias_ih_l0,
+        encoder.recurrent.bias_ih_l2,
+    )
+    start = {key: tensor.clone() for key, tensor in encoder.state_dict().items()}
+    assert [changed(part) for part in (words, first, last)] == [True, True, True]
+    encoder.load_state_dict(start)
+    drop_everything(encoder)
+    assert [changed(part) for part in (words, first, last)] == [False, False, True]
+    encoder.dropout.p = 0.0
+    encoder.load_state_dict(start)
+    assert not changed(words)  # what the first layer makes of them does not get through
+    encoder = drop_everything(make(cell, bidirectional, layers=1))
+    assert not changed(encoder.embedding.weight)
 
 
 def test_dropout_between_layers_only_where_there_are_two():

@@ -346,7 +346,12 @@ def test_impossible_positions_are_refused() -> None:
         sinusoidal_positions(3, 5)
     with pytest.raises(ValueError, match="length must be at least 1"):
         sinusoidal_positions(0, 4)
+    with pytest.raises(ValueError, match="must be even, got 0"):
+        sinusoidal_positions(3, 0)
     table = LearnedPositions(10, 4)
+    assert torch.equal(table(3), table.vectors.weight[:3])
+    with pytest.raises(ValueError, match="positions -1 to 1"):
+        table(3, start=-1)
     assert torch.equal(table(3, start=7), table.vectors.weight[7:])
     with pytest.raises(ValueError, match="positions 8 to 10, and the table ends at 9"):
         table(3, start=8)

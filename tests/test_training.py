@@ -12,6 +12,7 @@ import torch
 from attnbook import training
 from attnbook.batches import collate
 from attnbook.corpora import SentencePair
+from attnbook.distributed import Team
 from attnbook.evaluation import teacher_forced_perplexity
 from attnbook.seq2seq import Config, Translator
 from attnbook.training import Epoch, History, Training, pick_device, train
@@ -189,6 +190,18 @@ def test_a_state_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch
     assert same(run(folder=tmp_path)[0], run()[0])
 
 
+def test_who_reads_the_old_state_still_has_all_of_it(tmp_path):
+    """The new state takes the old one's place at once and is not written over it."""
+    run(folder=tmp_path, settings=replace(SETTINGS, epochs=1))
+    translator, state = fresh(), tmp_path / "state.pt"
+    before = state.read_bytes()
+    again = training._Run(translator, SETTINGS, translator.examples(PAIRS), tmp_path)
+    with state.open("rb") as old:
+        again.keep()
+        assert old.read() == before != state.read_bytes()
+    assert list(tmp_path.iterdir()) == [state]
+
+
 # --- refusals -------------------------------------------------------------------------------------
 
 
@@ -200,6 +213,10 @@ def test_a_run_with_other_settings_is_refused(tmp_path):
         run(fresh(cell="gru"), folder=tmp_path)
     with pytest.raises(ValueError, match="other sentence pairs or vocabularies"):
         train(fresh(), PAIRS[1:], VALIDATION, SETTINGS, folder=tmp_path, progress=False)
+    two = training._Run(fresh(), SETTINGS, fresh().examples(PAIRS), tmp_path)
+    two.team = Team(rank=0, size=2)
+    with pytest.raises(ValueError, match="a run with other numbers of processes;"):
+        two.resume()
 
 
 def test_a_state_that_is_cut_short_is_refused(tmp_path):
@@ -286,22 +303,81 @@ def test_losses_are_per_token_and_without_smoothing():
     assert history.epochs[0].tokens_per_second > 0
 
 
-def test_one_step_is_adam_on_the_clipped_gradient():
+def test_steps_are_adam_on_the_clipped_gradient():
+    """Four of them, so that its memories count, on a gradient small enough for its ε to count."""
     translator, reference = fresh(dropout=0.0), fresh(dropout=0.0)
+    clip, steps = 1e-6, 4
     settings = Training(
-        epochs=1, batch_tokens=1000, learning_rate=0.01, warmup=0.0, label_smoothing=0.1, clip=0.05
-    )
-    run(translator, settings)
-    optimizer = torch.optim.Adam(reference.parameters(), lr=0.01, betas=(0.9, 0.98), eps=1e-9)
-    reference.loss(collate(reference.examples(PAIRS)), 0.1).objective.backward()
-    squares = sum(float((p.grad**2).sum()) for p in reference.parameters())
-    assert squares > 0.05**2
-    for parameter in reference.parameters():
-        parameter.grad *= 0.05 / math.sqrt(squares)
-    optimizer.step()
-    # Adam divides a gradient by its own size, so a number near 0 may be off by a part in 1e4.
+        epochs=steps, batch_tokens=1000, learning_rate=0.01, warmup=0.0, label_smoothing=0.1,
+        clip=clip,
+    )  # fmt: skip
+    _, history = run(translator, settings)
+    assert history.best.number == steps  # these weights are those of the last step
+    optimizer = torch.optim.Adam(reference.parameters(), betas=(0.9, 0.98), eps=1e-9)
+    batch = collate(reference.examples(PAIRS))
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = 0.01 * 0.5 * (1 + math.cos(math.pi * step / steps))
+        optimizer.zero_grad()
+        reference.loss(batch, 0.1).objective.backward()
+        squares = sum(float((p.grad**2).sum()) for p in reference.parameters())
+        assert squares > clip**2
+        for parameter in reference.parameters():
+            parameter.grad *= clip / math.sqrt(squares)
+        optimizer.step()
     for one, other in zip(translator.parameters(), reference.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=2e-5)
+
+
+@pytest.mark.parametrize("count", [5, 1])
+def test_the_shares_of_two_processes_are_one_step_of_one(monkeypatch, count):
+    """The mean of their gradients, which is what DistributedDataParallel makes of them."""
+    monkeypatch.setattr(training, "DistributedDataParallel", lambda module, device_ids: module)
+    handed_in = []
+
+    class One(Team):
+        def total(self, *numbers):
+            handed_in.append(numbers)
+            return list(numbers)
+
+    settings = replace(SETTINGS, clip=1e9)
+    gradients = []
+    for team in (Team(), One(0, 2), One(1, 2)):
+        translator = fresh(dropout=0.0)
+        examples = translator.examples(PAIRS[:count])
+        run = training._Run(translator, settings, examples, None, team)
+        run.one_step(examples)
+        gradients.append([parameter.grad for parameter in translator.parameters()])
+        assert run.tokens == sum(len(target) + 1 for _, target in examples)
+        if team.size == 1:
+            nats = run.nats
+    assert sum(share for share, _ in handed_in) == pytest.approx(nats)
+    for whole, *shares in zip(*gradients, strict=True):
+        torch.testing.assert_close(sum(shares) / 2, whole, rtol=1e-4, atol=1e-7)
+
+
+def test_each_epoch_has_an_order_of_its_own_that_the_seed_decides(monkeypatch):
+    def orders(seed):
+        seen = []
+        whole = training._Run.one_step
+
+        def one_step(self, examples):
+            seen.append(examples)
+            whole(self, examples)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(training._Run, "one_step", one_step)
+            run(settings=replace(SETTINGS, seed=seed))
+        assert len(seen) == 15
+        return [seen[start : start + 3] for start in range(0, 15, 3)]
+
+    one, other = orders(3), orders(4)
+    everything = sorted(fresh().examples(PAIRS))
+    for epoch in one + other:
+        assert sorted(example for batch in epoch for example in batch) == everything
+    for epochs in (one, other):
+        assert all(epoch != epochs[0] for epoch in epochs[1:3])
+    assert one != other
+    assert orders(3) == one
 
 
 def test_the_rate_rises_straight_and_falls_along_a_cosine():
