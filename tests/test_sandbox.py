@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
 
@@ -138,17 +139,23 @@ def test_the_canary_passes(exercises):
         made.close()
 
 
-def leaking(words):
-    """With the machine's own files in reach."""
+def readable(words, _):
+    """With the machine's own temporary files in reach."""
     place = words.index("--remount-ro")
-    return [*words[:place], "--bind", "/tmp", "/tmp", *words[place:]]
+    return [*words[:place], "--ro-bind", *[tempfile.gettempdir()] * 2, *words[place:]]
 
 
-def with_a_network(words):
+def writable(words, folder):
+    """With a folder that all that comes later would see."""
+    place = words.index("--proc")  # before what may lie in /tmp
+    return [*words[:place], "--bind", str(folder), "/tmp", *words[place:]]
+
+
+def with_a_network(words, _):
     return [word for word in words if word != "--unshare-net"]
 
 
-def without_the_filter(words):
+def without_the_filter(words, _):
     return [word.replace("inside.main()", "inside.main(unsafe=True)") for word in words]
 
 
@@ -156,15 +163,17 @@ def without_the_filter(words):
 @pytest.mark.parametrize(
     ("broken", "found"),
     [
-        (leaking, "write to /tmp"),
+        (readable, "read a file of the grader"),
+        (writable, "write to /tmp"),
         (with_a_network, "see the machine's network"),
         (without_the_filter, r"change the limits.*leave memory behind"),
     ],
 )
-def test_a_broken_sandbox_is_found_out(monkeypatch, grader, broken, found):
-    real = sandbox.command()
-    assert broken(real) != real
-    monkeypatch.setattr(sandbox, "command", lambda: broken(real))
+def test_a_broken_sandbox_is_found_out(monkeypatch, tmp_path, grader, broken, found):
+    tmp_path.chmod(0o777)
+    words = broken(sandbox.command(), tmp_path)
+    assert words != sandbox.command()
+    monkeypatch.setattr(sandbox, "command", lambda: words)
     with pytest.raises(NoSandboxError, match=found):
         check_installation(grader)
 

@@ -168,12 +168,12 @@ MASKED_MEAN = Exercise(
 
 def cooled(start: Tensor, rate: float, steps: int) -> Tensor:
     """What is left of some warmth if every step takes a share of it: shaped as ``start``."""
+    # BEGIN SOLUTION
     warmth = start
     for _ in range(steps):
-        # BEGIN SOLUTION
         warmth = warmth - rate * warmth
-        # END SOLUTION
     return warmth
+    # END SOLUTION
 
 
 def _cooled_cases(draw: Draw) -> Iterator[Case]:
