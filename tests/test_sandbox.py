@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import machine
 from attnbook.__main__ import main
 from attnbook.exercises.definition import stub_of
 from attnbook.exercises.probes import unpack
@@ -79,6 +80,8 @@ def test_the_limit_of_ubuntu_on_namespaces_is_named_with_its_remedy(monkeypatch,
     assert said.startswith(f"bubblewrap cannot make a sandbox here: {words}")
     assert "AppArmor" in said
     assert "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0" in sandbox.remedy(said)
+    monkeypatch.setitem(machine.NEEDS, "sandbox", lambda: said)
+    assert machine.remedy("sandbox") == sandbox.remedy(said)
 
 
 def test_another_reason_is_given_as_it_is(monkeypatch, tmp_path):
