@@ -25,7 +25,9 @@ NAMES = tuple(exercises())
 # Inputs differ between seeds, and each hint has to be right for all of them. Two show nearly all
 # that three show; of a training, which takes seconds, one.
 all_seeds = pytest.mark.parametrize(
-    "others", [False, pytest.param(True, marks=pytest.mark.exhaustive)], ids=["quick", "other-seeds"]
+    "others",
+    [False, pytest.param(True, marks=pytest.mark.exhaustive)],
+    ids=["quick", "other-seeds"],
 )
 
 

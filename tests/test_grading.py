@@ -245,7 +245,7 @@ def test_an_interrupted_run_goes_on(tmp_path, exercises):
     """Killed in the middle, and started again: what was there is kept, and nothing is missing."""
     place = made_class(exercises, tmp_path / "in", 8)
     slow = source_of(exercises[0].solution).replace("    return", "    PAUSE()\n    return")
-    pause = "import time\nPAUSE = lambda: time.sleep(1)\n"  # three inputs: there is time to kill it
+    pause = "import time\nPAUSE = lambda: time.sleep(0.7)\n"  # so that there is time to kill it
     write(place / f"learner4_{OWN}.ipynb", [PRELUDE, pause, slow])
     out = tmp_path / "out"
     words, more = program(
@@ -270,7 +270,7 @@ def test_an_interrupted_run_goes_on(tmp_path, exercises):
 def test_what_is_under_way_at_an_interruption_is_not_graded(tmp_path, exercises):
     """Ctrl-C while a right and slow answer runs: its learner has no false zero afterwards."""
     slow = source_of(exercises[0].solution).replace(
-        "    return", "    import time; time.sleep(1.5)\n    return"
+        "    return", "    import time; time.sleep(1.2)\n    return"
     )
     assert "sleep" in slow
     place = tmp_path / "in"

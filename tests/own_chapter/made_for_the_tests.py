@@ -37,6 +37,10 @@ def _pair_cases(draw: Draw) -> Iterator[Case]:
         {"queries": draw.normal(2, 3, 5), "keys": draw.normal(2, 4, 5)},
     )
     yield Case(
+        "all lengths may be the same",
+        {"queries": draw.normal(3, 3, 3), "keys": draw.normal(3, 3, 3)},
+    )
+    yield Case(
         "the dtype is kept, and gradients flow to both",
         {
             "queries": draw.normal(2, 2, 3, dtype=torch.float64),
