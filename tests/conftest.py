@@ -25,6 +25,9 @@ import machine
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Request
 
+    from attnbook.exercises import Chapter
+    from classroom import Sandboxes
+
 # Shapes and types in signatures are checked at every call made by a test. The hook must be in place
 # before the first import of the package, and pytest imports this file before any test module.
 # Exercises are left out: a learner's checks call them without it, and inner functions would be
@@ -162,22 +165,53 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 def _what_the_checks_are_worth(terminalreporter: Any) -> None:
     """How many wrong answers were rejected, and with their own hint, by exercise and in all."""
-    rows = [
-        value
-        for outcome in ("passed", "failed")
-        for report in terminalreporter.stats.get(outcome, [])
-        for name, value in getattr(report, "user_properties", [])
-        if name == "bank"
-    ]
-    if not rows:
+    banks: dict[str, list[int]] = {}  # one exercise may have several tests, with other seeds
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.stats.get(outcome, []):
+            for key, value in getattr(report, "user_properties", []):
+                if key == "bank":
+                    name, answers, *counts = value
+                    before = banks.get(name, [answers, 0, 0, 0])[1:]
+                    banks[name] = [answers, *map(sum, zip(before, counts, strict=True))]
+    if not banks:
         return
     terminalreporter.section("wrong answers to the exercises")
-    rows.append([f"all {len(rows)}", *(sum(row[i] for row in rows) for i in range(1, 5))])
-    for name, answers, tried, rejected, hinted in rows:
+    banks[f"all {len(banks)}"] = [sum(column) for column in zip(*banks.values(), strict=True)]
+    for name, (answers, tried, rejected, hinted) in banks.items():
         terminalreporter.write_line(
-            f"{name:24} {answers:4} answers, {tried:4} with all seeds: "
+            f"{name:24} {answers:4} answers, tried {tried:4} times with other inputs: "
             f"{rejected / tried:6.1%} rejected, {hinted / tried:6.1%} with their own hint"
         )
+
+
+# --- class grading ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def own_chapter() -> Iterator[Chapter]:
+    """A chapter made for the tests, among those of the course as long as a module's tests run."""
+    from classroom import registered
+
+    with registered() as chapter:
+        yield chapter
+
+
+@pytest.fixture(scope="session")
+def sandboxes() -> Iterator[Sandboxes]:
+    """Started sandboxes; nobody has any before `shared_sandboxes` lends them."""
+    from classroom import Sandboxes
+
+    made = Sandboxes()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def shared_sandboxes(sandboxes: Sandboxes) -> Iterator[None]:
+    """Graders take over sandboxes that others have started, and the canary flies once."""
+    with pytest.MonkeyPatch.context() as patch:
+        sandboxes.lend(patch.setattr)
+        yield
 
 
 # --- the built site in a real browser -----------------------------------------------------------

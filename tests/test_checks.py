@@ -22,6 +22,9 @@ from attnbook.exercises.probes import (
     unpack,
 )
 from attnbook.exercises.record import place
+from classroom import OWN
+
+pytestmark = pytest.mark.usefixtures("own_chapter")
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +32,7 @@ def own_progress(tmp_path, monkeypatch):
     monkeypatch.setenv("ATTNBOOK_PROGRESS", str(tmp_path / "folder" / "progress.json"))
 
 
-def dot_scores(queries, keys):
+def pair_products(queries, keys):
     return torch.einsum("btw,bsw->bts", queries, keys)
 
 
@@ -37,65 +40,65 @@ def dot_scores(queries, keys):
 
 
 def test_a_pass_says_what_holds_and_is_kept():
-    report = check(dot_scores)
+    report = check(pair_products)
     assert report.passed
     said = repr(report)
-    assert said.startswith("Dot scores for a whole batch: passed, 2 points")
+    assert said.startswith("Products of pairs: passed, 2 points")
     assert "✓ sentences of a batch do not meet" in said
     assert "✗" not in said
-    assert progress(5).points == 2
-    assert "✓ Dot scores for a whole batch (2)" in repr(progress())
+    assert progress(OWN).points == 2
+    assert "✓ Products of pairs (2)" in repr(progress())
     assert "<td" in progress()._repr_html_()
 
 
 def test_a_failure_shows_the_input_what_was_expected_and_a_hint():
-    def dot_scores(queries, keys):
-        return (queries @ keys.transpose(1, 2)).softmax(-1)
+    def pair_products(queries, keys):
+        return -queries @ keys.transpose(1, 2)
 
-    report = check(dot_scores)
+    report = check(pair_products)
     assert not report.passed
     said = repr(report)
-    assert "First that failed: an entry is the dot product of one query and one key" in said
-    case = exercise("dot_scores").drawn()[0]
+    assert "First that failed: an entry is the product of one query and one key" in said
+    case = exercise("pair_products").drawn()[0]
     assert f"queries = {show(case.inputs['queries'])}" in said
     assert f"expected: {show(case.inputs['queries'] @ case.inputs['keys'].mT)}" in said
-    assert "Hint: These are weights" in said
-    assert "Leave the softmax to the next exercise" not in said
-    assert "Leave the softmax to the next exercise" in repr(hint(dot_scores))
-    assert repr(hint("dot_scores")) == repr(hint(dot_scores))
+    assert "Hint: The sign is turned around" in said
+    assert "Leave out the minus" not in said
+    assert "Leave out the minus" in repr(hint(pair_products))
+    assert repr(hint("pair_products")) == repr(hint(pair_products))
     page = report._repr_html_()
     assert "<details" in page
-    assert "These are weights" in page
-    assert "Leave the softmax to the next exercise" in page
-    assert progress(5).points == 0
+    assert "The sign is turned around" in page
+    assert "Leave out the minus" in page
+    assert progress(OWN).points == 0
 
 
 def test_html_of_a_result_is_text():
-    def dot_scores(queries, keys):
+    def pair_products(queries, keys):
         raise ValueError("<script>alert(1)</script>")
 
-    page = check(dot_scores)._repr_html_()
+    page = check(pair_products)._repr_html_()
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
 
 
 def test_a_later_failure_does_not_take_a_pass_back():
-    assert check(dot_scores).passed
-    later = check(lambda queries, keys: queries, "dot_scores")
+    assert check(pair_products).passed
+    later = check(lambda queries, keys: queries, "pair_products")
     assert not later.passed
-    assert repr(later).startswith("Dot scores for a whole batch: not yet (passed before; ")
-    assert progress(5).points == 2
+    assert repr(later).startswith("Products of pairs: not yet (passed before; ")
+    assert progress(OWN).points == 2
 
 
 def test_a_hint_before_the_first_check_is_the_first_one(monkeypatch):
     monkeypatch.setattr("attnbook.exercises._last", {})
-    assert repr(hint("attention_context")) == exercise("attention_context").start
+    assert repr(hint("masked_mean")) == exercise("masked_mean").start
 
 
 def test_a_hint_after_a_pass_points_to_the_page():
-    check(dot_scores)
-    assert "passed" in repr(hint("dot_scores"))
-    assert "<div" in hint("dot_scores")._repr_html_()
+    check(pair_products)
+    assert "passed" in repr(hint("pair_products"))
+    assert "<div" in hint("pair_products")._repr_html_()
 
 
 def test_what_cannot_be_checked_is_refused(as_user):
@@ -103,26 +106,26 @@ def test_what_cannot_be_checked_is_refused(as_user):
         check(torch.zeros(1))
     with pytest.raises(ValueError, match="there is no exercise 'sum'"):
         check(sum)
-    with pytest.raises(ValueError, match="did you mean dot_scores"):
-        check(dot_scores, "dot_score")
+    with pytest.raises(ValueError, match="did you mean pair_products"):
+        check(pair_products, "pair_product")
     with pytest.raises(ValueError, match="the package's own"):
-        check(exercise("dot_scores").solution)
+        check(exercise("pair_products").solution)
     with pytest.raises(ValueError, match="no chapter 99"):
         progress(99)
 
 
 def test_a_lambda_has_to_say_which_exercise_it_answers():
-    assert check(lambda queries, keys: queries @ keys.mT, "dot_scores").passed
+    assert check(lambda queries, keys: queries @ keys.mT, "pair_products").passed
     with pytest.raises(ValueError, match="a function written with lambda has no name"):
         check(lambda queries, keys: queries @ keys.mT)
 
 
 def test_an_interrupt_is_the_learners():
-    def dot_scores(queries, keys):
+    def pair_products(queries, keys):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        check(dot_scores)
+        check(pair_products)
 
 
 def test_an_unreadable_record_is_set_aside():
@@ -130,19 +133,20 @@ def test_an_unreadable_record_is_set_aside():
     place().write_text("not JSON", encoding="utf-8")
     assert progress().points == 0
     assert place().with_suffix(".unreadable").read_text(encoding="utf-8") == "not JSON"
-    assert check(dot_scores).passed
-    assert list(json.loads(place().read_text(encoding="utf-8"))["passed"]) == ["dot_scores"]
+    assert check(pair_products).passed
+    assert list(json.loads(place().read_text(encoding="utf-8"))["passed"]) == ["pair_products"]
 
 
 def test_a_record_that_cannot_be_written_does_not_spoil_a_check(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("", encoding="utf-8")
     monkeypatch.setenv("ATTNBOOK_PROGRESS", str(tmp_path / "file" / "progress.json"))
-    assert check(dot_scores).passed
+    assert check(pair_products).passed
 
 
 def test_chapters_are_found_by_number_and_name():
     assert chapter(5) is chapter("5") is chapter("05") is chapter("05_dot_attention")
     assert all(e.chapter == "05_dot_attention" for e in chapter(5).exercises)
+    assert all(e.chapter == OWN for e in chapter(40).exercises)
 
 
 # ----------------------------------------------------------------------------------------- values

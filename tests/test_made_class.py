@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from attacks import ATTACKS
 from attnbook.grading.submissions import code_cells, find
 from scripts import load_script
-from test_attacks import ATTACKS
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def test_a_made_class_has_fifty_learners_twelve_of_them_hostile(tool, tmp_path):
     assert len(set(learners) & set(ATTACKS)) == 12
     for name, cells in learners.items():
         assert any("def dot_scores(" in cell for cell in cells), name
-        for mark in ("{secret}", "{out}", "{port}", "{package}", "right_", "wrong_"):
+        for mark in ("{secret}", "{out}", "{port}", "{package}", "{name}", "right_", "wrong_"):
             assert not any(mark in cell for cell in cells), name
 
 

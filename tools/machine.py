@@ -33,7 +33,7 @@ BROWSER_ARGUMENTS = [
 
 
 def _said(*command: str, seconds: float = 60) -> tuple[bool, str]:
-    """Whether a command succeeds, and the last line of what it said."""
+    """Whether a command succeeds, and the first line of what it said."""
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, errors="replace", timeout=seconds
@@ -102,12 +102,28 @@ def without_linux() -> str:
     return "" if SYSTEM.startswith("linux") else f"Linux alone has it, and this is {SYSTEM}"
 
 
+def _without_sudo() -> bool:
+    """Whether this user can do nothing as the machine's root."""
+    return os.getuid() != 0 and not (shutil.which("sudo") and _said("sudo", "-n", "true")[0])
+
+
+# Root of a namespace with users of its own, which an ordinary user may be who was given some.
+_NAMESPACE = ["unshare", "--user", "--map-root-user", "--map-auto"]
+
+
+@functools.cache
+def as_root() -> list[str]:
+    """What stands before a command that root has to run; call it where :func:`without_root` may."""
+    if os.getuid() == 0:
+        return []
+    return _NAMESPACE if _without_sudo() else ["sudo", "-n"]
+
+
 @functools.cache
 def without_root() -> str:
     """Why nothing can be tried as root here; empty if it can."""
-    if os.getuid() == 0 or (shutil.which("sudo") and _said("sudo", "-n", "true")[0]):
-        return ""
-    return "only root can do it: run the tests as root, or where sudo asks for no password"
+    works, said = _said(*as_root(), "true")
+    return "" if works else f"no root, no sudo without a password, and no namespace: {said}"
 
 
 #: What a test may need, by the name that it is marked with: why it is not here, or nothing.
@@ -137,11 +153,12 @@ def remedy(need: str) -> str:
             "Debian: apt-get install chromium   Ubuntu: .venv/bin/playwright install --with-deps "
             "chromium   or name one: ATTNBOOK_CHROMIUM=/path/to/chromium"
         )
-    if need == "sandbox" and not mac:
-        if "not installed" in reason:
-            return "Debian, Ubuntu: apt-get install bubblewrap"
-        if "uid map" in reason or "Operation not permitted" in reason:
-            return "Ubuntu 24.04: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
+    if need == "sandbox":
+        from attnbook.grading import sandbox
+
+        return sandbox.remedy(reason)
+    if need == "root" and not mac:
+        return "Debian, Ubuntu: apt-get install uidmap, with a line for the user in /etc/subuid"
     return ""
 
 
@@ -153,7 +170,7 @@ def _apt(*packages: str) -> None:
     if not shutil.which("apt-get"):
         return
     root = [] if os.getuid() == 0 else ["sudo", "-n"]
-    if root and without_root():
+    if root and _without_sudo():
         return
     print(f"installing {', '.join(packages)} with apt-get", flush=True)
     apt = [*root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq"]
@@ -165,7 +182,7 @@ def _apt(*packages: str) -> None:
 
 
 def _forget() -> None:
-    for look in (without_browser, without_sandbox, without_root):
+    for look in (without_browser, without_sandbox, as_root, without_root):
         look.cache_clear()
 
 
@@ -189,7 +206,7 @@ def install() -> None:
             _apt("chromium")
         else:
             _forget()
-            if without_browser() and not without_root():
+            if without_browser() and not _without_sudo():
                 # What Playwright brings are the programs alone, without the libraries they need.
                 _playwright("install-deps", "chromium")
     if "not installed" in without_sandbox():

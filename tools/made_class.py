@@ -4,7 +4,7 @@
     attnbook grade FOLDER --chapters 5
 
 Honest learners have answers from ``tests/banks``, right and wrong ones. Hostile learners have right
-answers too, and in place of the first exercise an attack from ``tests/test_attacks.py``. Each has a
+answers too, and in place of the first exercise an attack from ``tests/attacks.py``. Each has a
 folder that is called after the learner, or after the attack. The same class every time.
 
 The attacks are real. Grade them in the sandbox, as the second line does, and nowhere else; do not
@@ -14,23 +14,19 @@ open them in Jupyter to see what happens.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import random
 import re
 import sys
-import textwrap
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
-from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
+from attacks import attack  # noqa: E402
 from attnbook.exercises import Exercise, chapter  # noqa: E402
 from attnbook.exercises.definition import PRELUDE, stub_of  # noqa: E402
-from classroom import answer, solved, write  # noqa: E402
-from test_attacks import ATTACKS  # noqa: E402
+from classroom import answer, bank, solved, write  # noqa: E402
 
 HONEST = (
     "aaron", "ada", "amir", "anna", "ben", "carla", "chen", "david", "dina", "elif", "emil", "eva",
@@ -49,28 +45,16 @@ HOSTILE = (
 RIGHT, EMPTY = 72, 10
 
 
-@lru_cache
-def _bank(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "tests" / "banks" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def honest(exercises: Sequence[Exercise], chance: random.Random) -> list[str]:
     """The cells of somebody who tried, with more or less luck."""
     cells = [PRELUDE + "from attnbook.exercises import check, hint, progress\n"]
     for exercise in exercises:
-        bank = _bank(exercise.name)
-        kind = "right_" if chance.randrange(100) < RIGHT else "wrong_"
-        if kind == "wrong_" and chance.randrange(100) < EMPTY:
+        right, wrong = bank(exercise.name)
+        kind = right if chance.randrange(100) < RIGHT else wrong
+        if kind is wrong and chance.randrange(100) < EMPTY:
             cells.append(stub_of(exercise.solution))
         else:
-            sources = [
-                answer(v, exercise.name) for k, v in vars(bank).items() if k.startswith(kind)
-            ]
+            sources = [answer(function, exercise.name) for function in kind.values()]
             # Some call another answer of the bank, which would be missing here.
             alone = [s for s in sources if not re.search(r"\b(right|wrong)_", s)]
             cells.append(chance.choice(alone))
@@ -80,11 +64,10 @@ def honest(exercises: Sequence[Exercise], chance: random.Random) -> list[str]:
 
 def hostile(name: str, exercises: Sequence[Exercise], folder: Path) -> list[str]:
     """The cells of somebody who wants points without the work, or something else altogether."""
-    code = textwrap.dedent(ATTACKS[name])
-    for key, value in {
-        "{secret}": folder / "secret.txt", "{out}": folder, "{port}": 9, "{package}": ROOT / "src",
-    }.items():  # fmt: skip
-        code = code.replace(key, str(value))
+    code = attack(
+        name, name=exercises[0].name, secret=folder / "secret.txt", out=folder, port=9,
+        package=ROOT / "src",
+    )  # fmt: skip
     return [*solved(exercises[1:]), code]
 
 

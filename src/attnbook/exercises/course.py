@@ -3,34 +3,23 @@
 from __future__ import annotations
 
 import difflib
+import pkgutil
+import sys
 from functools import lru_cache
 from importlib import import_module
 
 from attnbook.exercises.definition import Chapter, Exercise
 
-__all__ = ["CHAPTERS", "chapter", "chapters", "exercise", "exercises"]
-
-#: The modules that hold a chapter's exercises, in the order of the course.
-CHAPTERS = (
-    "recurrent",
-    "encoder_decoder",
-    "bottleneck",
-    "dot_attention",
-    "general_concat",
-    "bahdanau",
-    "one_table",
-    "query_key_value",
-    "self_attention",
-    "many_heads",
-    "transformer",
-    "bert",
-)
+__all__ = ["chapter", "chapters", "exercise", "exercises"]
 
 
 @lru_cache(maxsize=1)
 def chapters() -> tuple[Chapter, ...]:
-    """The chapters that have exercises, in order."""
-    return tuple(import_module(f"attnbook.exercises.{name}").CHAPTER for name in CHAPTERS)
+    """The chapters that have exercises, in order: one for each module beside this with ``CHAPTER``."""
+    beside = pkgutil.iter_modules(sys.modules[__package__].__path__)
+    modules = [import_module(f"{__package__}.{found.name}") for found in beside]
+    found: list[Chapter] = [m.CHAPTER for m in modules if hasattr(m, "CHAPTER")]
+    return tuple(sorted(found, key=lambda one: one.number))
 
 
 @lru_cache(maxsize=1)

@@ -33,7 +33,7 @@ from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
 
-from attnbook.exercises.course import CHAPTERS, chapters
+from attnbook.exercises.course import chapters
 from attnbook.exercises.definition import PRELUDE, Exercise, source_of, stub_of
 from attnbook.grading.bundle import bundle, hidden_inputs
 from attnbook.grading.classroom import Assignment
@@ -81,8 +81,8 @@ def _modules(start: Sequence[str]) -> tuple[dict[str, Path], set[str]]:
 
 def _package(entry: str) -> tuple[dict[str, bytes], dict[str, str]]:
     """The files of the package that grading needs, and the versions of what they need."""
-    start = [entry, "attnbook.grading.inside", *(f"attnbook.exercises.{n}" for n in CHAPTERS)]
-    modules, others = _modules(start)
+    exercises = {e.solution.__module__ for one in chapters() for e in one.exercises}
+    modules, others = _modules([entry, "attnbook.grading.inside", *exercises])
     files = {}
     for name, path in modules.items():
         stem = name.replace(".", "/")

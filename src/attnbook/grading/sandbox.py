@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -45,6 +46,12 @@ from attnbook.exercises.probes import pack
 __all__ = ["Answer", "CancelledError", "Limits", "NoSandboxError", "Sandbox", "reason_against"]
 
 _HERE = Path(__file__).parent
+
+_INSTALL = "Debian, Ubuntu: apt-get install bubblewrap"
+_PROFILE = (
+    "give bwrap a profile (the instructors' page has one), or lift the limit for all programs: "
+    "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
+)
 
 
 class NoSandboxError(RuntimeError):
@@ -168,20 +175,41 @@ def _program(folder: str) -> list[str]:
     return ["-I", "-B", "-c", start]
 
 
+def remedy(reason: str) -> str:
+    """What helps against a reason of :func:`reason_against`; empty where that is not known."""
+    return next((r for r in (_INSTALL, _PROFILE) if r in reason), "")
+
+
 def reason_against() -> str:
     """Why there can be no sandbox here; empty if there can."""
     if not sys.platform.startswith("linux"):
         return f"bubblewrap works on Linux, and this is {sys.platform}; a virtual machine has one"
     if shutil.which("bwrap") is None:
-        return "bubblewrap is not installed (Debian, Ubuntu: apt-get install bubblewrap)"
+        return f"bubblewrap is not installed ({_INSTALL})"
     words = command()
     tried = subprocess.run(
         [*words[: words.index("--chdir")], "--chdir", "/", "/bin/true"],
         capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     if tried.returncode:
-        return f"bubblewrap cannot make a sandbox here: {tried.stderr.strip() or tried.returncode}"
+        said = tried.stderr.strip() or str(tried.returncode)
+        limit = ""
+        if "setting up uid map" in said or "RTM_NEWADDR" in said:
+            limit = (
+                " (Ubuntu since 23.10 allows user namespaces only to programs with an AppArmor "
+                f"profile: {_PROFILE})"
+            )
+        return f"bubblewrap cannot make a sandbox here: {said}{limit}"
     return ""
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process and its children: bubblewrap's need not die with it, nor a fork with us."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    with suppress(OSError):
+        for child in children.read_text(encoding="ascii").split():
+            os.kill(int(child), signal.SIGKILL)
+    process.kill()
 
 
 class Sandbox:
@@ -265,7 +293,7 @@ class Sandbox:
 
     def _last_words(self) -> str:
         assert self.process is not None
-        self.process.kill()
+        _end(self.process)
         assert self.process.stderr is not None
         said = self.process.stderr.read(2000).decode(errors="replace").strip()
         return said.splitlines()[-1] if said else "it said nothing"
@@ -276,7 +304,7 @@ class Sandbox:
         assert process is not None
         assert process.stdin is not None
         assert process.stdout is not None
-        timer = threading.Timer(seconds, process.kill)
+        timer = threading.Timer(seconds, _end, (process,))
         timer.start()
         try:
             process.stdin.write(request)
@@ -357,7 +385,7 @@ class Sandbox:
         """End the process although another thread may wait for an answer; it gets an exception."""
         self.cancelled = True
         if (process := self.process) is not None:
-            process.kill()
+            _end(process)
 
     def close(self) -> None:
         """End the process and all that runs in it."""
@@ -368,7 +396,7 @@ class Sandbox:
                 os.rmdir(jail)
         if process is None:
             return
-        process.kill()
+        _end(process)
         process.wait()
         for stream in (process.stdin, process.stdout, process.stderr):
             if stream is not None:

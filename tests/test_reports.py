@@ -1,0 +1,56 @@
+"""What is made of results: tables, pages, the report on a class."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from bs4 import BeautifulSoup
+
+from attnbook.exercises.judge import GENERAL, NOTHING
+from attnbook.grading import reports
+from attnbook.grading.classroom import Assignment, Results
+from attnbook.grading.grader import Grade, Graded
+from attnbook.grading.reports import lms_table, page_name, write_reports
+
+
+def test_every_general_fault_has_words_for_the_class_report():
+    made = {"too-slow", "ends-its-process", "cannot-be-run", NOTHING}
+    assert set(reports._GENERAL) == {mistake.name for mistake in GENERAL} | made
+
+
+@pytest.mark.parametrize("total", [7, 11, 12, 13, 26])
+def test_full_marks_are_in_the_last_row_of_the_class_report(tmp_path, own_chapter, total):
+    points = dict.fromkeys((e.name for e in own_chapter.exercises), 2.0)
+    points[own_chapter.exercises[0].name] = total - 4.0
+    assignment = Assignment(own_chapter.exercises, points)
+    grades = tuple(Grade(e.name, assignment.points[e.name], 0.0) for e in assignment.exercises)
+    results = Results(tmp_path / "results")
+    for i, earned in enumerate((grades, grades[:0])):
+        results.write(Graded(f"learner{i}", f"{i}.ipynb", "digest", "", earned))
+    write_reports(tmp_path, assignment, results)
+    page = BeautifulSoup((tmp_path / "report.html").read_text(encoding="utf-8"), "html.parser")
+    counts = [row.find(class_="n").text for row in page.find("tbody").find_all("tr")]
+    assert counts == ["1", *["0"] * (len(counts) - 2), "1"]
+    assert f"median {total / 2:g} of {total:g}" in page.text
+
+
+def test_a_roster_without_names_is_refused(tmp_path):
+    grades = tmp_path / "grades.json"
+    grades.write_text(json.dumps({"title": "Week", "learners": []}), encoding="utf-8")
+    roster = tmp_path / "roster.csv"
+    roster.write_text("a,b\n1,2\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="no column that names learners"):
+        lms_table(grades, roster, "canvas")
+    roster.write_text("Student\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="no rows"):
+        lms_table(grades, roster, "canvas")
+
+
+def test_page_names_differ_for_different_learners():
+    names = ["anna", "an/na", "an na", "an_na", "..", "", "é" * 100, "é" * 101]
+    names += [page_name(name).removesuffix(".html") for name in names]  # somebody's, on purpose
+    names = list(dict.fromkeys(names))
+    pages = [page_name(name) for name in names]
+    assert len(set(pages)) == len(names)
+    assert all("/" not in page and not page.startswith(".") for page in pages)

@@ -1,0 +1,166 @@
+"""What is read before anything is run: assignments, seeds, folders, archives, notebooks."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from attnbook.exercises import exercises
+from attnbook.exercises.definition import PRACTICE
+from attnbook.grading.classroom import Results, grade_class, read_assignment, read_seed
+from attnbook.grading.grader import Grader
+from attnbook.grading.submissions import LARGEST, Refused, code_cells, find
+from classroom import notebook, write
+
+pytestmark = pytest.mark.usefixtures("own_chapter")
+
+
+def test_two_notebooks_of_one_name_are_refused(tmp_path):
+    for name in ("a", "b"):
+        write(tmp_path / name / "anna" / "05_dot_attention.ipynb", [])
+    places = [tmp_path / "a", tmp_path / "b"]
+    with pytest.raises(ValueError, match="two notebooks are called"):
+        grade_class(find(places), read_assignment(), "s", Results(tmp_path / "r"))
+
+
+def test_an_assignment_from_a_file(tmp_path):
+    path = tmp_path / "week.toml"
+    path.write_text(
+        'title = "Week 3"\nchapters = [40]\n[points]\nmasked_mean = 5\npair_products = 0\n',
+        encoding="utf-8",
+    )
+    found = read_assignment(path)
+    assert found.title == "Week 3"
+    assert found.points == {"masked_mean": 5.0, "cooled": 2.0}
+    assert found.total == 7
+    assert read_assignment().total == sum(e.points for e in exercises().values())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("chapter = 5", "unknown key chapter"),
+        ("chapters = [99]", "no chapter '99'"),
+        ("[points]\nmasked_meen = 1", "did you mean masked_mean"),
+        ("[points]\nmasked_mean = -1", "expected a number from 0"),
+        ("[points]\nmasked_mean = 0", "no exercise with points"),
+        ("x = ", "week.toml"),
+        ("chapters = 5", "expected a list such as"),
+        ('chapters = "56"', "expected a list such as"),
+        ("points = 5", "expected a table"),
+    ],
+)
+def test_an_assignment_that_makes_no_sense_is_refused(tmp_path, text, message):
+    path = tmp_path / "week.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
+        read_assignment(path)
+
+
+def test_the_seed_is_made_once(tmp_path):
+    first = read_seed(tmp_path)
+    assert len(first) == 32
+    assert read_seed(tmp_path) == first
+    given = tmp_path / "mine"
+    given.write_text(" words \n", encoding="utf-8")
+    assert read_seed(tmp_path, given) == "words"
+    given.write_text("\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="empty"):
+        read_seed(tmp_path, given)
+    with pytest.raises(FileNotFoundError):
+        read_seed(tmp_path, tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("seed", [PRACTICE, ""])
+def test_the_seed_is_a_secret(own_chapter, seed):
+    with pytest.raises(ValueError, match="secret"):
+        Grader(own_chapter.exercises, seed)
+
+
+def test_whose_a_notebook_is(tmp_path):
+    for name in (
+        "anna/05_dot_attention.ipynb", "bo/deep/er/x.ipynb", "cem_05_dot_attention.ipynb",
+        "dora.ipynb", ".hidden/x.ipynb", "anna/.ipynb_checkpoints/x.ipynb", "notes.txt",
+    ):  # fmt: skip
+        write(tmp_path / name, [])
+    assert [s.learner for s in find([tmp_path])] == ["anna", "bo", "cem", "dora"]
+    with pytest.raises(ValueError, match="neither a folder"):
+        list(find([tmp_path / "notes.txt"]))
+    with pytest.raises(FileNotFoundError):
+        list(find([tmp_path / "nowhere"]))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="no notebook"):
+        list(find([tmp_path / "empty"]))
+
+
+def test_a_folder_around_all_learners_is_none(tmp_path):
+    for name in ("hw/anna/05_dot_attention.ipynb", "hw/bo/05_dot_attention.ipynb"):
+        write(tmp_path / "a" / name, [])
+    assert [s.learner for s in find([tmp_path / "a"])] == ["anna", "bo"]
+    for name in ("hw/anna_05_dot_attention.ipynb", "hw/bo_05_dot_attention.ipynb"):
+        write(tmp_path / "b" / name, [])
+    assert [s.learner for s in find([tmp_path / "b"])] == ["anna", "bo"]
+    for name in ("anna/05_dot_attention.ipynb", "anna/06_general_concat.ipynb"):
+        write(tmp_path / "c" / name, [])
+    assert [s.learner for s in find([tmp_path / "c"])] == ["anna", "anna"]
+    # One learner alone: it is the folder that has the name.
+    for name in ("anna/my_05_dot_attention.ipynb", "anna/hw5/05_dot_attention.ipynb"):
+        write(tmp_path / name.replace("/", "-") / name, [])
+        assert [s.learner for s in find([tmp_path / name.replace("/", "-")])] == ["anna"]
+
+
+def test_a_damaged_archive_is_refused(tmp_path):
+    path = tmp_path / "class.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("anna/05_dot_attention.ipynb", "{}")
+    path.write_bytes(path.read_bytes().replace(b"PK\x01\x02", b"PK\x00\x00"))
+    with pytest.raises(ValueError, match=r"class\.zip: a damaged zip archive"):
+        list(find([path]))
+
+
+def test_old_and_odd_notebook_formats_are_read():
+    cells = [{"cell_type": "code", "input": ["a = 1\n", "b = 2"]}, {"cell_type": "markdown"}, 7]
+    data = json.dumps({"nbformat": 3, "worksheets": [{"cells": cells}]}).encode()
+    assert code_cells(data) == ["a = 1\nb = 2"]
+    for sheets in ([{"cells": None}], [{}], [7, {"cells": {}}]):
+        assert code_cells(json.dumps({"nbformat": 3, "worksheets": sheets}).encode()) == []
+    lone = json.dumps(notebook(["x"])).replace('"x"', '"\\ud800"').encode()
+    assert code_cells(lone) == ["?"]
+
+
+def _zip(path: Path, entries: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in entries.items():
+            archive.writestr(name, data)
+    return path
+
+
+def test_a_size_that_lies_is_found_out(tmp_path):
+    place = _zip(tmp_path / "lie.zip", {"eve/05_dot_attention.ipynb": bytes(LARGEST + 5000)})
+    data = place.read_bytes().replace(
+        (LARGEST + 5000).to_bytes(4, "little"), (99).to_bytes(4, "little")
+    )
+    place.write_bytes(data)
+    (only,) = find([place])
+    with pytest.raises(Refused):
+        only.read()
+
+
+def test_damaged_and_encrypted_entries_are_refused(tmp_path):
+    place = _zip(tmp_path / "bad.zip", {"eve/05_dot_attention.ipynb": b"{}" * 1000})
+    data = bytearray(place.read_bytes())
+    data[45:60] = b"\xff" * 15
+    place.write_bytes(data)
+    (only,) = find([place])
+    with pytest.raises(Refused):
+        only.read()
+    data = bytearray(_zip(place, {"eve/05_dot_attention.ipynb": b"{}"}).read_bytes())
+    central = data.index(b"PK\x01\x02")
+    data[central + 8] |= 1
+    place.write_bytes(data)
+    (only,) = find([place])
+    with pytest.raises(Refused, match="encrypted"):
+        only.read()
