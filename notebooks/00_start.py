@@ -22,8 +22,12 @@
 # %% tags=["setup"]
 import importlib.util
 
-if importlib.util.find_spec("attnbook") is None:
-    get_ipython().run_line_magic("pip", "install -q git+https://github.com/attnbook/attnbook")
+if not importlib.util.find_spec("attnbook"):
+    package = "git+https://github.com/attnbook/attnbook@main"
+    get_ipython().run_line_magic("pip", f"install -q {package}")
+    importlib.invalidate_caches()
+    if not importlib.util.find_spec("attnbook"):
+        raise ImportError(f"pip could not install {package}; it says above why")
 
 # %%
 import math
@@ -282,5 +286,5 @@ explore(dot, "sie singen , weil er nicht singen darf", without=fixed)
 #
 # ## Further
 #
-# Go on with [chapter 1](../book/01_vectors.md), or, if encoders and decoders are no news to you, with
-# [chapter 5](../book/05_dot_attention.md).
+# Go on with [chapter 1](https://attnbook.github.io/attnbook/book/01_vectors.html), or, if encoders and decoders are no news to you, with
+# [chapter 5](https://attnbook.github.io/attnbook/book/05_dot_attention.html).

@@ -23,8 +23,12 @@
 # %% tags=["setup"]
 import importlib.util
 
-if importlib.util.find_spec("attnbook") is None:
-    get_ipython().run_line_magic("pip", "install -q git+https://github.com/attnbook/attnbook")
+if not importlib.util.find_spec("attnbook"):
+    package = "git+https://github.com/attnbook/attnbook@main"
+    get_ipython().run_line_magic("pip", f"install -q {package}")
+    importlib.invalidate_caches()
+    if not importlib.util.find_spec("attnbook"):
+        raise ImportError(f"pip could not install {package}; it says above why")
 
 # %%
 import math
@@ -432,7 +436,7 @@ display(widgets.VBox([text, beam, penalty]), output)
 
 # %% [markdown]
 # The trace of one translation, step by step: the word that was written and the five likeliest ones.
-# The scrubber of {doc}`the chapter <../book/03_encoder_decoder>` shows the same record.
+# The scrubber of [the chapter](https://attnbook.github.io/attnbook/book/03_encoder_decoder.html) shows the same record.
 
 # %% tags=["nbval-ignore-output"]
 trace = decode(translator, tokenize("heute trinkt der mann ein bier"))

@@ -24,8 +24,12 @@
 # %% tags=["setup"]
 import importlib.util
 
-if importlib.util.find_spec("attnbook") is None:
-    get_ipython().run_line_magic("pip", "install -q git+https://github.com/attnbook/attnbook")
+if not importlib.util.find_spec("attnbook"):
+    package = "git+https://github.com/attnbook/attnbook@main"
+    get_ipython().run_line_magic("pip", f"install -q {package}")
+    importlib.invalidate_caches()
+    if not importlib.util.find_spec("attnbook"):
+        raise ImportError(f"pip could not install {package}; it says above why")
 
 # %%
 from itertools import product
