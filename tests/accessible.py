@@ -109,9 +109,9 @@ def violations(page: Any, context: str = "html", *, leave_out: tuple[str, ...] =
     ]
 
 
-def structure(page: Any) -> list[str]:
+def structure(page: Any, context: str = "html") -> list[str]:
     """Each violation of any rule but that on contrast."""
-    return violations(page, leave_out=("color-contrast",))
+    return violations(page, context, leave_out=("color-contrast",))
 
 
 def faint(page: Any) -> list[str]:

@@ -54,6 +54,12 @@ class Module(backend_registration._DummyBackendModule):
     def get_amp_supported_dtype(self) -> list[torch.dtype]:
         return [torch.bfloat16, torch.float16]
 
+    def get_rng_state(self, device: Any = None) -> Tensor:
+        return torch.get_rng_state()  # the CPU draws for the card
+
+    def set_rng_state(self, state: Tensor, device: Any = None) -> None:
+        torch.set_rng_state(state)
+
     def reset_peak_memory_stats(self, device: Any = None) -> None:
         pass
 
