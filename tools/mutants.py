@@ -35,6 +35,7 @@ import traceback
 from collections.abc import Iterator
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
@@ -323,9 +324,9 @@ def solutions(names: list[str], processes: int) -> bool:
 # --- both -----------------------------------------------------------------------------------------
 
 
-def listed_mutants() -> list[dict[str, object]]:
+def listed_mutants() -> list[dict[str, Any]]:
     """What ``tests/mutants.toml`` argues for."""
-    found: list[dict[str, object]] = tomllib.loads(LIST.read_text(encoding="utf-8"))["mutant"]
+    found: list[dict[str, Any]] = tomllib.loads(LIST.read_text(encoding="utf-8"))["mutant"]
     return found
 
 
