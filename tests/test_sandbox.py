@@ -37,7 +37,9 @@ def exercises(own_chapter):
 @pytest.fixture(scope="module")
 def one():
     """A sandbox that several tests put their questions to."""
-    with Sandbox() as made:
+    with pytest.MonkeyPatch.context() as patch, Sandbox() as made:
+        patch.setenv("ATTNBOOK_TEST_TOKEN", "the instructor's")
+        made.run([HONEST], "f", "", ONE)
         yield made
 
 
@@ -231,6 +233,13 @@ def f():
         "/grader/inside.py",
         "/grader/probes.py",
     }
+
+
+@needs_sandbox
+def test_nothing_of_the_instructors_environment_is_in_the_sandbox(one):
+    code = "def f():\n    import os\n    return dict(os.environ)\n"
+    found = unpack(one.run([code], "f", "", ONE).frames[0])["value"]
+    assert set(found) - {"PWD", "LC_CTYPE"} == set(sandbox._environment())
 
 
 # Each of these reaches for the process that all answers are forked from, or leaves something for
