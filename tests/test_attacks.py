@@ -25,6 +25,7 @@ from attacks import ATTACKS, attack
 from attnbook.__main__ import main
 from attnbook.exercises.judge import show
 from attnbook.exercises.report import inputs_in_words
+from attnbook.grading import canary, classroom, grader, sandbox
 from classroom import OWN, notebook, solved, write
 
 pytestmark = [
@@ -113,12 +114,13 @@ def graded(tmp_path_factory, exercises, shared_sandboxes, sandboxes):
     for honest in ("aaron", "mia", "zoe"):
         write(submissions / honest / NOTEBOOK, solved(exercises))
     before = _digest(home)
-    os.environ["ATTNBOOK_TEST_TOKEN"] = "MARKER of the instructor's environment"
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        # Attackers meet what an instructor's grading starts, with all that the environment has.
+        patch.setattr(grader, "Sandbox", sandbox.Sandbox)
+        patch.setattr(classroom, "check_installation", canary.check_installation)
+        patch.setenv("ATTNBOOK_TEST_TOKEN", "MARKER of the instructor's environment")
         rows = graded_rows(submissions, out, "--seed-file", str(seed))
-    finally:
-        del os.environ["ATTNBOOK_TEST_TOKEN"]
-        listener.server.close()
+    listener.server.close()
     return {
         "out": out, "rows": rows, "home": (before, _digest(home)), "left": _left(sandboxes),
         "heard": listener.heard,

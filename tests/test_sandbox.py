@@ -37,7 +37,9 @@ def exercises(own_chapter):
 @pytest.fixture(scope="module")
 def one():
     """A sandbox that several tests put their questions to."""
-    with Sandbox() as made:
+    with pytest.MonkeyPatch.context() as patch, Sandbox() as made:
+        patch.setenv("ATTNBOOK_TEST_TOKEN", "the instructor's")
+        made.run([HONEST], "f", "", ONE)
         yield made
 
 
@@ -231,6 +233,31 @@ def f():
         "/grader/inside.py",
         "/grader/probes.py",
     }
+
+
+@needs_sandbox
+def test_nothing_of_the_instructors_environment_is_in_the_sandbox(one):
+    code = "def f():\n    import os\n    return dict(os.environ)\n"
+    found = unpack(one.run([code], "f", "", ONE).frames[0])["value"]
+    assert set(found) - {"PWD", "LC_CTYPE"} == set(sandbox._environment())
+
+
+@needs_sandbox
+def test_what_comes_back_has_a_limit():
+    flood = "def f():\n    import os\n    while True:\n        os.write(3, bytes(1 << 16))\n"
+    with Sandbox() as made:
+        answer = made.run([flood], "f", "", ONE, limits=Limits(4, 10.0, output=1 << 20))
+        assert answer.ended == "size"
+        assert sum(map(len, answer.frames)) <= 1 << 20
+
+
+def test_a_sandbox_that_announces_too_much_is_not_listened_to():
+    liar = "import os; os.write(1, (1 << 40).to_bytes(8, 'little')); os.read(0, 1)"
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with Sandbox() as made:
+        made.process = subprocess.Popen([sys.executable, "-c", liar], **pipes)
+        with pytest.raises(sandbox.BrokenSandboxError, match="sent too much"):
+            made._exchange(b"", 60.0, 64)
 
 
 # Each of these reaches for the process that all answers are forked from, or leaves something for
