@@ -209,7 +209,7 @@ for name in ("dot", "additive"):
 # %% tags=["nbval-ignore-output"]
 name = max(strays, key=lambda name: strays[name].max())
 pair = data.test[int(strays[name].argmax())]
-trace = decode(models[name], pair.source, gold_links=pair.links)
+trace = decode(models[name], pair.source, target=pair.target, gold_links=pair.links)
 Scrubber(trace)
 
 # %% [markdown]

@@ -151,7 +151,7 @@ print(f"without an error: {exact():.1%}")
 
 # %% tags=["nbval-ignore-output"]
 pair = max(data.test, key=lambda pair: len(pair.source))
-trace = decode(model, pair.source, gold_links=pair.links)
+trace = decode(model, pair.source, target=pair.target, gold_links=pair.links)
 Scrubber(trace)
 
 # %% [markdown]

@@ -171,7 +171,7 @@ else:
 
 # %% tags=["nbval-ignore-output"]
 pair = max(data.test, key=lambda pair: len(pair.source))
-Scrubber(decode(model, pair.source, gold_links=pair.links))
+Scrubber(decode(model, pair.source, target=pair.target, gold_links=pair.links))
 
 # %% [markdown]
 # ## Keys that are kept

@@ -415,11 +415,11 @@ def test_every_section_runs_on_a_gpu(capsys, small_sections, card, monkeypatch):
 
 def test_a_peer_on_a_gpu_is_built_there(card):
     bench = Benchmark(
-        Plan(**TINY | {"device": NAME, "models": ("dot",), "regimes": ("random",), "repeat": 1}),
-        {"same": Same}, {}, progress=False,
-    )  # fmt: skip
-    bench._compare("same", "threads1")
-    assert bench.result["peers"]["same"]["random"]["ratio"] > 0
+        Plan(**TINY | {"device": NAME, "models": ("dot",)}), {"same": Same}, {}, progress=False
+    )
+    peer, (batch, *_) = bench.peers["same"], bench.batches("random")
+    assert peer.ours.device.type == peer.theirs.device.type == NAME
+    assert benchmark.loss_difference(peer, batch, peer.batch(batch)) < 1e-6
 
 
 @pytest.mark.exhaustive
