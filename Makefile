@@ -76,6 +76,7 @@ lint: .venv/.installed
 
 types: .venv/.installed
 	@$(BIN)/mypy
+	@$(BIN)/mypy --config-file tests/mypy.ini
 
 machine: .venv/.installed
 	@$(BIN)/python tools/machine.py

@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from hypothesis import settings
@@ -356,15 +356,15 @@ class Chromium:
         *,
         width: int,
         height: int,
-        scheme: str = "light",
-        reduced_motion: str = "no-preference",
+        scheme: Literal["light", "dark"] = "light",
+        reduced_motion: Literal["no-preference", "reduce"] = "no-preference",
         javascript: bool = True,
         touch: bool = False,
         alone: bool = False,
     ) -> Visit:
         """Open a page; ``alone`` in a tab that nobody had before and nobody has afterwards."""
         self._browser = self._browser or self.launch()
-        options = {"java_script_enabled": javascript, "has_touch": touch}
+        options: dict[str, Any] = {"java_script_enabled": javascript, "has_touch": touch}
         if alone:
             context = self._browser.new_context(**options)
         else:
@@ -408,6 +408,7 @@ class Chromium:
             tab.spoilt = True
             path = SCREENSHOTS / f"{name}{f'-{number}' * (number > 0)}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
+            assert tab.visit is not None  # it has been taken
             said = [tab.page.url, *tab.visit.problems(), "", "console:", *tab.visit.console]
             path.with_suffix(".txt").write_text("\n".join(said) + "\n", encoding="utf-8")
             kept.append(path.with_suffix(".txt"))

@@ -12,13 +12,14 @@ import shlex
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch._dynamo  # noqa: F401 (each process's optimizer would import it for itself)
 
 from attnbook import training
 from attnbook.__main__ import main
+from attnbook.batches import Example
 from attnbook.distributed import team
 from small_models import PAIRS
 
@@ -75,13 +76,13 @@ def killed(work: Callable[[], None], last: int) -> Callable[[], None]:
     """The same, and after so many steps nobody can tidy up any more."""
     whole = training._Run.one_step
 
-    def one_step(self: training._Run, examples: object) -> None:
+    def one_step(self: training._Run, examples: Sequence[Example]) -> None:
         if self.step == last:
             os.kill(os.getpid(), signal.SIGKILL)
         whole(self, examples)
 
     def until_then() -> None:
-        training._Run.one_step = one_step
+        training._Run.one_step = one_step  # type: ignore[method-assign]  # in this process alone
         work()
 
     return until_then

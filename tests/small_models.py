@@ -27,7 +27,7 @@ EXAMPLES = [
 ]
 
 # Every decoder there is, and the encoder's two directions.
-DECODERS = [
+DECODERS: list[dict[str, Any]] = [
     {"decoder": "sutskever", "cell": "lstm"},
     {"decoder": "sutskever", "cell": "gru", "bidirectional": True, "layers": 2},
     {"decoder": "cho", "cell": "gru"},

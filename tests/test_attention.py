@@ -95,6 +95,7 @@ def test_a_row_that_may_look_nowhere_gives_zeros_forward_and_backward(dtype):
     weights = masked_softmax(scores, mask)
     (weights * torch.randn(TARGET, SOURCE).to(dtype)).sum().backward()
     assert torch.all(weights[2] == 0)
+    assert scores.grad is not None
     assert torch.all(scores.grad[2] == 0)
     assert torch.all(torch.isfinite(scores.grad))
     assert torch.all(scores.grad[[0, 1, 3, 4]].abs().sum(dim=1) > 0)
@@ -121,6 +122,7 @@ def test_nothing_to_look_at_gives_a_zero_context_and_no_nan(dtype):
     assert torch.all(attended.context[1] == 0)
     assert torch.all(attended.scores[1] == -torch.inf)
     for tensor in (queries, keys, values):
+        assert tensor.grad is not None
         assert torch.all(tensor.grad[1] == 0)
         assert torch.all(torch.isfinite(tensor.grad))
         assert torch.any(tensor.grad[0] != 0)
@@ -159,7 +161,8 @@ def test_equals_torchs_scaled_dot_product_attention(masked):
         mask = torch.rand(BATCH, 1, TARGET, SOURCE) < 0.6
         mask[..., 3] = True
     mine = Attention(ScaledDotScore())(*ours, mask).context
-    reference = functional.scaled_dot_product_attention(*theirs, attn_mask=mask)
+    queries, keys, values = theirs
+    reference = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
     torch.testing.assert_close(mine, reference)
     into = torch.randn_like(mine)
     mine.backward(into)

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from typing import Any
 
 import pytest
 import torch
@@ -25,7 +26,7 @@ from stand_in import NAME, card, module
 
 __all__ = ["card"]  # a fixture
 
-TINY = {
+TINY: dict[str, Any] = {
     "data": "synthetic",
     "words": GROUP + 7,
     "embedding_dim": 6,
@@ -56,6 +57,7 @@ class Same(Peer):
 
     package = "attnbook"
     notes = "made up"
+    theirs: Translator
 
     def __init__(self, sizes, factor=1.0, translates=False, words=lambda ids: ids):
         config = Config(
@@ -82,7 +84,7 @@ class Same(Peer):
 
 
 def run(peers=None, parts=None, **changes):
-    said = []
+    said: list[str] = []
     bench = Benchmark(Plan(**TINY | changes), peers, parts or {}, progress=False, say=said.append)
     with benchmark._threads(1):
         for name in bench.peers:
@@ -150,7 +152,8 @@ def test_attention_alone_equals_torchs(name):
 def test_attention_alone_that_differs_is_refused():
     def ignores_its_mask(width):
         part = benchmark.PARTS["torch-sdpa"](width)
-        return Part(part.ours, lambda queries, keys, mask: part.theirs(queries, keys, None))
+        theirs: Any = part.theirs  # which promises nothing for no mask
+        return Part(part.ours, lambda queries, keys, mask: theirs(queries, keys, None))
 
     result, said = run(parts={"blind": ignores_its_mask}, models=("dot",))
     assert "ratio" not in result["attention"]["blind"]
@@ -164,7 +167,11 @@ def test_turns_alternate_and_come_back():
     order = []
 
     def work(name):
-        return lambda number: order.append((number, name)) or 3.0
+        def turn(number):
+            order.append((number, name))
+            return 3.0
+
+        return turn
 
     with benchmark.tqdm(disable=True) as bar:
         works = {"a": work("a"), "b": work("b")}
@@ -297,6 +304,7 @@ def test_the_ceiling_is_operations_over_rate():
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from Linux's /proc")
 def test_memory_sees_what_is_there_only_for_a_while():
     peak = benchmark.grown(lambda: torch.zeros(64 * 2**20).sum())
+    assert peak is not None
     assert 0.9 * 256 * 2**20 < peak < 1.2 * 256 * 2**20
 
 

@@ -19,6 +19,7 @@ PAGES = {
     "blanks": test_blanks.PAGE,
     "question": test_question.PAGE,
 }
+assert test_directives.trace.weights is not None
 SAID = {
     "traces": [f"{test_directives.trace.weights[4, 3]:.2f}", "BLEU falls with length", "34.2"],
     "regression": ["15.40"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -103,7 +104,7 @@ def test_a_hint_after_a_pass_points_to_the_page():
 
 def test_what_cannot_be_checked_is_refused(as_user):
     with pytest.raises(TypeError, match="the function itself, without brackets"):
-        check(torch.zeros(1))
+        check(torch.zeros(1))  # type: ignore[arg-type]  # it is the mistake
     with pytest.raises(ValueError, match="there is no exercise 'sum'"):
         check(sum)
     with pytest.raises(ValueError, match="did you mean pair_products"):
@@ -191,11 +192,12 @@ def test_bytes_that_are_no_value_are_refused(data):
 def test_outcomes_come_back_and_forged_ones_do_not():
     outcome = Outcome(torch.ones(2), "", ("x",), {"x": torch.zeros(1), "y": None}, False)
     assert repr(from_values(unpack(pack(as_values(outcome))))) == repr(outcome)
-    for forged in (
+    forgeries: list[Any] = [
         None, [], {}, {"value": 1}, as_values(outcome) | {"error": 3},
         as_values(outcome) | {"changed": [1]}, as_values(outcome) | {"gradients": {"x": 1}},
         as_values(outcome) | {"attached": "yes"},
-    ):  # fmt: skip
+    ]  # fmt: skip
+    for forged in forgeries:
         with pytest.raises(ValueError, match="not an outcome"):
             from_values(forged)
 
@@ -211,6 +213,7 @@ def test_a_probe_sees_edits_gradients_and_exceptions():
     assert found.changed == ("x",)
     assert x.tolist() == [[1, 1], [1, 1]]
     found = observe(lambda x: x * 2, {"x": x}, ("x",))
+    assert found.gradients["x"] is not None
     assert found.gradients["x"].shape == (2, 2)
     assert observe(lambda x: x.detach(), {"x": x}, ("x",)).attached is False
     assert observe(lambda x: 1 / 0, {"x": x}).error.startswith("ZeroDivisionError")
@@ -255,7 +258,7 @@ def _halved(x):
 
 def made(**changes):
     """A small exercise of our own."""
-    settings = {
+    settings: dict[str, Any] = {
         "solution": twice, "title": "Twice", "difficulty": 1, "minutes": 1, "points": 1,
         "goal": "g", "shapes": "s", "example": "e", "section": "x", "explanation": "y",
         "start": "Multiply.", "more": "By 2.",
@@ -302,10 +305,13 @@ def test_an_exception_is_shown_with_its_line_and_what_helps():
 
     found = attempt(made(), twice)
     assert found.got == "NameError: name 'doubld' is not defined (line 3 of twice)"
+    assert found.mistake is not None
     assert "misspelled" in found.mistake.more
     found = attempt(made(), lambda x: x @ torch.ones(7, 2))
+    assert found.mistake is not None
     assert "Two matrices do not fit" in found.mistake.more
     found = attempt(made(), lambda x: x + torch.ones(7))
+    assert found.mistake is not None
     assert "Two shapes do not fit" in found.mistake.more
 
 
@@ -317,6 +323,7 @@ def test_a_way_back_that_fails_is_told_from_a_result_that_does():
 
     one = made(cases=lambda draw: [Case("exp", {"x": draw.normal(3)}, ("x",))], mistakes=())
     found = attempt(one, overwritten)
+    assert found.mistake is not None
     assert "modified by an inplace operation" in found.mistake.hint
     assert "result itself is right" in found.mistake.more
     repaired = made(
@@ -325,6 +332,7 @@ def test_a_way_back_that_fails_is_told_from_a_result_that_does():
         mistakes=(),
     )
     found = attempt(repaired, lambda x: torch.where(x == 0, x / 2, x / x))
+    assert found.mistake is not None
     assert found.mistake.name == "gradient-not-a-number"
     assert "nan" in found.got
 
@@ -339,6 +347,7 @@ def test_where_large_results_differ_is_said():
 def test_what_explains_only_a_part_is_said_to_be_a_guess():
     """Three times, but for one of the inputs."""
     found = attempt(made(), lambda x: 3 * x if len(x) == 2 else 2.5 * x)
+    assert found.mistake is not None
     assert found.mistake.name == "thrice"
     assert found.mistake.hint.startswith("Perhaps this")
 
@@ -346,6 +355,7 @@ def test_what_explains_only_a_part_is_said_to_be_a_guess():
 def test_a_second_mistake_does_not_hide_the_first():
     """Three times, and a batch of one squeezed: the first is said first."""
     verdict = attempt(made(), lambda x: (3 * x).squeeze())
+    assert verdict.mistake is not None
     assert verdict.mistake.name == "thrice"
     assert dict(verdict.properties)["two rows"] is False
 
@@ -384,7 +394,9 @@ def test_a_solution_that_fails_is_an_error_of_ours():
 
 def test_a_sign_can_recognize_a_mistake():
     sign = Mistake("small", "h", "m", sign=lambda cases, wanted, got: got[0].value.sum() == 0)
-    assert attempt(made(mistakes=(sign,)), lambda x: x * 0).mistake.name == "small"
+    found = attempt(made(mistakes=(sign,)), lambda x: x * 0)
+    assert found.mistake is not None
+    assert found.mistake.name == "small"
 
 
 def test_numbers_lists_and_tuples_are_compared_by_meaning():
@@ -397,8 +409,12 @@ def test_numbers_lists_and_tuples_are_compared_by_meaning():
     one = made(solution=pair, mistakes=(), cases=lambda draw: [Case("all", {"x": draw.normal(2)})])
     assert attempt(one, lambda x: (x.sum(), torch.tensor([1, 2]), x.clone())).passed
     assert attempt(one, lambda x: [x.sum().item(), (1, 2), x]).passed
-    assert attempt(one, lambda x: (x, [1, 2], x.sum().item())).mistake.name == "results-swapped"
-    assert attempt(one, lambda x: (x.sum(), [1, 3], x)).mistake.name == "property-fails"
+    found = attempt(one, lambda x: (x, [1, 2], x.sum().item()))
+    assert found.mistake is not None
+    assert found.mistake.name == "results-swapped"
+    found = attempt(one, lambda x: (x.sum(), [1, 3], x))
+    assert found.mistake is not None
+    assert found.mistake.name == "property-fails"
 
 
 def test_stubs_need_their_marks():

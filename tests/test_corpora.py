@@ -25,7 +25,7 @@ from attnbook.corpora import (
 
 @pytest.mark.usefixtures("as_user")
 def test_a_pair_by_hand():
-    pair = SentencePair(["a", "b"], ["c"], {(1, 0)})
+    pair = SentencePair(["a", "b"], ["c"], {(1, 0)})  # type: ignore[arg-type]  # by hand
     assert pair.source == ("a", "b")
     assert pair.links == frozenset({(1, 0)})
     assert SentencePair(("a",), ("b",)).links is None
@@ -175,7 +175,7 @@ class Mirror:
     """A server on this machine that has gzipped files, and can be told to misbehave."""
 
     def __init__(self):
-        self.files = {}
+        self.files: dict[str, bytes] = {}
         self.requests = 0
         self.cut = None
         outer = self

@@ -155,7 +155,7 @@ def test_a_beam_as_large_as_the_space_finds_the_best_of_all(seed, length_penalty
 def test_each_step_keeps_the_best_beginnings(seed):
     """Beam search again, written with lists and one teacher-forced call for each beginning."""
     translator, source, beam_size, limit = small(seed), SOURCES[1], 3, 6
-    beginnings = [()]
+    beginnings: list[tuple[int, ...]] = [()]
     done = []
     for length in range(1, limit + 1):
         continued = sorted(
@@ -321,6 +321,8 @@ def test_bahdanaus_decoder_asks_with_the_state_before_the_step():
     """The queries of the trace, and that its scores follow from them."""
     translator = small(decoder="bahdanau", score="additive", bidirectional=True)
     trace = decode(translator, WORDS)
+    assert trace.queries is not None
+    assert trace.scores is not None
     np.testing.assert_array_equal(trace.queries[1:], trace.decoder_states[:-1])
     encoded = encode(translator, [translator.source_ids(WORDS)])
     first = translator.decoder.start(encoded)[0][-1, 0].detach().numpy()
@@ -359,6 +361,9 @@ def test_the_trace_follows_from_its_own_states(score, temperature, hidden):
     scores = trace.decoder_states @ trace.encoder_states.T
     if score == "scaled-dot":
         scores = scores / math.sqrt(trace.encoder_states.shape[1])
+    assert trace.scores is not None
+    assert trace.weights is not None
+    assert trace.contexts is not None
     np.testing.assert_allclose(trace.scores[:, seen], scores[:, seen])
     assert np.all(trace.scores[:, list(hidden)] == -np.inf)
     weights = np.zeros_like(scores)
@@ -395,6 +400,7 @@ def test_temperature_and_mode_are_put_back():
 
 def test_with_everything_but_the_end_hidden_the_end_gets_all_the_weight():
     trace = decode(small(), WORDS, hidden=range(3))
+    assert trace.weights is not None
     np.testing.assert_allclose(trace.weights[:, 3], 1.0)
     assert np.all(trace.weights[:, :3] == 0)
 
@@ -421,6 +427,7 @@ def test_a_reversed_source_is_shown_as_it_was_read():
     trace = decode(translator, words, target=["i", "eats"], hidden=[0], gold_links=[(0, 0), (1, 1)])
     assert trace.source_tokens == ("brot", "trinkt", "ich", "<eos>")
     assert trace.gold_links == {(2, 0), (1, 1)}
+    assert trace.weights is not None
     assert np.all(trace.weights[:, 2] == 0)
     assert np.all(trace.weights[:, [0, 1, 3]] > 0)
     cut = decode(translator, words, target=["i"], gold_links=[(3, 0), (0, 0)])
@@ -465,6 +472,7 @@ def test_forced_weights_are_those_of_the_trace(settings):
     weights = forced_weights(translator, PAIRS, batch_tokens=12)
     for pair, found in zip(PAIRS, weights, strict=True):
         trace = decode(translator, pair.source, target=pair.target)
+        assert trace.weights is not None
         expected = trace.weights[:-1]
         if settings.get("reverse_source"):
             words = len(pair.source)
@@ -500,6 +508,7 @@ def test_a_transformers_trace_has_the_maps_of_all_heads(hidden):
     assert maps["written"].columns == ("<sos>", *target[:-1])
     assert not np.triu(maps["written"].weights, 1).any()
     assert not maps["source"].weights[..., list(hidden)].any()
+    assert trace.weights is not None
     np.testing.assert_allclose(trace.weights, maps["source"].weights[-1].mean(axis=0))
     assert trace.scores is None
     assert all(not trace.maps for trace in [decode(small(), WORDS)])
@@ -519,4 +528,5 @@ def test_the_weights_of_a_transformer_are_the_top_layers_mean():
     translator = small(decoder="transformer", embedding_dim=14, heads=7, layers=2)
     (found,) = forced_weights(translator, PAIRS[:1])
     trace = decode(translator, PAIRS[0].source, target=PAIRS[0].target)
+    assert trace.weights is not None
     np.testing.assert_allclose(found, trace.weights[:-1])

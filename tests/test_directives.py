@@ -10,6 +10,7 @@ from typing import Any
 
 import nbformat
 import pytest
+from matplotlib.figure import Figure
 
 from attnbook import directives, plots, scrubber
 from attnbook.directives import inline_svg, look_up
@@ -146,7 +147,7 @@ def test_a_trace_is_a_numbered_figure(book):
 
 def test_the_traces_stand_in_the_page(book):
     figure = figures(book.read("html/index.html"))[0]
-    stored = re.search(r'<script type="application/json">(.*?)</script>', figure, re.DOTALL)[1]
+    stored = re.findall(r'<script type="application/json">(.*?)</script>', figure, re.DOTALL)[0]
     assert json.loads(stored) == {
         "trace": trace.to_dict(scrubber.DECIMALS),
         "without": fixed.to_dict(scrubber.DECIMALS),
@@ -156,7 +157,7 @@ def test_the_traces_stand_in_the_page(book):
 
 def test_the_table_of_weights_stands_in_the_page(book):
     html = book.read("html/index.html")
-    table = re.search(r'<div class="attn-fallback">.*?</table>', html, re.DOTALL)[0]
+    table = re.findall(r'<div class="attn-fallback">.*?</table>', html, re.DOTALL)[0]
     cells = [unescape(cell) for cell in re.findall(r"<t[dh][^>]*><p>(.*?)</p>", table)]
     head, rows = scrubber.fallback_table(trace)
     assert cells == [cell for row in [head, *rows] for cell in row]
@@ -315,6 +316,7 @@ def test_only_a_wide_chart_takes_the_keyboard():
 def test_a_figure_of_ours_survives_the_way_into_a_page(tmp_path):
     with plots.style():
         ax = plots.heatmap(trace, title="Weights")
+        assert isinstance(ax.figure, Figure)
         plots.save(ax.figure, tmp_path / "a.svg")
     out = inline_svg((tmp_path / "a.svg").read_text(encoding="utf-8"), "weights", "p-")
     assert "#000000" not in out

@@ -227,8 +227,8 @@ def test_the_quoted_lines_of_the_softmax_are_its_head_and_its_body() -> None:
     whole = ast.parse("\n".join(lines)).body[0]
     assert isinstance(whole, ast.FunctionDef)
     bodies = function.body, whole.body[1:]
-    quoted, own = ([ast.unparse(statement) for statement in body] for body in bodies)
-    assert quoted == own
+    said, own = ([ast.unparse(statement) for statement in body] for body in bodies)
+    assert said == own
 
 
 @pytest.mark.parametrize(

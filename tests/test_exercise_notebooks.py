@@ -116,7 +116,9 @@ def test_links_lead_to_a_label_of_the_published_page(chapter: Chapter) -> None:
     page = (ROOT / "book" / f"{chapter.name}.md").read_text(encoding="utf-8")
     for one in chapter.exercises:
         link = exercises.page_link(chapter, one.section)
-        title, target = re.fullmatch(r"\[(.+)\]\((.+)\)", link).groups()
+        parts = re.fullmatch(r"\[(.+)\]\((.+)\)", link)
+        assert parts is not None
+        title, target = parts.groups()
         assert re.search(
             rf"^\({one.section}\)=\n+(?:\(.+\)=\n+)*#+ {re.escape(title)}$", page, re.MULTILINE
         )

@@ -32,6 +32,7 @@ class Book:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.warnings = ""
+        self.html = ""
         self.chapters = {c.number: c.name for c in chapters()} | {1: "01_vectors"}
         for number, name in self.chapters.items():
             self.write(

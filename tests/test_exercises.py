@@ -7,6 +7,7 @@ the rest of the name says.
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,7 @@ def seeds_for(exercise, others=False):
 
 
 def namespace(exercise):
-    names = {}
+    names: dict[str, Any] = {}
     exec(PRELUDE, names)
     for given in exercise.given:
         exec(source_of(given), names)
@@ -82,7 +83,7 @@ def confused(exercise, seeds):
         if mistake.wrong is not None
         for seed in seeds
         for found in [attempt(exercise, mistake.wrong, seed)]
-        if found.passed or found.mistake.name != mistake.name
+        if found.passed or found.mistake is None or found.mistake.name != mistake.name
     ]
 
 
@@ -129,7 +130,9 @@ def test_the_tests_own_chapter_is_one_like_those_of_the_course(own_chapter):
         assert [found for found in told(exercise, SEEDS) if found[0] != found[2]] == []
         names = namespace(exercise)
         exec(stub_of(exercise.solution), names)
-        assert attempt(exercise, names[exercise.name]).mistake.name == NOTHING
+        found = attempt(exercise, names[exercise.name])
+        assert found.mistake is not None
+        assert found.mistake.name == NOTHING
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -149,6 +152,7 @@ def test_the_stub_fails_with_the_first_hint(name):
     exec(stub_of(exercise.solution), names)
     found = attempt(exercise, names[name], PRACTICE)
     assert not found.passed
+    assert found.mistake is not None
     assert exercise.repair or found.mistake.name == NOTHING
     assert found.mistake.hint.endswith(exercise.start)
     assert found.mistake.more == exercise.more

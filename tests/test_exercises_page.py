@@ -49,28 +49,28 @@ def test_a_good_book_has_no_warning(book: SmallBook) -> None:
 
 
 def test_the_totals_come_first_with_the_notebook(soup: BeautifulSoup) -> None:
-    first = soup.find("section", id="exercises").p
-    assert first.strong.text == totals(CHAPTER)
+    first = soup.select("section#exercises p")[0]
+    assert first.select("strong")[0].text == totals(CHAPTER)
     assert [a["href"] for a in first.find_all("a")] == [f"{NOTEBOOK}.html"]
 
 
 def test_each_exercise_is_a_section_with_its_statement(soup: BeautifulSoup) -> None:
     for one in CHAPTER.exercises:
-        section = soup.find("section", id=f"exercise-{one.name}".replace("_", "-"))
-        assert section.h3.text.startswith(one.title)
-        assert section.p.em.text == facts(one)
+        (section,) = soup.select(f"section#exercise-{one.name}".replace("_", "-"))
+        assert section.select("h3")[0].text.startswith(one.title)
+        assert section.select("p")[0].select("em")[0].text == facts(one)
         strong = [s.text for s in section.find_all("strong")]
         assert strong[:2] == ["Shapes.", "Example."]
-        assert section.find("a", href=f"#{one.section}").text == f"About {one.section}"
+        assert section.find_all("a", href=f"#{one.section}")[0].text == f"About {one.section}"
         written = "".join([one.goal, one.shapes, one.example, one.explanation])
         assert bool(section.find("span", class_="math")) == ("$" in written)
 
 
 def test_the_solution_is_in_a_fold(soup: BeautifulSoup) -> None:
     for one in CHAPTER.exercises:
-        section = soup.find("section", id=f"exercise-{one.name}".replace("_", "-"))
+        (section,) = soup.select(f"section#exercise-{one.name}".replace("_", "-"))
         (fold,) = section.find_all("details", class_="sd-dropdown")
-        assert fold.find("pre").text.strip() == source_of(one.solution).strip()
+        assert fold.select("pre")[0].text.strip() == source_of(one.solution).strip()
         assert "SOLUTION" not in fold.text
         assert fold.find("div", class_="highlight-python")
         # The explanation's first words, as far as they are text.

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from attnbook.decoders import Steps
 from attnbook.encoder import read_packed
@@ -68,7 +68,9 @@ def test_recomputed_scores_of_huge_numbers_are_finite():
     scores = recomputed_additive_scores(queries, keys, v)
     assert scores.tolist() == [[[1.0, 1.0]]]
     scores.sum().backward()
-    assert all(torch.isfinite(one.grad).all() for one in (queries, keys, v))
+    for one in (queries, keys, v):
+        assert one.grad is not None
+        assert torch.isfinite(one.grad).all()
 
 
 def test_recomputed_scores_keep_the_dtype():
@@ -153,10 +155,11 @@ def test_lstm_steps_need_not_all_count():
     words, other = torch.randn(4, 6, 5), torch.randn(4, 3)
     results = []
     for kind in (LSTMSteps, Steps):
-        step, state = kind(layer, words), (torch.zeros(1, 4, 7), torch.zeros(1, 4, 7))
+        step = kind(layer, words)
+        state: tuple[Tensor, ...] = torch.zeros(1, 4, 7), torch.zeros(1, 4, 7)
         for _ in range(3):
             output, state = step(other, state)
-        results.append((output, *torch.autograd.grad(weighted(output), layer.parameters())))
+        results.append((output, *torch.autograd.grad(weighted(output), list(layer.parameters()))))
     torch.use_deterministic_algorithms(False)
     assert_equal(*results)
 
@@ -174,7 +177,7 @@ def test_chunked_cross_entropy_equals_that_of_all_logits(block, smoothing, dtype
     output = nn.Linear(WIDTH, WORDS).to(dtype)
     readouts = torch.randn(TARGET, WIDTH, dtype=dtype, requires_grad=True)
     answers = torch.tensor([0, 16, 5, 5, 2])
-    inputs = [readouts, output.weight, output.bias]
+    inputs = readouts, output.weight, output.bias
     results = []
     for losses in (
         chunked_cross_entropy(*inputs, answers, smoothing),
@@ -203,6 +206,7 @@ def test_chunked_cross_entropy_of_huge_logits_is_finite():
     objective, _ = chunked_cross_entropy(readouts, weight, torch.zeros(3), torch.tensor([0, 0]))
     assert objective == 0
     objective.backward()
+    assert readouts.grad is not None
     assert torch.isfinite(readouts.grad).all()
 
 
@@ -299,20 +303,20 @@ def test_a_graph_may_be_gone_through_again(kind):
     keys, query = some(BATCH, SOURCE, WIDTH), some(BATCH, 1, WIDTH)
     if kind is AdditiveSteps:
         weights = [some(WIDTH, WIDTH), some(WIDTH)]
-        step = AdditiveSteps(weights[0], keys, weights[1], TARGET)
-        found = [step(query) for _ in range(TARGET)]
+        additive = AdditiveSteps(weights[0], keys, weights[1], TARGET)
+        found = [additive(query) for _ in range(TARGET)]
     elif kind is LinearSteps:
         layer = nn.Linear(WIDTH, WIDTH).double()
         weights = list(layer.parameters())
-        step = LinearSteps(layer, BATCH, TARGET)
-        found = [step(query) for _ in range(TARGET)]
+        linear = LinearSteps(layer, BATCH, TARGET)
+        found = [linear(query) for _ in range(TARGET)]
     else:
-        layer = nn.LSTM(2 * WIDTH, WIDTH, batch_first=True).double()
-        weights = list(layer.parameters())
-        step, state = LSTMSteps(layer, keys), tuple(query.new_zeros(2, 1, BATCH, WIDTH))
+        cell = nn.LSTM(2 * WIDTH, WIDTH, batch_first=True).double()
+        weights = list(cell.parameters())
+        lstm, state = LSTMSteps(cell, keys), tuple(query.new_zeros(2, 1, BATCH, WIDTH))
         found = []
         for _ in range(TARGET):
-            output, state = step(query[:, 0], state)
+            output, state = lstm(query[:, 0], state)
             found.append(output)
     loss = weighted(torch.cat(found, dim=1))
     first = torch.autograd.grad(loss, [*weights, query], retain_graph=True)

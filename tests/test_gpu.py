@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jupytext
 import matplotlib.pyplot as plt
@@ -40,7 +40,14 @@ from attnbook.bert import (
 from attnbook.decoding import beam_search, decode, forced_weights, greedy_search, translate
 from attnbook.evaluation import free_running_perplexity, teacher_forced_perplexity
 from attnbook.labs import Size, by_device, captions
-from attnbook.scores import AdditiveScore, ConcatScore, DotScore, GeneralScore, ScaledDotScore
+from attnbook.scores import (
+    AdditiveScore,
+    ConcatScore,
+    DotScore,
+    GeneralScore,
+    ScaledDotScore,
+    Score,
+)
 from attnbook.self_attention import MultiHeadAttention
 from attnbook.seq2seq import Config, Translator
 from attnbook.training import Epoch, Training, pick_device, train
@@ -48,8 +55,9 @@ from small_books import SmallBook
 from small_models import DECODERS, EXAMPLES, PAIRS, SOURCE, TARGET, name, small
 
 ROOT = Path(__file__).resolve().parents[1]
+Module = TypeVar("Module", bound=nn.Module)
 card = stand_in.card
-SCORES: dict[str, Callable[[], nn.Module]] = {
+SCORES: dict[str, Callable[[], Score]] = {
     "dot": DotScore,
     "scaled-dot": ScaledDotScore,
     "general": lambda: GeneralScore(7, 7),
@@ -90,7 +98,7 @@ def gradients(module: nn.Module) -> dict[str, Tensor]:
     return {key: one.grad for key, one in module.named_parameters() if one.grad is not None}
 
 
-def twice(module: nn.Module, device: torch.device) -> tuple[nn.Module, nn.Module]:
+def twice(module: Module, device: torch.device) -> tuple[Module, Module]:
     """A module on the CPU, and a copy on the device."""
     return module, copy.deepcopy(module).to(device)
 
@@ -166,10 +174,11 @@ def test_every_score_and_its_gradients(device: torch.device, score: str) -> None
     (right, right_inputs), (attended, inputs) = found
     same(attended.context, right.context, device)
     same(attended.weights, right.weights, device)
-    for one, other in zip(inputs, right_inputs, strict=True):
-        same(one.grad, other.grad, device)
+    for given, right_given in zip(inputs, right_inputs, strict=True):
+        same(given.grad, right_given.grad, device)
     assert attended.weights[2].abs().sum() == 0
     assert attended.weights[1, :, 2:].abs().sum() == 0
+    assert inputs[0].grad is not None
     assert inputs[0].grad[2].abs().sum() == 0
     if list(here.parameters()):
         same_gradients(here, there, device)
@@ -190,7 +199,9 @@ def test_sixteen_bits_stay_finite(device: torch.device, score: str, dtype: torch
     sums = attended.weights.detach().cpu().float().sum(dim=-1)
     torch.testing.assert_close(sums, torch.tensor([[1.0] * 3, [0.0] * 3]), atol=0.02, rtol=0)
     assert bool(attended.context.isfinite().all())
-    assert all(bool(one.grad.isfinite().all()) for one in (queries, keys))
+    for one in (queries, keys):
+        assert one.grad is not None
+        assert bool(one.grad.isfinite().all())
 
 
 # --- several heads, BERT --------------------------------------------------------------------------
@@ -233,8 +244,8 @@ def test_bert(device: torch.device) -> None:
     same(losses[1], losses[0], device)
     same_gradients(here, there, device)
     torch.manual_seed(0)
-    here, there = twice(Classifier(Bert(config), 2).double().eval(), device)
-    same(there(read.to(device)), here(read), device)
+    near, far = twice(Classifier(Bert(config), 2).double().eval(), device)
+    same(far(read.to(device)), near(read), device)
 
 
 # --- training -------------------------------------------------------------------------------------
@@ -260,7 +271,7 @@ def test_training_lowers_the_loss(device: torch.device, decoder: str, precision:
     if precision == "fp16" and device.type == "cpu":
         pytest.skip("fp16 needs a GPU, and training says so")
     torch.manual_seed(0)
-    sizes = {"embedding_dim": 16, "hidden_dim": 16, "heads": 4, "dropout": 0.0}
+    sizes: dict[str, Any] = {"embedding_dim": 16, "hidden_dim": 16, "heads": 4, "dropout": 0.0}
     translator = Translator(Config(decoder=decoder, **sizes), SOURCE, TARGET).to(device)
     settings = Training(epochs=4, batch_tokens=60, learning_rate=0.01, precision=precision)
     history = train(translator, PAIRS, PAIRS, settings, progress=False)
@@ -284,7 +295,7 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(
         if epoch.number == 3:
             raise KeyboardInterrupt
 
-    options = {"folder": tmp_path, "progress": False}
+    options: dict[str, Any] = {"folder": tmp_path, "progress": False}
     with pytest.raises(KeyboardInterrupt):
         train(model(device), PAIRS, PAIRS, SETTINGS, after_epoch=stop, **options)
     resumed = model(device)

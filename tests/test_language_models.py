@@ -143,12 +143,15 @@ def test_kneser_ney_equals_a_naive_implementation(order):
 
 def test_the_discount_is_estimated_from_counts_of_one_and_two():
     model = KneserNey(2, WORDS).fit(SENTENCES)
+    assert isinstance(model, KneserNey)
     # Bigrams: "<sos> the", "the dog" and "sleeps <eos>" twice, the other six once.
     assert model.discounts[1] == pytest.approx(6 / (6 + 2 * 3))
     # Continuation counts: two for "sleeps" and <eos>, one for the other five.
     assert model.discounts[0] == pytest.approx(5 / (5 + 2 * 2))
     # Nothing was seen exactly twice: the usual 0.75.
-    assert KneserNey(1, WORDS).fit([["dog", "runs"]]).discounts == [0.75]
+    model = KneserNey(1, WORDS).fit([["dog", "runs"]])
+    assert isinstance(model, KneserNey)
+    assert model.discounts == [0.75]
 
 
 corpora = st.lists(
@@ -256,6 +259,7 @@ def test_neural_model_is_equation_1(direct):
 def test_every_position_of_the_window_shares_one_matrix():
     model = small()
     model(torch.tensor([[6, 6, 7]]))[0, EOS].backward()
+    assert model.embedding.weight.grad is not None
     touched = model.embedding.weight.grad.abs().sum(dim=1) > 0
     assert touched.nonzero()[:, 0].tolist() == [6, 7]
 
@@ -327,7 +331,8 @@ def test_skip_gram_loss_is_equation_4():
 def recorded_fit(sentences, vocabulary, **kwargs):
     """Fit for one epoch, and return the pairs and the noise that the model was shown."""
     model = SkipGram(vocabulary, embedding_dim=3)
-    pairs, noise = Counter(), Counter()
+    pairs: Counter[tuple[int, int]] = Counter()
+    noise: Counter[int] = Counter()
     forward = model.forward
 
     def recording(word, neighbour, drawn):
@@ -335,7 +340,7 @@ def recorded_fit(sentences, vocabulary, **kwargs):
         noise.update(drawn.flatten().tolist())
         return forward(word, neighbour, drawn)
 
-    model.forward = recording
+    model.forward = recording  # type: ignore[method-assign]  # to listen
     model.fit(sentences, epochs=1, **kwargs)
     return pairs, noise
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import fields
+from typing import Any
 
 import pytest
 import torch
@@ -57,7 +58,7 @@ def heeds_interrupts():
 def attnbook(capsys, *words):
     """Run a command in this process: exit code, standard output, standard error."""
     try:
-        code = main(list(words))
+        code: str | int | None = main(list(words))
     except SystemExit as stop:  # argparse
         code = stop.code
     captured = capsys.readouterr()
@@ -160,7 +161,7 @@ def test_train_on_the_grammar_with_what_suits_it(capsys):
 
 def test_train_on_multi30k(capsys, data_folder, monkeypatch):
     """The whole data is read, and training is left out."""
-    seen = {}
+    seen: dict[str, Any] = {}
 
     def train(translator, pairs, validation, settings, **options):
         seen.update(pairs=len(pairs), validation=len(validation), name=translator.name)
@@ -291,7 +292,7 @@ def test_lines_of_a_file_stay_lines(capsys, model, folder):
 
 def feed(monkeypatch, content, terminal=False):
     stream = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8")
-    stream.isatty = lambda: terminal
+    stream.isatty = lambda: terminal  # type: ignore[method-assign]  # of this one alone
     monkeypatch.setattr(sys, "stdin", stream)
 
 

@@ -198,7 +198,9 @@ def test_what_the_figure_of_the_grammar_shows() -> None:
 
 
 def test_what_the_page_says_of_the_looks(stored: dict[str, Any]) -> None:
-    by = {(one["kind"], one["layer"] + 1, one["head"] + 1): one for one in stored["looks"]}
+    by: dict[tuple[Any, ...], Any] = {
+        (one["kind"], one["layer"] + 1, one["head"] + 1): one for one in stored["looks"]
+    }
     quoted = re.findall(r"many_heads:looks\.(\d+)\.(\w+)\|", PAGE)
     assert [(int(i), name) for i, name in quoted] == [
         (stored["looks"].index(by[key]), name)

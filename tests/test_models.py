@@ -3,6 +3,7 @@
 import re
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
@@ -26,12 +27,14 @@ def recorded(name, column):
     """A number of the card's table."""
     header, _, *rows = [line.strip("| ").split(" | ") for line in CARD.splitlines() if "|" in line]
     (row,) = [row for row in rows if row[0] == f"`{name}`"]
-    return float(re.match(r"[\d.]+", row[header.index(column)]).group())
+    number = re.match(r"[\d.]+", row[header.index(column)])
+    assert number is not None
+    return float(number.group())
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_files_are_small(name):
-    assert (MODELS / f"{name}.safetensors").stat().st_size <= 250_000
+    assert Path(str(MODELS / f"{name}.safetensors")).stat().st_size <= 250_000
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -74,6 +77,7 @@ def test_the_largest_weight_is_on_a_right_word():
     right = total = 0
     for pair in held_out():
         trace = decode(translator, pair.source, target=pair.target)
+        assert trace.weights is not None
         linked = {j for _, j in pair.links}
         total += len(linked)
         right += sum((int(trace.weights[j].argmax()), j) in pair.links for j in linked)

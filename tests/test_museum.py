@@ -44,7 +44,7 @@ PACKAGE = {
 }
 
 
-@pytest.fixture(params=EXHIBITS.values(), ids=EXHIBITS)
+@pytest.fixture(params=list(EXHIBITS.values()), ids=list(EXHIBITS))
 def exhibit(request: pytest.FixtureRequest) -> Exhibit:
     return request.param
 
@@ -80,13 +80,15 @@ def test_the_broken_one_takes_the_right_one_s_place(exhibit: Exhibit) -> None:
 def test_it_names_where_it_was_seen(exhibit: Exhibit) -> None:
     assert exhibit.threads
     for thread, address in zip(exhibit.threads, exhibit.addresses, strict=True):
-        owner, name, number = re.fullmatch(r"([\w-]+)/([\w.-]+)#(\d+)", thread).groups()
+        parts = re.fullmatch(r"([\w-]+)/([\w.-]+)#(\d+)", thread)
+        assert parts is not None
+        owner, name, number = parts.groups()
         assert address == f"https://github.com/{owner}/{name}/issues/{number}"
 
 
 def test_it_says_in_its_docstring_what_and_where(exhibit: Exhibit) -> None:
-    text = " ".join(inspect.getdoc(exhibit.broken).split())
-    seen = re.search(r"Seen in (.*)", text)[1]
+    text = " ".join((inspect.getdoc(exhibit.broken) or "").split())
+    seen = re.findall(r"Seen in (.*)", text)[0]
     assert exhibit.threads[0] in seen or exhibit.threads[0].split("#")[0] in seen
 
 
@@ -150,8 +152,8 @@ def test_view_deals_the_states_out_to_other_sentences() -> None:
     assert reader._join_directions(final).tolist() == [
         [[1, 2, 3, 4], [5, 6, -1, -2], [-3, -4, -5, -6]]
     ]
-    reader = encoder.Encoder(5, 2, 4, bidirectional=True)
-    assert reader._join_directions(final).tolist() == [
+    right = encoder.Encoder(5, 2, 4, bidirectional=True)
+    assert right._join_directions(final).tolist() == [
         [[1, 2, -1, -2], [3, 4, -3, -4], [5, 6, -5, -6]]
     ]
 

@@ -294,13 +294,13 @@ def test_gates_stay_in_range_and_the_gru_blends(seed, scale):
         old = torch.cat([torch.zeros(BATCH, 1, HIDDEN), steps.hidden[:, :-1]], dim=1)
         low, high = torch.minimum(old, steps.candidate), torch.maximum(old, steps.candidate)
         assert ((steps.hidden >= low - 1e-12) & (steps.hidden <= high + 1e-12)).all()
-    steps, _ = unroll(LSTMCell(INPUT, HIDDEN), words)
-    for gate in (steps.input_gate, steps.forget_gate, steps.output_gate):
+    lstm, _ = unroll(LSTMCell(INPUT, HIDDEN), words)
+    for gate in (lstm.input_gate, lstm.forget_gate, lstm.output_gate):
         assert gate.min() >= 0
         assert gate.max() <= 1
-    assert steps.hidden.abs().max() <= 1
+    assert lstm.hidden.abs().max() <= 1
     # The memory, unlike the output, is not bounded by 1; it grows by at most 1 a step.
-    assert (steps.cell.abs().amax(dim=(0, 2)) <= torch.arange(1, TIME + 1) + 1e-12).all()
+    assert (lstm.cell.abs().amax(dim=(0, 2)) <= torch.arange(1, TIME + 1) + 1e-12).all()
 
 
 def test_forget_bias():

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -209,6 +210,7 @@ def test_one_sandbox_serves_many_and_is_replaced():
         for _ in range(5):
             reply = one.run(["def f():\n    return 1"], "f", "", [({}, ())], limits=Limits(2, 5.0))
             assert len(reply.frames) == 1
+            assert one.process is not None
             seen.add(one.process.pid)
         assert len(seen) == 2
 
@@ -332,7 +334,7 @@ def f():
     return done
 """
 HONEST = "def f():\n    return 'honest'\n"
-ONE = [({}, ())]
+ONE: list[tuple[dict[str, Any], tuple[str, ...]]] = [({}, ())]
 
 
 def tried(body: str) -> str:

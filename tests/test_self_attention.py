@@ -71,8 +71,9 @@ def test_attend_is_torchs_scaled_dot_product_attention(
         for length in (TARGET, SOURCE, SOURCE)
     ]
     gradient = torch.randn(BATCH, TARGET, WIDTH).to(dtype)
-    ours = attend(*inputs, mask).context
-    other = functional.scaled_dot_product_attention(*inputs, attn_mask=mask)
+    queries, keys, values = inputs
+    ours = attend(queries, keys, values, mask).context
+    other = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
     error = TOLERANCE[dtype]
     assert ours.dtype == dtype
     torch.testing.assert_close(ours, other, atol=error, rtol=error)

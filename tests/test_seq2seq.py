@@ -125,6 +125,7 @@ def test_word_vectors_may_start_larger():
     translator = Translator(Config(embedding_dim=199, embedding_std=2.0), SOURCE, TARGET)
     for weight in (translator.encoder.embedding.weight, translator.decoder.embedding.weight):
         assert float(weight.detach().std()) == pytest.approx(2.0, rel=0.1)
+    assert isinstance(translator.decoder, LuongDecoder)
     assert float(translator.decoder.combine.weight.detach().abs().max()) <= 0.1
     assert translator.decoder.output.weight is translator.decoder.embedding.weight
 

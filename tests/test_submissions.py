@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -125,7 +126,8 @@ def test_old_and_odd_notebook_formats_are_read():
     cells = [{"cell_type": "code", "input": ["a = 1\n", "b = 2"]}, {"cell_type": "markdown"}, 7]
     data = json.dumps({"nbformat": 3, "worksheets": [{"cells": cells}]}).encode()
     assert code_cells(data) == ["a = 1\nb = 2"]
-    for sheets in ([{"cells": None}], [{}], [7, {"cells": {}}]):
+    odd: list[list[Any]] = [[{"cells": None}], [{}], [7, {"cells": {}}]]
+    for sheets in odd:
         assert code_cells(json.dumps({"nbformat": 3, "worksheets": sheets}).encode()) == []
     lone = json.dumps(notebook(["x"])).replace('"x"', '"\\ud800"').encode()
     assert code_cells(lone) == ["?"]

@@ -3,7 +3,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,7 +44,7 @@ def _with(array: np.ndarray, value: float) -> np.ndarray:
     return changed
 
 
-WRONG = {
+WRONG: dict[str, tuple[Callable[[Any], dict[str, Any]], str]] = {
     "another schema": (
         lambda t: {"schema": 99},
         f"schema: this version .* schema {SCHEMA}, got 99",
@@ -164,6 +166,7 @@ def test_masked_scores_travel_as_null():
     data = json.loads(trace.to_json())
     assert [row[2] for row in data["scores"]] == [None] * TARGET
     back = DecodingTrace.from_dict(data)
+    assert back.scores is not None
     assert np.all(np.isneginf(back.scores[:, 2]))
     assert back == trace
 
@@ -195,6 +198,7 @@ def test_rounding_keeps_a_file_small_and_a_trace_valid(trace):
     text = trace.to_json(decimals=3)
     assert len(text) < len(trace.to_json()) / 2
     back = DecodingTrace.from_json(text)
+    assert back.weights is not None
     np.testing.assert_allclose(back.weights, trace.weights, atol=5e-4)
 
 

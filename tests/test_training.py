@@ -104,9 +104,12 @@ def test_a_resumed_run_does_not_do_again_what_is_done(tmp_path, monkeypatch):
             run(folder=tmp_path)
     steps = []
     whole = training._Run.one_step
-    monkeypatch.setattr(
-        training._Run, "one_step", lambda self, batch: (steps.append(self.step), whole(self, batch))
-    )
+
+    def counted(self, batch):
+        steps.append(self.step)
+        whole(self, batch)
+
+    monkeypatch.setattr(training._Run, "one_step", counted)
     run(folder=tmp_path)
     assert steps == list(range(6, 15))  # the last kept state was that after step 6
     steps.clear()
@@ -273,7 +276,7 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_run():
         for pair, other in zip(PAIRS, [*PAIRS[3:], *PAIRS[:3]], strict=True)
     ]
     translator = fresh(dropout=0.0)
-    seen = []
+    seen: list[Epoch] = []
     settings = Training(epochs=200, batch_tokens=60, learning_rate=0.02, patience=4)
     history = train(translator, PAIRS, wrong, settings, progress=False, after_epoch=seen.append)
     assert history.epochs == seen

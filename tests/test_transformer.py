@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, TypeVar
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -22,7 +24,8 @@ from attnbook.vocabulary import SOS
 from small_models import EXAMPLES, encode, small
 
 BATCH, TARGET, SOURCE, HEADS, WIDTH, HIDDEN = 2, 5, 7, 3, 6, 11
-SIZES = {"heads": HEADS, "layers": 2, "feedforward_dim": HIDDEN}
+SIZES: dict[str, Any] = {"heads": HEADS, "layers": 2, "feedforward_dim": HIDDEN}
+Module = TypeVar("Module", bound=nn.Module)
 
 
 def copy_attention(ours: MultiHeadAttention, theirs: nn.MultiheadAttention) -> None:
@@ -31,14 +34,18 @@ def copy_attention(ours: MultiHeadAttention, theirs: nn.MultiheadAttention) -> N
     theirs.out_proj.load_state_dict(ours.project_out.state_dict())
 
 
-def copy_rest(ours: nn.Module, theirs: nn.Module, norms: list[Sublayer]) -> None:
+def copy_rest(
+    ours: EncoderLayer | DecoderLayer,
+    theirs: nn.TransformerEncoderLayer | nn.TransformerDecoderLayer,
+    norms: list[Sublayer],
+) -> None:
     theirs.linear1.load_state_dict(ours.feedforward.widen.state_dict())
     theirs.linear2.load_state_dict(ours.feedforward.narrow.state_dict())
     for number, around in enumerate(norms, start=1):
         getattr(theirs, f"norm{number}").load_state_dict(around.norm.state_dict())
 
 
-def shaken(module: nn.Module) -> nn.Module:
+def shaken(module: Module) -> Module:
     """Norms with weights that can be told apart."""
     torch.manual_seed(0)
     for parameter in module.parameters():
@@ -103,6 +110,8 @@ def test_the_stacks_are_torchs(norm: str) -> None:
     last = nn.LayerNorm(WIDTH) if norm == "pre" else None
     theirs = nn.TransformerEncoder(layer, 2, last, enable_nested_tensor=False).eval()
     for ours, other in zip(encoder.layers, theirs.layers, strict=True):
+        assert isinstance(ours, EncoderLayer)
+        assert isinstance(other, nn.TransformerEncoderLayer)
         copy_attention(ours.attention, other.self_attn)
         copy_rest(ours, other, [ours.around_attention, ours.around_feedforward])
     if last is not None:

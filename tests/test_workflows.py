@@ -173,7 +173,7 @@ def test_links_of_a_page_lead_to_this_copy_the_release_and_the_form(
     monkeypatch.setitem(book_site.PROJECT, "version", version)
     at = "https://github.com/some/course"
     elsewhere = '<a class="reference external" href="https://example.org/book/02_b.html">b</a>'
-    context = {
+    context: dict[str, Any] = {
         "content_root": "../",
         "body": f'<a class="reference external" href="{book_site.SITE}book/01_a.html#part">a</a>'
         + elsewhere,
