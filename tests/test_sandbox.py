@@ -255,7 +255,7 @@ def test_what_comes_back_has_a_limit():
 
 def test_a_sandbox_that_announces_too_much_is_not_listened_to():
     liar = "import os; os.write(1, (1 << 40).to_bytes(8, 'little')); os.read(0, 1)"
-    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     with Sandbox() as made:
         made.process = subprocess.Popen([sys.executable, "-c", liar], **pipes)
         with pytest.raises(sandbox.BrokenSandboxError, match="sent too much"):
