@@ -54,7 +54,7 @@ inside() {  # inside USER COMMAND: a real root rather than a chroot, as bubblewr
     mount --rbind /dev "$root/dev"; mount --rbind /sys "$root/sys"; mount -t proc proc "$root/proc"
     mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
     for own in $4; do mkdir -p "$root$own"; mount --bind "$own" "$root$own"; done
-    cd "$root"; pivot_root . old; cd /; python3 -c "import ctypes; ctypes.CDLL(None).umount2(b'/old', 2)"
+    cd "$root"; pivot_root . old; cd /; python3 -c "import ctypes; ctypes.CDLL(None).umount2(b\"/old\", 2)"
     home=/root; [ "$2" = root ] || home=/home/$2
     # shellcheck disable=SC2086
     exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=$home LANG=C.UTF-8 $5 \
