@@ -411,6 +411,8 @@ def main(jail: str = "", unsafe: bool = False) -> None:
     if jail:
         _enter(jail)
     if os.getuid() == 0:  # started by root: the sandbox is built, and its rights end here
+        if unsafe:
+            _warm_up()  # nobody may be unable to read what lies in root's home
         os.setgroups([])
         os.setresgid(NOBODY, NOBODY, NOBODY)
         os.setresuid(NOBODY, NOBODY, NOBODY)
