@@ -177,8 +177,15 @@ def test_what_scripts_write_has_a_glyph_too() -> None:
 # --- the same widths everywhere -------------------------------------------------------------------
 
 # A machine's fonts, by the files of matplotlib's package. Chromium ends itself where it finds no
-# font at all; the last set stands for that: it has no letter.
-MACHINES = {"DejaVu": "DejaVu*.ttf", "STIX": "STIX*.ttf", "none": "cmex10.ttf"}
+# font at all; the last set stands for that: it has no letter. Some machines fit letters to whole
+# pixels (hinting), as Debian does.
+MACHINES = {
+    "DejaVu": "DejaVu*.ttf",
+    "DejaVu, hinted": "DejaVu*.ttf",
+    "STIX": "STIX*.ttf",
+    "none": "cmex10.ttf",
+}
+HINTED = '<match target="pattern"><edit name="hintstyle"><const>hintslight</const></edit></match>'
 
 MEASURE = """() => {
   const range = document.createRange();
@@ -209,13 +216,14 @@ def launch(browser: Chromium, tmp_path_factory: pytest.TempPathFactory) -> Itera
     browsers = []
 
     def start(name: str) -> Browser:
-        folder = tmp_path_factory.mktemp(name)
+        folder = tmp_path_factory.mktemp("fonts")
         for path in FONTS_OF_MATPLOTLIB.glob(MACHINES[name]):
             (folder / path.name).symlink_to(path)
         config = folder / "fonts.conf"
         config.write_text(
             '<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd"><fontconfig>'
-            f"<dir>{folder}</dir><cachedir>{folder}/cache</cachedir></fontconfig>"
+            f"<dir>{folder}</dir><cachedir>{folder}/cache</cachedir>"
+            f"{HINTED * name.endswith('hinted')}</fontconfig>"
         )
         browsers.append(browser.launch(env={**os.environ, "FONTCONFIG_FILE": str(config)}))
         return browsers[-1]
