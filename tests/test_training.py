@@ -5,6 +5,8 @@ import os
 import signal
 import threading
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -220,6 +222,23 @@ def test_a_run_with_other_settings_is_refused(tmp_path):
     two.team = Team(rank=0, size=2)
     with pytest.raises(ValueError, match="a run with other numbers of processes;"):
         two.resume()
+
+
+class _Planted:
+    """A file that runs something when it is read."""
+
+    def __init__(self, written: Path) -> None:
+        self.written = written
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.written,)
+
+
+def test_reading_a_state_runs_nothing(tmp_path):
+    torch.save(_Planted(tmp_path / "written"), tmp_path / "state.pt")
+    with pytest.raises(ValueError, match=r"state\.pt is not the whole state of a run"):
+        run(folder=tmp_path)
+    assert not (tmp_path / "written").exists()
 
 
 def test_a_state_that_is_cut_short_is_refused(tmp_path):
