@@ -146,7 +146,7 @@ def remedy(need: str) -> str:
     reason = NEEDS[need]() if need in NEEDS else ""  # a test may lack what no machine has: data
     if need == "browser":
         if "driver does not start" in reason:
-            return "Debian, Ubuntu: apt-get install libatomic1"
+            return "Debian: apt-get install libatomic1 chromium   Ubuntu: … libatomic1"
         if mac:
             return "brew install --cask google-chrome"
         return (
