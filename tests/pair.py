@@ -6,6 +6,7 @@ forked once everything is imported, and find each other as torchrun would have t
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shlex
@@ -14,14 +15,16 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-
-import torch._dynamo  # noqa: F401 (each process's optimizer would import it for itself)
+from unittest import mock
 
 from attnbook import training
 from attnbook.__main__ import main
 from attnbook.batches import Example
 from attnbook.distributed import team
 from small_models import PAIRS
+
+# Imported once; the optimizer of each forked process would import it for itself.
+importlib.import_module("torch._dynamo")
 
 # A small translator and few sentences; three batches, of which one is a single sentence.
 TRAIN = shlex.split(
@@ -82,8 +85,8 @@ def killed(work: Callable[[], None], last: int) -> Callable[[], None]:
         whole(self, examples)
 
     def until_then() -> None:
-        training._Run.one_step = one_step  # type: ignore[method-assign]  # in this process alone
-        work()
+        with mock.patch.object(training._Run, "one_step", one_step):
+            work()
 
     return until_then
 

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-# Looks for a package named bottleneck when it is first imported, and would take the script for it.
-import pandas  # noqa: F401
-
 ROOT = Path(__file__).resolve().parents[1]
+
+# Looks for a package named bottleneck when it is first imported, and would take the script for it.
+importlib.import_module("pandas")
 
 
 def load_script(path: str) -> ModuleType:

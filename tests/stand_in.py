@@ -84,7 +84,7 @@ class OnCard(Tensor):
         return made
 
     @classmethod
-    def __torch_dispatch__(  # type: ignore[override]  # torch declares a function, not a method
+    def __torch_dispatch__(  # type: ignore[override]  # torch declares it without the class
         cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         return _do(func, args, kwargs or {})

@@ -301,14 +301,14 @@ def test_the_ceiling_is_operations_over_rate():
 # --- memory ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from Linux's /proc")
+@pytest.mark.needs("linux")  # the peak is read from its /proc
 def test_memory_sees_what_is_there_only_for_a_while():
     peak = benchmark.grown(lambda: torch.zeros(64 * 2**20).sum())
     assert peak is not None
     assert 0.9 * 256 * 2**20 < peak < 1.2 * 256 * 2**20
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from Linux's /proc")
+@pytest.mark.needs("linux")  # the peak is read from its /proc
 def test_the_blocked_score_takes_at_most_half_of_the_tensor_of_all_pairs():
     """The tensor itself is what the plain form cannot do without."""
     tensor = 4 * math.prod(benchmark.SCORE_SHAPE)
