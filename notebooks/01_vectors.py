@@ -46,13 +46,12 @@ from attnbook.language_models import (
     AddConstant,
     KneserNey,
     NeuralLanguageModel,
-    SkipGram,
-    nearest,
     ngrams,
     perplexity,
 )
 from attnbook.training import pick_device
 from attnbook.vocabulary import Vocabulary, tokenize
+from attnbook.word_vectors import SkipGram, nearest
 
 plots.notebook()
 

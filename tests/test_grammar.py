@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from attnbook import grammar
 from attnbook.corpora import SentencePair
+from attnbook.grammar import derive
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +127,7 @@ def test_bad_arguments_are_refused_by_name() -> None:
     with pytest.raises(ValueError, match="words: expected a list of words, got 'ich singe'"):
         grammar.translate("ich singe")
     with pytest.raises(ValueError, match="rules: no sentence can be made of them"):
-        grammar._Grammar([])
+        derive.Grammar([])
 
 
 # ------------------------------------------------------------------ translation and links

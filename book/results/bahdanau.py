@@ -22,11 +22,11 @@ from _measure import Cache, Script, over_seeds, stored
 from general_concat import grammar_test, quality
 from matplotlib.figure import Figure
 
-from attnbook import grammar
 from attnbook.alignment import GoldAlignment, alignment_scores
 from attnbook.attention import masked_softmax
 from attnbook.corpora import SentencePair
 from attnbook.decoding import forced_weights
+from attnbook.grammar.tables import VERBS
 from attnbook.scores import AdditiveScore, GeneralScore
 from attnbook.seq2seq import Translator
 
@@ -81,7 +81,7 @@ def by_hand() -> dict[str, Any]:
 
 # --- both directions --------------------------------------------------------------------------
 
-PARTICLES = frozenset(re.findall(r"(\w+)\+", grammar.VERBS))  # "an+rufen": calls is "ruft … an"
+PARTICLES = frozenset(re.findall(r"(\w+)\+", VERBS))  # "an+rufen": calls is "ruft … an"
 
 
 def separated(pairs: Sequence[SentencePair]) -> list[tuple[int, int, int, int]]:

@@ -32,12 +32,11 @@ from attnbook.language_models import (
     KneserNey,
     NeuralLanguageModel,
     NGramModel,
-    SkipGram,
-    nearest,
     ngrams,
     perplexity,
 )
 from attnbook.vocabulary import EOS, UNK, Vocabulary
+from attnbook.word_vectors import SkipGram, nearest
 
 cached = Cache("vectors")
 SEEDS = (0, 1, 2)
