@@ -12,9 +12,11 @@ from attnbook.decoders import (
     ChoDecoder,
     Decoder,
     LuongDecoder,
+    Steps,
     SutskeverDecoder,
 )
 from attnbook.encoder import Encoded
+from attnbook.fast import LSTMSteps
 from attnbook.recurrent import GRUCell
 from attnbook.scores import AdditiveScore, DotScore, GeneralScore
 from attnbook.self_attention import MultiHeadAttention
@@ -334,6 +336,23 @@ def test_bahdanau_asks_before_it_reads_its_own_last_word():
     )  # fmt: skip
     assert torch.equal(one.attended.weights, other.attended.weights)
     assert not torch.allclose(one.states, other.states)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words", "kind"),
+    [
+        ({}, 2, LSTMSteps),
+        ({}, 1, Steps),  # which then asks for one step alone
+        ({"layers": 2}, 2, Steps),
+        ({"cell": "gru"}, 2, Steps),
+    ],
+)
+def test_steps_of_an_lstm_are_prepared_together_where_there_are_several(settings, words, kind):
+    decoder = small(decoder="bahdanau", **settings).decoder
+    embedded = torch.randn(3, words, EMBEDDING, dtype=torch.float64)
+    assert type(decoder._steps(embedded)) is kind
+    with torch.autocast("cpu", torch.bfloat16):
+        assert type(decoder._steps(embedded)) is Steps
 
 
 class FirstWord(Attention):
