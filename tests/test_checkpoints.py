@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from attnbook import checkpoints
-from attnbook.checkpoints import load, read_card, save
+from attnbook.checkpoints import PUBLISHED, load, read_card, save
 from attnbook.decoding import decode
 from small_models import DECODERS, PAIRS, name, small
 
@@ -187,6 +187,12 @@ def test_no_such_file():
 
 
 # --- published models -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [name for name, checksum in PUBLISHED.items() if not checksum])
+def test_a_model_inside_the_package_is_found_from_anywhere(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load(name).name == name
 
 
 class Publisher:

@@ -12,9 +12,11 @@ from attnbook.decoders import (
     ChoDecoder,
     Decoder,
     LuongDecoder,
+    Steps,
     SutskeverDecoder,
 )
 from attnbook.encoder import Encoded
+from attnbook.fast import LSTMSteps
 from attnbook.recurrent import GRUCell
 from attnbook.scores import AdditiveScore, DotScore, GeneralScore
 from attnbook.self_attention import MultiHeadAttention
@@ -78,14 +80,17 @@ def test_a_later_word_changes_nothing_earlier(settings):
 
 
 @EACH
-def test_word_by_word_equals_all_at_once(settings):
+@pytest.mark.parametrize("gradients", [True, False])
+def test_word_by_word_equals_all_at_once(settings, gradients):
+    """Without gradients, as in decoding, one word may be computed in another way."""
     translator = small(**settings)
     batch = collate(EXAMPLES)
     encoded = translator.encode(batch.source, batch.source_lengths)
     at_once = translator.decoder(batch.target_in, encoded)
     state = None
     for step in range(batch.target_in.shape[1]):
-        decoded = translator.decoder(batch.target_in[:, [step]], encoded, state)
+        with torch.set_grad_enabled(gradients):
+            decoded = translator.decoder(batch.target_in[:, [step]], encoded, state)
         state = decoded.state
         torch.testing.assert_close(decoded.readouts[:, 0], at_once.readouts[:, step])
         torch.testing.assert_close(decoded.states[:, 0], at_once.states[:, step])
@@ -301,12 +306,14 @@ def test_bahdanau_equals_its_equations():
     encoded = source_states()
     previous = torch.tensor([[2, 4, 5], [2, 6, 7]])
     decoded = decoder(previous, encoded)
+    assert decoded.queries.shape == decoded.states.shape
     cell = GRUCell(EMBEDDING + HIDDEN, HIDDEN).double()
     cell.copy_weights(decoder.recurrent)
     for b in range(2):
         real = encoded.states[b][encoded.mask[b]]
         state = torch.tanh(decoder.initial(encoded.final[0][-1, b]))
         for t in range(3):
+            torch.testing.assert_close(decoded.queries[b, t], state)
             word = decoder.embedding(previous[b, t])
             inner = state @ score.query.weight.T + real @ score.key.weight.T
             weights = torch.softmax(torch.tanh(inner) @ score.v, dim=0)
@@ -329,6 +336,53 @@ def test_bahdanau_asks_before_it_reads_its_own_last_word():
     )  # fmt: skip
     assert torch.equal(one.attended.weights, other.attended.weights)
     assert not torch.allclose(one.states, other.states)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words", "kind"),
+    [
+        ({}, 2, LSTMSteps),
+        ({}, 1, Steps),  # which then asks for one step alone
+        ({"layers": 2}, 2, Steps),
+        ({"cell": "gru"}, 2, Steps),
+    ],
+)
+def test_steps_of_an_lstm_are_prepared_together_where_there_are_several(settings, words, kind):
+    decoder = small(decoder="bahdanau", **settings).decoder
+    embedded = torch.randn(3, words, EMBEDDING, dtype=torch.float64)
+    assert type(decoder._steps(embedded)) is kind
+    with torch.autocast("cpu", torch.bfloat16):
+        assert type(decoder._steps(embedded)) is Steps
+
+
+class FirstWord(Attention):
+    """An attention of somebody's own, which sees nothing but the first word."""
+
+    def forward(self, queries, keys, values, mask=None, prepared=None):
+        return super().forward(queries, keys, values, torch.arange(SOURCE) == 0, prepared)
+
+
+def test_an_attention_of_ones_own_is_asked_in_training():
+    """The additive score has a faster way over many steps, around the attention's own."""
+    score = AdditiveScore(HIDDEN, HIDDEN, 3)
+    decoder = BahdanauDecoder(FirstWord(score), WORDS, EMBEDDING, HIDDEN, cell="gru").double()
+    encoded = source_states()
+    attended = decoder(torch.tensor([[2, 4, 5], [2, 6, 7]]), encoded).attended
+    torch.testing.assert_close(attended.context, encoded.states[:, :1].expand(2, 3, HIDDEN))
+
+
+def test_rows_that_share_a_sentence_read_it_as_if_each_had_its_own():
+    """As in a beam; here with several words at once, and with gradients."""
+    score = AdditiveScore(HIDDEN, HIDDEN, 3)
+    decoder = BahdanauDecoder(Attention(score), WORDS, EMBEDDING, HIDDEN, cell="gru").double()
+    encoded = source_states()
+    states, mask = (part.repeat_interleave(2, dim=0) for part in (encoded.states, encoded.mask))
+    previous = torch.tensor([[2, 4, 5], [2, 6, 7], [2, 8, 9], [2, 10, 11]])
+    start = (torch.randn(1, 4, HIDDEN, dtype=torch.float64),)
+    shared = decoder(previous, encoded._replace(rows=2), start)
+    alone = decoder(previous, Encoded(states, start, mask), start)
+    torch.testing.assert_close(shared.readouts, alone.readouts)
+    torch.testing.assert_close(shared.attended.weights, alone.attended.weights)
 
 
 def test_input_feeding_equals_its_equations():

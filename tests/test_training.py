@@ -1,11 +1,13 @@
 """Training: the same seed gives the same weights, killed or not, and what goes wrong is named."""
 
+import itertools
 import math
 import os
 import signal
 import threading
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ import torch
 
 from attnbook import training
 from attnbook.batches import collate
+from attnbook.checkpoints import read_card
 from attnbook.corpora import SentencePair
 from attnbook.distributed import Team
 from attnbook.evaluation import teacher_forced_perplexity
@@ -207,6 +210,23 @@ def test_who_reads_the_old_state_still_has_all_of_it(tmp_path):
     assert list(tmp_path.iterdir()) == [state]
 
 
+def test_random_numbers_of_gpus_go_on_where_they_were(tmp_path, monkeypatch):
+    """And a run that was kept beside a GPU goes on without one."""
+    handed_back: list[list[torch.Tensor]] = []
+    seeds = [torch.tensor([5], dtype=torch.uint8), torch.tensor([7], dtype=torch.uint8)]
+    monkeypatch.setattr(torch.cuda, "get_rng_state_all", lambda: seeds)
+    monkeypatch.setattr(torch.cuda, "set_rng_state_all", handed_back.append)
+    translator = fresh()
+    one = training._Run(translator, SETTINGS, translator.examples(PAIRS), tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.cuda, "is_available", lambda: True)
+        one.keep()
+        one.resume()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    one.resume()
+    assert handed_back == [seeds]
+
+
 # --- refusals -------------------------------------------------------------------------------------
 
 
@@ -305,6 +325,15 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_run():
         history.best.validation_loss, rel=1e-5
     )
     assert not translator.training
+
+
+def test_what_the_course_trained_by_default_is_still_trained_so():
+    """The cards of its models tell all settings; these their commands leave to the defaults."""
+    defaults = asdict(Training())
+    for name in ("grammar-dot", "grammar-sutskever"):
+        settings = read_card(name)["settings"]
+        differs = {key for key in defaults if settings[key] != defaults[key]}
+        assert differs == {"epochs", "batch_tokens", "learning_rate"}
 
 
 def test_the_first_of_equal_epochs_is_the_best():
@@ -437,12 +466,49 @@ def test_progress_shows_the_loss_and_the_speed(capsys):
     assert "tokens/s" in shown
 
 
+def test_speed_is_tokens_by_the_time_of_training(monkeypatch):
+    """A clock that ticks whenever somebody looks: twice an epoch, so that each takes a second."""
+    clock = SimpleNamespace(perf_counter=itertools.count().__next__)
+    monkeypatch.setattr(training, "time", clock)
+    _, history = run()
+    tokens = sum(len(target) + 1 for _, target in fresh().examples(PAIRS))
+    speeds = [epoch.tokens_per_second for epoch in history.epochs]
+    assert speeds == [tokens] * SETTINGS.epochs
+
+
 def test_fp16_is_refused_on_a_cpu():
     with pytest.raises(ValueError, match="fp16 needs a GPU; on a CPU use bf16 or fp32"):
         run(settings=Training(precision="fp16"))
 
 
 # --- devices --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("device", "named"), [("cuda:1", [1]), ("cpu", None)])
+def test_a_process_of_a_team_keeps_to_its_own_gpu(monkeypatch, device, named):
+    gpus = []
+    translator = fresh()
+    monkeypatch.setattr(Translator, "device", torch.device(device))
+    monkeypatch.setattr(
+        training, "DistributedDataParallel", lambda module, device_ids: gpus.append(device_ids)
+    )
+    team = Team(rank=3, size=4, local_rank=1)
+    training._Run(translator, SETTINGS, translator.examples(PAIRS), None, team)
+    assert gpus == [named]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("device", ["cuda", "mps", "cpu"])
+def test_gradients_are_scaled_for_fp16_on_cuda_alone(monkeypatch, device, precision):
+    scaling = []
+    translator = fresh()
+    monkeypatch.setattr(Translator, "device", torch.device(device))
+    monkeypatch.setattr(
+        torch.amp, "GradScaler", lambda device, enabled: scaling.append((device, enabled))
+    )
+    settings = replace(SETTINGS, precision=precision)
+    training._Run(translator, settings, translator.examples(PAIRS), None)
+    assert scaling == [(device, (precision, device) == ("fp16", "cuda"))]
 
 
 def test_pick_device(monkeypatch):

@@ -55,7 +55,7 @@ def save(
     for name, tensor in translator.state_dict().items():
         if translator.config.tied and name == "decoder.output.weight":
             continue  # the same numbers as decoder.embedding.weight
-        stored = tensor.detach().cpu().contiguous()
+        stored = tensor.cpu().contiguous()
         tensors[name] = stored.half() if half and stored.is_floating_point() else stored
     header = {
         "format": str(FORMAT),

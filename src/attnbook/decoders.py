@@ -216,7 +216,7 @@ class RecurrentDecoder(Decoder):
     def _steps(self, embedded: Float[Tensor, "batch target embedding_dim"]) -> Steps | LSTMSteps:
         """The recurrent layer, to be called once for each word."""
         layer, words = self.recurrent, embedded.shape[1]
-        if _plain_lstm(layer, embedded) and (words > 1 or torch.is_grad_enabled()):
+        if _plain_lstm(layer, embedded) and words > 1:
             return LSTMSteps(layer, embedded)
         return Steps(layer, embedded)
 

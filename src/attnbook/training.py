@@ -450,7 +450,7 @@ class _Run:
         for name, value in state["counters"].items():
             setattr(self, name, value)
         torch.set_rng_state(state["random"][self.team.rank].cpu())
-        if state["cuda_random"] and torch.cuda.is_available():
+        if torch.cuda.is_available():
             torch.cuda.set_rng_state_all([seed.cpu() for seed in state["cuda_random"]])
 
 
