@@ -36,7 +36,7 @@ class SmallBook:
                 builder,
                 confoverrides={
                     "project": "book",
-                    "extensions": ["myst_nb", "sphinx_design", "attnbook.directives"],
+                    "extensions": ["myst_nb", "sphinx_design", "attnbook.site"],
                     "myst_enable_extensions": ["deflist", "dollarmath"],
                     "html_theme": "basic",
                     "numfig": True,

@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 
-from attnbook import blanks, directives
-from attnbook.blanks import Blank, figure_data
-from attnbook.embedded import card_styles
+from attnbook.figures.blanks import Blank, BlanksFigure, blanks
 from test_directives import Book
 
 STORED: list[dict[str, Any]] = [
@@ -32,7 +30,7 @@ STORED: list[dict[str, Any]] = [
     },
     {"pieces": ["</script>"], "both": [[["a", 1.0]]], "left": [[["b", 0.125]]]},
 ]
-TEXTS = blanks.blanks(STORED)
+TEXTS = blanks(STORED)
 
 
 def test_stored_guesses_are_read() -> None:
@@ -42,7 +40,7 @@ def test_stored_guesses_are_read() -> None:
 
 
 def test_the_table_by_hand() -> None:
-    head, rows = blanks.table(TEXTS[0])
+    (head, rows, *_), _ = BlanksFigure(TEXTS).tables()
     assert head == ["hidden", "best guess from both sides", "best guess from the left"]
     assert rows[:2] == [["two", "two 0.60", "a 0.70"], ["dog", "boy 0.50", "men 0.50"]]
     assert len(rows) == 4
@@ -67,11 +65,11 @@ def broken(**changes: Any) -> list[dict[str, Any]]:
 )
 def test_guesses_that_cannot_be_shown_are_refused(stored: Any, message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
-        blanks.blanks(stored)
+        blanks(stored)
 
 
 def test_the_data_cannot_end_its_script() -> None:
-    text = figure_data(TEXTS)
+    text = BlanksFigure(TEXTS).data_element()
     assert text.count("</script>") == 1
     inside = text.removeprefix('<script type="application/json">').removesuffix("</script>")
     assert json.loads(inside)[1]["pieces"] == ["</script>"]
@@ -112,13 +110,10 @@ def test_a_numbered_figure_with_data_tables_script_and_style(book: Book) -> None
     assert json.loads(stored[1]) == STORED
     assert html.count("<table") == 2
     assert "three" not in html.replace(stored[0], "")  # a table has the best guess only
-    assert book.read(f"html/_static/{directives.BLANKS_SCRIPT}") == blanks.script()
-    assert book.read(f"html/_static/{directives.CARD_STYLES}") == card_styles()
-    assert book.read(f"html/_static/{directives.BLANKS_STYLES}") == blanks.styles()
-    assert re.search(rf'<script defer="defer" src="_static/{directives.BLANKS_SCRIPT}\?v=', html)
-    assert html.index(directives.CARD_STYLES) < html.index(directives.BLANKS_STYLES)
-    assert directives.SCRIPT not in html
-    assert directives.BLANKS_SCRIPT not in book.read("html/plain.html")
+    assert re.search(r'<script defer="defer" src="_static/attnbook-blanks\.js\?v=', html)
+    assert html.index("attnbook-card.css") < html.index("attnbook-blanks.css")
+    assert "attnbook-scrubber.js" not in html
+    assert "attnbook-blanks.js" not in book.read("html/plain.html")
 
 
 def test_what_is_wrong_is_a_warning_with_its_place(book: Book) -> None:

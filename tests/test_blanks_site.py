@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from decimal import ROUND_HALF_UP, Decimal
-from html import escape
 from typing import Any
 
 import pytest
 
 from accessible import WIDTHS_AND_SCHEMES, violations
-from attnbook import blanks
-from attnbook.blanks import Blank, figure_data
-from attnbook.embedded import card_styles
+from attnbook.figures.blanks import Blank, BlanksFigure, blanks
 
 PIECES = ["two", "skateboard", "##ers", "are", "performing", "tricks", "."]
 BOTH = [
@@ -28,27 +25,15 @@ FIGURE = [
 
 
 def markup(figure: list[Blank]) -> str:
-    """The figure with its tables, as the directive writes it."""
-    tables = ""
-    for one in figure:
-        head, rows = blanks.table(one)
-        cells = "".join(f"<th>{escape(word)}</th>" for word in head)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
-        )
-        tables += f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"
-    return (
-        f'<div class="attn-blanks" data-label="A caption with a blank">{figure_data(figure)}'
-        f'<div class="attn-blank-fallback">{tables}</div></div>'
-    )
+    return BlanksFigure(figure).element("A caption with a blank")
 
 
 @pytest.fixture
 def show(show_bare: Callable[..., Any]) -> Callable[..., Any]:
     """A page with figures, as a phone or a desk shows it; nothing may go wrong in it."""
     head = (
-        f"<style>body{{margin:16px}}\n{card_styles()}{blanks.styles()}</style>"
-        f"<script>{blanks.script()}</script>"
+        f"<style>body{{margin:16px}}\n{BlanksFigure.styles()}</style>"
+        f"<script>{BlanksFigure.script()}</script>"
     )
     return lambda *figures, **options: show_bare(*map(markup, figures), head=head, **options)
 
@@ -170,7 +155,7 @@ def test_what_a_screen_reader_gets(show: Callable[..., Any]) -> None:
 @WIDTHS_AND_SCHEMES
 def test_axe_finds_nothing(show: Callable[..., Any], width: int, scheme: str) -> None:
     page = show(FIGURE, FIGURE[1:], width=width, scheme=scheme)
-    assert violations(page, ".attn-blanks") == []
+    assert violations(page, ".attn-blanks-figure") == []
 
 
 @pytest.mark.parametrize("width", [320, 360, 800])
@@ -193,14 +178,14 @@ def test_two_figures_do_not_meddle(show: Callable[..., Any]) -> None:
 
 def test_paper_and_pages_without_javascript_get_all_tables(show: Callable[..., Any]) -> None:
     page = show(FIGURE)
-    fallback = page.locator(".attn-blank-fallback")
+    fallback = page.locator(".attn-fallback")
     assert not fallback.is_visible()
     page.emulate_media(media="print")
     assert fallback.is_visible()
     assert not page.locator(".attn-blank").is_visible()
     still = show(FIGURE, javascript=False)
-    assert still.locator(".attn-blank-fallback table").count() == 2
-    assert still.locator(".attn-blank-fallback").is_visible()
+    assert still.locator(".attn-fallback table").count() == 2
+    assert still.locator(".attn-fallback").is_visible()
 
 
 # ------------------------------------------------------------------------------ the built site
@@ -209,4 +194,4 @@ def test_paper_and_pages_without_javascript_get_all_tables(show: Callable[..., A
 def work(page: Any, figure: Any) -> None:
     """A figure of the site shows all that is stored in it."""
     stored = figure.locator("script[type='application/json']").text_content()
-    go_through(page, figure.locator(".attn-blank"), blanks.blanks(json.loads(stored)))
+    go_through(page, figure.locator(".attn-blank"), blanks(json.loads(stored)))

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from accessible import violations
-from attnbook.embedded import card_styles
+from attnbook.figures.embedded import asset
 
-HEAD = f"<style>{card_styles()}</style>"
+HEAD = f"<style>{asset('card.css')}</style>"
 CARD = """
 <div class="attn-card" role="group" aria-label="Card">
   <p>Something to <a href="#top">read</a>. <span class="attn-card-unseen">Heard only.</span></p>

@@ -12,8 +12,12 @@ import nbformat
 import pytest
 from matplotlib.figure import Figure
 
-from attnbook import directives, plots, scrubber
-from attnbook.directives import inline_svg, look_up
+from attnbook import plots
+from attnbook.figures.embedded import asset
+from attnbook.figures.scrubber import DECIMALS, Scrubber, ScrubberFigure
+from attnbook.site import figures as site_figures
+from attnbook.site.measured import look_up
+from attnbook.site.svg import chart_html, inline_svg
 from example_traces import example
 from small_books import SmallBook
 
@@ -97,7 +101,7 @@ PIXEL = (
 
 def lab() -> str:
     """A notebook with stored outputs: two drawings, a picture, a scrubber twice."""
-    figure, _ = scrubber.Scrubber(trace, fixed)._repr_mimebundle_()
+    figure, _ = Scrubber(trace, fixed)._repr_mimebundle_()
     drawing = {"image/svg+xml": SVG}
     cells = [nbformat.v4.new_markdown_cell("# Lab")]
     for number, data in enumerate([drawing, drawing, {"image/png": PIXEL}, figure, figure]):
@@ -149,8 +153,8 @@ def test_the_traces_stand_in_the_page(book):
     figure = figures(book.read("html/index.html"))[0]
     stored = re.findall(r'<script type="application/json">(.*?)</script>', figure, re.DOTALL)[0]
     assert json.loads(stored) == {
-        "trace": trace.to_dict(scrubber.DECIMALS),
-        "without": fixed.to_dict(scrubber.DECIMALS),
+        "trace": trace.to_dict(DECIMALS),
+        "without": fixed.to_dict(DECIMALS),
         "step": 2,
     }
 
@@ -159,18 +163,25 @@ def test_the_table_of_weights_stands_in_the_page(book):
     html = book.read("html/index.html")
     table = re.findall(r'<div class="attn-fallback">.*?</table>', html, re.DOTALL)[0]
     cells = [unescape(cell) for cell in re.findall(r"<t[dh][^>]*><p>(.*?)</p>", table)]
-    head, rows = scrubber.fallback_table(trace)
-    assert cells == [cell for row in [head, *rows] for cell in row]
-    assert len(re.findall('<t[hd] class="[^"]*stub', table)) == 1 + len(rows)
+    (expected,) = ScrubberFigure(trace).tables()
+    assert cells == [cell for row in [expected.head, *expected.rows] for cell in row]
+    assert len(re.findall('<t[hd] class="[^"]*stub', table)) == 1 + len(expected.rows)
 
 
 def test_script_and_style_only_where_they_are_needed(book):
     html = book.read("html/index.html")
     assert re.search(r'<script defer="defer" src="_static/attnbook-scrubber\.js\?v=\w+">', html)
     assert re.search(r'href="_static/attnbook-scrubber\.css\?v=\w+"', html)
-    assert book.read(f"html/_static/{directives.SCRIPT}") == scrubber.script()
-    assert book.read(f"html/_static/{directives.STYLES}") == scrubber.styles()
-    assert "attnbook-scrubber" not in book.read("html/plain.html")
+    assert html.index("attnbook-card.css") < html.index("attnbook-scrubber.css")
+    assert "attnbook-" not in book.read("html/plain.html")
+
+
+@pytest.mark.parametrize("figure", site_figures.FIGURES, ids=lambda figure: figure.name)
+def test_the_site_has_the_scripts_and_styles_of_all_figures(book, figure):
+    folder = "html/_static"
+    assert book.read(f"{folder}/{site_figures.script_name(figure.name)}") == figure.script()
+    for sheet in figure.sheets:
+        assert book.read(f"{folder}/{site_figures.sheet_name(sheet)}") == asset(f"{sheet}.css")
 
 
 def test_a_page_is_built_again_when_what_it_reads_has_changed(book):
@@ -223,7 +234,7 @@ def test_every_warning_is_accounted_for(wrong_book):
     assert wrong_book.warnings.count("WARNING") == len(WRONG)
     # Only the figures with a mere blemish are drawn.
     html = wrong_book.read("html/index.html")
-    assert html.count('class="attn-figure"') == 1
+    assert html.count('class="attn-scrubber-figure"') == 1
     assert html.count('class="attn-chart"') == 1
     assert "run:bleu.x|.1f" in html
 
@@ -309,8 +320,8 @@ def test_what_is_not_an_svg_is_refused(svg):
 def test_only_a_wide_chart_takes_the_keyboard():
     narrow = SVG.replace("0 0 360 240", "0 0 240 240")
     wide = SVG.replace("0 0 360 240", "0 0 720 240")
-    assert "tabindex" not in directives._chart_html(narrow, "a", "p-")
-    assert 'tabindex="0" role="group" aria-label=' in directives._chart_html(wide, "a", "p-")
+    assert "tabindex" not in chart_html(narrow, "a", "p-")
+    assert 'tabindex="0" role="group" aria-label=' in chart_html(wide, "a", "p-")
 
 
 def test_a_figure_of_ours_survives_the_way_into_a_page(tmp_path):
@@ -395,16 +406,16 @@ def test_other_pictures_stay_pictures(book):
 
 def test_a_stored_scrubber_wins_over_its_widget(book):
     html = book.read("html/lab.html")
-    assert html.count('class="attn-figure"') == 2
+    assert html.count('class="attn-scrubber-figure"') == 2
     assert "widget-view" not in html
     assert "Scrubber(" not in html
 
 
 def test_the_authors_own_priorities_come_last():
     config = {"nb_mime_priority_overrides": [("html", "text/html", 7)]}
-    directives._prefer_html(None, config)
+    site_figures._prefer_html(None, config)
     assert config["nb_mime_priority_overrides"][0] == ("html", "text/html", 5)
     assert config["nb_mime_priority_overrides"][-1] == ("html", "text/html", 7)
     alone: dict[str, Any] = {}
-    directives._prefer_html(None, alone)
+    site_figures._prefer_html(None, alone)
     assert alone == {}

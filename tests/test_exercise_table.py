@@ -11,9 +11,9 @@ import pytest
 from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace
 
-from attnbook.exercise_table import read_page
 from attnbook.exercises import chapters
 from attnbook.exercises.statement import to_do
+from attnbook.site.exercise_table import read_page
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -55,7 +55,7 @@ class Book:
                 builder,
                 confoverrides={
                     "project": "book",
-                    "extensions": ["myst_nb", "attnbook.exercise_table"],
+                    "extensions": ["myst_nb", "attnbook.site"],
                     "html_theme": "basic",
                     "nb_execution_mode": "off",
                     "exclude_patterns": ["_build"],

@@ -103,7 +103,7 @@ def test_colab_is_linked_where_the_repository_is_known(tmp_path: Path) -> None:
     book.write(f"{NOTEBOOK}.md", "# Notebook\n")
     theme = {"repository_url": "https://github.com/a/b", "repository_branch": "main"}
     book.build(
-        page(), extensions=["myst_nb", "sphinx_design", "attnbook.directives"],
+        page(), extensions=["myst_nb", "sphinx_design", "attnbook.site"],
         html_theme="sphinx_book_theme", html_theme_options=theme,
     )  # fmt: skip
     address = f"https://colab.research.google.com/github/a/b/blob/main/{NOTEBOOK}.ipynb"

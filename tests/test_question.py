@@ -11,9 +11,7 @@ import re
 import pytest
 from bs4 import BeautifulSoup
 
-from attnbook import directives, question
-from attnbook.embedded import card_styles
-from attnbook.question import number
+from attnbook.figures.question import Question, number, question
 from small_books import SmallBook
 
 # --- what is asked ------------------------------------------------------------------------------
@@ -37,19 +35,19 @@ def test_what_is_no_number_is_refused(text: str) -> None:
 def test_steps_are_shuffled_the_same_way_each_time_and_never_right(count: int) -> None:
     for start in range(40):
         steps = [f"step {start + i}" for i in range(count)]
-        asked = question.question("order", steps)
-        assert asked == question.question("order", steps)
+        asked = question("order", steps)
+        assert asked == question("order", steps)
         assert sorted(asked.order) == list(range(count))
         assert list(asked.order) != list(range(count))
 
 
 def test_what_decides_about_a_number() -> None:
-    asked = question.question("number", ["0,33", "else", "right", "−2"], "0.47", "0.005")
-    assert asked[:5] == ("number", 2, (0.33, None, 0.47, -2.0), 0.005, ())
+    asked = question("number", ["0,33", "else", "right", "−2"], "0.47", "0.005")
+    assert asked == Question("number", 2, (0.33, None, 0.47, -2.0), 0.005, (), asked.names)
 
 
 def test_what_is_heard_of_a_formula() -> None:
-    asked = question.question("choice", ["h_t", r"the \bar{h}_s"], "1")
+    asked = question("choice", ["h_t", r"the \bar{h}_s"], "1")
     assert asked.names == ("h_t", "the bar h _s")
 
 
@@ -117,7 +115,7 @@ def book(tmp_path_factory: pytest.TempPathFactory) -> SmallBook:
 @pytest.fixture(scope="module")
 def asked(book: SmallBook) -> list:
     soup = BeautifulSoup(book.read("html/index.html"), "html.parser")
-    return soup.find_all("div", class_="attn-questions")
+    return soup.find_all("div", class_="attn-question-figure")
 
 
 def data(figure) -> dict:
@@ -158,12 +156,12 @@ def test_question_and_answers_stand_in_the_page(asked: list) -> None:
     stem = choice.find("div", class_="attn-question-stem")
     assert stem.em.text == "axis"
     assert stem.find("span", class_="math")
-    shown = choice.select(".attn-question-fallback > ul > li")
+    shown = choice.select(".attn-fallback > ul > li")
     assert texts(shown) == ["the batch", "the source"]
     assert shown[1].code.text == "source"
-    assert value.select(".attn-question-fallback > ul") == []
+    assert value.select(".attn-fallback > ul") == []
     assert value.find("pre").text.strip() == "code = 1"
-    steps = texts(order.select(".attn-question-fallback > ul > li"))
+    steps = texts(order.select(".attn-fallback > ul > li"))
     right = texts(order.select("details > dl > dt"))
     assert [right[place] for place in data(order)["order"]] == steps
 
@@ -189,10 +187,7 @@ def test_script_and_style_only_where_they_are_needed(book: SmallBook) -> None:
     html = book.read("html/index.html")
     assert re.search(r'<script defer="defer" src="_static/attnbook-question\.js\?v=\w+">', html)
     assert re.search(r'href="_static/attnbook-question\.css\?v=\w+"', html)
-    assert book.read(f"html/_static/{directives.QUESTION_SCRIPT}") == question.script()
-    assert book.read(f"html/_static/{directives.QUESTION_STYLES}") == question.styles()
-    assert html.index(directives.CARD_STYLES) < html.index(directives.QUESTION_STYLES)
-    assert book.read(f"html/_static/{directives.CARD_STYLES}") == card_styles()
+    assert html.index("attnbook-card.css") < html.index("attnbook-question.css")
     assert "attnbook-question" not in book.read("html/plain.html")
 
 
@@ -244,4 +239,4 @@ def test_what_is_wrong_is_a_warning_with_its_place(wrong_book: SmallBook, use: s
 
 def test_every_warning_is_accounted_for(wrong_book: SmallBook) -> None:
     assert wrong_book.warnings.count("WARNING") == len(WRONG)
-    assert "attn-questions" not in wrong_book.read("html/index.html")
+    assert "attn-question-figure" not in wrong_book.read("html/index.html")

@@ -9,8 +9,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from accessible import WIDTHS_AND_SCHEMES, violations
-from attnbook import question
-from attnbook.embedded import card_styles
+from attnbook.figures.question import Question
 from small_books import SmallBook
 
 PAGE = """# Page
@@ -69,13 +68,13 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     book.build(PAGE)
     assert book.warnings == ""
     soup = BeautifulSoup(book.read("html/index.html"), "html.parser")
-    return [str(found) for found in soup.find_all("div", class_="attn-questions")]
+    return [str(found) for found in soup.find_all("div", class_="attn-question-figure")]
 
 
 @pytest.fixture
 def show(show_bare: Callable[..., Any], figures: list[str]) -> Callable[..., Any]:
     """A page with the three questions, as a phone or a desk shows it."""
-    head = f"<style>{card_styles()}{question.styles()}</style><script>{question.script()}</script>"
+    head = f"<style>{Question.styles()}</style><script>{Question.script()}</script>"
     return lambda **options: show_bare(*figures, head=head, **options)
 
 
@@ -227,9 +226,9 @@ def answer_all(page: Any) -> None:
 @WIDTHS_AND_SCHEMES
 def test_axe_finds_nothing(show: Callable[..., Any], width: int, scheme: str) -> None:
     page = show(width=width, scheme=scheme)
-    assert violations(page, ".attn-questions") == []
+    assert violations(page, ".attn-question-figure") == []
     answer_all(page)
-    assert violations(page, ".attn-questions") == []
+    assert violations(page, ".attn-question-figure") == []
 
 
 @pytest.mark.parametrize("width", [320, 360, 800])

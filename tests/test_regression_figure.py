@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from accessible import WIDTHS_AND_SCHEMES, violations
-from attnbook import directives, regression, scrubber
+from attnbook.figures.regression import RegressionFigure
 from test_directives import Book
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -101,22 +101,20 @@ def test_the_table_stands_in_the_page(book: Book) -> None:
     table = re.search(r'<div class="attn-fallback">.*?</table>', html, re.DOTALL)
     assert table is not None
     cells = re.findall(r"<t[dh][^>]*><p>(.*?)</p>", table[0])
-    head, rows = regression.table(DAY)
+    ((head, rows, *_),) = RegressionFigure(DAY).tables()
     assert cells == [cell for row in [head, *rows] for cell in row]
     assert rows[3] == ["8", "10", "−2.00", "0.100", "1.00"]
     assert rows[-1][-1] == "15.40"
 
 
 def test_scripts_and_styles_only_where_they_are_needed(book: Book) -> None:
-    ours = (directives.REGRESSION_SCRIPT, directives.REGRESSION_STYLES)
+    ours = ("attnbook-regression.js", "attnbook-regression.css")
     html, plain, trace = (book.read(f"html/{name}.html") for name in ("index", "plain", "trace"))
     assert all(name in html and name not in plain and name not in trace for name in ours)
-    assert directives.STYLES in html  # the card
-    assert directives.SCRIPT not in html
-    assert directives.SCRIPT in trace
-    for name in ours:
-        static = ROOT / "src" / "attnbook" / "static" / name.removeprefix("attnbook-")
-        assert book.read(f"html/_static/{name}") == static.read_text(encoding="utf-8")
+    sheets = [html.index(f"attnbook-{sheet}.css") for sheet in RegressionFigure.sheets]
+    assert sheets == sorted(sheets)
+    assert "attnbook-scrubber.js" not in html
+    assert "attnbook-scrubber.js" in trace
 
 
 WRONG = {
@@ -152,7 +150,7 @@ def test_what_is_wrong_is_a_warning(tmp_path: Path) -> None:
 )
 def test_readings_that_do_not_fit_are_refused(change: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ValueError, match=re.escape(complaint)):
-        regression.table(DIVE | change)
+        RegressionFigure(DIVE | change)
 
 
 # ------------------------------------------------------------------------------ in a browser
@@ -168,7 +166,7 @@ READ = """figure => {
   };
   const path = figure.querySelector(".attn-reg-curve").getAttribute("d");
   return {
-    status: figure.querySelector(".attn-status").textContent,
+    status: figure.querySelector(".attn-card-status").textContent,
     error: figure.querySelector(".attn-reg-error").textContent,
     rows: rows.slice(0, -1).map(row => [
       ...[...row.querySelectorAll("input")].map(e => e.valueAsNumber),
@@ -197,8 +195,8 @@ def show(book: Book, show_bare: Callable[..., Any]) -> Callable[..., Any]:
     html = book.read("html/index.html")
     body = re.findall(r"<figure.*?</figure>", html, flags=re.DOTALL)
     assert len(body) == 2
-    styles = scrubber.styles() + regression.styles() + "figure { margin: 0 }"
-    head = f"<style>{styles}</style><script>{regression.script()}</script>"
+    styles = RegressionFigure.styles() + "figure { margin: 0 }"
+    head = f"<style>{styles}</style><script>{RegressionFigure.script()}</script>"
     return functools.partial(show_bare, *body, head=head)
 
 

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 import torch
 
-from attnbook import decoding, scrubber
-from attnbook.scrubber import Explorer, Scrubber, explore, fallback_table, figure_html
+from attnbook import decoding
+from attnbook.figures import scrubber
+from attnbook.figures.scrubber import Explorer, Scrubber, ScrubberFigure, explore
 from attnbook.seq2seq import Config, Translator
 from attnbook.trace import DecodingTrace
 from attnbook.vocabulary import Vocabulary
@@ -142,7 +143,7 @@ def test_the_same_figure_gives_the_same_output():
 
 
 def test_the_html_needs_nothing_beside_it():
-    html = figure_html(dot, fixed)
+    html = ScrubberFigure(dot, fixed).html()
     assert not re.search(r"""(src|href)\s*=|@import|url\(|https?://(?!www\.w3\.org/)""", html)
     assert "export " not in html.replace("export default", "")
     assert not re.search(r"^export ", html, re.MULTILINE)
@@ -181,7 +182,7 @@ class Reader(HTMLParser):
 
 
 def test_the_html_carries_the_traces_and_a_table():
-    page = Reader(figure_html(dot, fixed, step=3))
+    page = Reader(ScrubberFigure(dot, fixed, step=3).html())
     data = json.loads(page.data)
     assert data["step"] == 3
     stored = DecodingTrace.from_dict(data["trace"])
@@ -195,7 +196,7 @@ def test_the_html_carries_the_traces_and_a_table():
 
 def test_a_word_cannot_end_the_script_or_become_markup():
     nasty = example(source="</script><b> & <eos>", target="<i> <eos>")
-    html = figure_html(nasty)
+    html = ScrubberFigure(nasty).html()
     page = Reader(html)
     assert page.scripts == 2
     assert json.loads(page.data)["trace"]["source_tokens"][0] == "</script><b>"
@@ -203,10 +204,15 @@ def test_a_word_cannot_end_the_script_or_become_markup():
     assert "<b>" not in html.replace(json.dumps("</script><b>").replace("</", "<\\/"), "")
 
 
+def table_of(trace: DecodingTrace) -> tuple[list[str], list[list[str]]]:
+    (table,) = ScrubberFigure(trace).tables()
+    return table.head, table.rows
+
+
 def test_table_of_weights_where_they_fit():
     trace = example(masked=(2,))
     assert trace.weights is not None
-    head, rows = fallback_table(trace)
+    head, rows = table_of(trace)
     assert head == ["writes", "probability", "ich", "möchte", "ein", "bier", "<eos>"]
     assert rows[4][0] == "beer"
     assert rows[4][1] == f"{np.exp(trace.log_probs[4]):.2f}"
@@ -216,7 +222,7 @@ def test_table_of_weights_where_they_fit():
 
 def test_table_of_steps_for_a_long_sentence():
     trace = example(source=" ".join("abcdefghijklm"), target="a b c")
-    head, rows = fallback_table(trace)
+    head, rows = table_of(trace)
     assert head == ["step", "writes", "probability", "looks most at", "weight"]
     assert trace.weights is not None
     most = int(trace.weights[1].argmax())
@@ -226,9 +232,9 @@ def test_table_of_steps_for_a_long_sentence():
 
 def test_table_where_nothing_is_seen():
     words = " ".join("abcdefghijklm")
-    _, rows = fallback_table(example(source=words, masked=tuple(range(13))))
+    _, rows = table_of(example(source=words, masked=tuple(range(13))))
     assert rows[0][3:] == ["–", "0.00"]
-    head, rows = fallback_table(fixed)
+    head, rows = table_of(fixed)
     assert head == ["step", "writes", "probability"]
     assert rows[-1][:2] == ["5", "<eos>"]
 
@@ -283,14 +289,14 @@ class Fake:
     def __init__(self) -> None:
         self.calls: list[dict[str, object]] = []
 
-    def __call__(self, translator, tokens, *, beam_size=1, temperature=1.0, hidden=()):
+    def __call__(self, translator, tokens, *, beam_size=1, temperature=1.0, masked=()):
         self.calls.append(
             {
                 "model": translator.name,
                 "tokens": tuple(tokens),
                 "beam_size": beam_size,
                 "temperature": temperature,
-                "hidden": tuple(hidden),
+                "masked": tuple(masked),
             }
         )
         if tuple(tokens) == ("zu", "lang"):
@@ -299,7 +305,7 @@ class Fake:
         return example(
             source=words,
             target=words.upper(),
-            masked=tuple(hidden),
+            masked=tuple(masked),
             attends="dot" in translator.name,
         )
 
@@ -322,7 +328,7 @@ def test_the_controls_decode_again():
         "tokens": ("ich", "mag", "bier"),
         "beam_size": 1,
         "temperature": 1.0,
-        "hidden": (),
+        "masked": (),
     }
     assert decode.calls == [plain]
     panel.beam.value = 4
@@ -331,7 +337,7 @@ def test_the_controls_decode_again():
     assert decode.calls[1:] == [
         plain | {"beam_size": 4},
         plain | {"beam_size": 4, "temperature": 0.5},
-        plain | {"beam_size": 4, "temperature": 0.5, "hidden": (2,)},
+        plain | {"beam_size": 4, "temperature": 0.5, "masked": (2,)},
     ]
     assert panel.scrubber.trace.weights is not None
     assert np.all(panel.scrubber.trace.weights[:, 2] == 0)
@@ -352,11 +358,11 @@ def test_another_sentence_has_its_own_masks():
     panel.scrubber.step = 3
     panel.sentence.value = "bier"
     assert [mask.description for mask in panel.masks] == ["bier"]
-    assert decode.calls[-1]["hidden"] == ()
+    assert decode.calls[-1]["masked"] == ()
     assert panel.scrubber.trace.source_tokens == ("bier", "<eos>")
     assert panel.scrubber.step == 0
     panel.masks[0].value = True
-    assert decode.calls[-1]["hidden"] == (0,)
+    assert decode.calls[-1]["masked"] == (0,)
 
 
 def test_without_attention_there_is_nothing_to_mask_or_heat():
@@ -365,7 +371,7 @@ def test_without_attention_there_is_nothing_to_mask_or_heat():
     panel.temperature.value = 3.0
     panel.masks[1].value = True
     last = decode.calls[-1]
-    assert (last["model"], last["temperature"], last["hidden"]) == ("fixed", 1.0, ())
+    assert (last["model"], last["temperature"], last["masked"]) == ("fixed", 1.0, ())
     assert panel.scrubber.without is not None
     assert panel.scrubber.without.model == "example-dot"
     assert not panel.scrubber.without.attends
@@ -430,7 +436,7 @@ def test_a_real_translator_is_explored(decoder):
     panel.temperature.value = 2.0
     panel.beam.value = 3
     expected = decoding.decode(
-        attending, ["ich", "mag", "bier"], beam_size=3, temperature=2.0, hidden=(1,)
+        attending, ["ich", "mag", "bier"], beam_size=3, temperature=2.0, masked=(1,)
     )
     assert panel.scrubber.trace == expected
     panel.sentence.value = "ich mag wein"

@@ -14,9 +14,7 @@ import pytest
 from playwright.sync_api import expect
 
 from accessible import WIDTHS_AND_SCHEMES, violations
-from attnbook import scrubber
-from attnbook.embedded import asset
-from attnbook.scrubber import figure_html
+from attnbook.figures.scrubber import DECIMALS, ScrubberFigure
 from attnbook.trace import DecodingTrace
 from example_traces import example, example_with_heads, example_with_measures
 
@@ -56,7 +54,7 @@ READ = """card => {
     .map(row => texts("th, td", row));
   const numbers = selector => [...card.querySelectorAll(selector)].map(e => texts("span", e));
   return {
-    status: card.querySelector(".attn-status").textContent,
+    status: card.querySelector(".attn-card-status").textContent,
     valuetext: card.querySelector("input[type=range]").getAttribute("aria-valuetext"),
     count: card.querySelector(".attn-count").textContent,
     written: [...card.querySelectorAll(".attn-written-word")].filter(visible)
@@ -238,7 +236,7 @@ def through_heads(page: Any, card: Any, trace: dict[str, Any], *, all_heads: boo
 
 
 def as_json(trace: DecodingTrace) -> dict[str, Any]:
-    return trace.to_dict(scrubber.DECIMALS)
+    return trace.to_dict(DECIMALS)
 
 
 # -------------------------------------------------------------------------------- every step
@@ -250,12 +248,12 @@ def as_json(trace: DecodingTrace) -> dict[str, Any]:
     ids=["gold links", "numbers", "masked", "all masked", "without attention", "60 words"],
 )
 def test_every_step(show_bare, trace):
-    page = show_bare(figure_html(trace))
+    page = show_bare(ScrubberFigure(trace).html())
     step_through(page, page.locator(".attn-scrubber"), as_json(trace))
 
 
 def test_every_step_by_keyboard(show_bare):
-    page = show_bare(figure_html(plain))
+    page = show_bare(ScrubberFigure(plain).html())
     card = page.locator(".attn-scrubber")
     slider = card.locator("input[type=range]")
     slider.focus()
@@ -267,7 +265,7 @@ def test_every_step_by_keyboard(show_bare):
 
 
 def test_arrows_home_and_end(show_bare):
-    page = show_bare(figure_html(plain, step=3))
+    page = show_bare(ScrubberFigure(plain, step=3).html())
     slider = page.get_by_role("slider", name="Decoding step")
     assert slider.input_value() == "3"
     slider.focus()
@@ -279,7 +277,7 @@ def test_arrows_home_and_end(show_bare):
 
 
 def test_buttons_stop_at_the_ends(show_bare):
-    page = show_bare(figure_html(small))
+    page = show_bare(ScrubberFigure(small).html())
     back = page.get_by_role("button", name="Previous step")
     forward = page.get_by_role("button", name="Next step")
     slider = page.get_by_role("slider")
@@ -301,7 +299,7 @@ def test_buttons_stop_at_the_ends(show_bare):
 
 
 def test_the_switch_shows_the_other_decoder(show_bare):
-    page = show_bare(figure_html(plain, fixed, step=7))
+    page = show_bare(ScrubberFigure(plain, fixed, step=7).html())
     card = page.locator(".attn-scrubber")
     check_step(card.evaluate(READ), as_json(plain), 7)
     card.get_by_label("Without").check()
@@ -315,7 +313,7 @@ def test_the_switch_shows_the_other_decoder(show_bare):
 
 
 def test_the_switch_is_worked_by_keyboard(show_bare):
-    page = show_bare(figure_html(plain, fixed))
+    page = show_bare(ScrubberFigure(plain, fixed).html())
     page.get_by_label("With attention").focus()
     page.keyboard.press("ArrowRight")
     assert "no weights" in page.get_by_role("status").text_content()
@@ -324,7 +322,7 @@ def test_the_switch_is_worked_by_keyboard(show_bare):
 
 
 def test_one_trace_has_no_switch(show_bare):
-    page = show_bare(figure_html(plain))
+    page = show_bare(ScrubberFigure(plain).html())
     assert not page.get_by_role("radio").count()
 
 
@@ -332,7 +330,7 @@ def test_one_trace_has_no_switch(show_bare):
 
 
 def test_what_a_screen_reader_gets(show_bare):
-    page = show_bare(figure_html(plain))
+    page = show_bare(ScrubberFigure(plain).html())
     status = page.get_by_role("status")
     assert status.get_attribute("aria-live") == "polite"
     assert page.get_by_role("img", name="Step 1, drawn").count() == 1
@@ -352,7 +350,7 @@ def test_the_query_that_is_shown_is_the_one_that_asked(show_bare):
     dot = replace(small, scores=small.decoder_states @ small.encoder_states.T)
     asked = np.random.default_rng(5).normal(size=small.decoder_states.shape)
     other = replace(small, queries=asked)
-    page = show_bare(figure_html(dot), figure_html(other))
+    page = show_bare(ScrubberFigure(dot).html(), ScrubberFigure(other).html())
     cards = page.locator(".attn-scrubber")
     assert [card.locator(".attn-operator").text_content() for card in cards.all()] == ["·", "↔"]
     stored = page.locator("script[type='application/json']").nth(1).text_content()
@@ -362,7 +360,7 @@ def test_the_query_that_is_shown_is_the_one_that_asked(show_bare):
 
 
 def test_every_head_of_every_layer(show_bare):
-    page = show_bare(figure_html(heads))
+    page = show_bare(ScrubberFigure(heads).html())
     card = page.locator(".attn-scrubber")
     assert card.get_by_label("Layer", exact=True).input_value() == "1"  # the top one
     assert card.get_by_label("Head", exact=True).input_value() == "-1"
@@ -370,7 +368,7 @@ def test_every_head_of_every_layer(show_bare):
 
 
 def test_heads_are_chosen_by_keyboard(show_bare):
-    page = show_bare(figure_html(heads))
+    page = show_bare(ScrubberFigure(heads).html())
     card = page.locator(".attn-scrubber")
     page.get_by_label("Attention", exact=True).focus()
     weights = heads.maps[1].weights
@@ -388,7 +386,7 @@ def test_heads_are_chosen_by_keyboard(show_bare):
 
 def test_measures_beside_the_weights(show_bare):
     """One select, and what it shows is called a share wherever it is not a weight."""
-    page = show_bare(figure_html(measured))
+    page = show_bare(ScrubberFigure(measured).html())
     select = page.get_by_label("Shares by")
     assert not page.get_by_label("Layer", exact=True).is_visible()
     assert not page.get_by_label("Head", exact=True).is_visible()
@@ -407,31 +405,31 @@ def test_measures_beside_the_weights(show_bare):
 
 
 def test_one_head_has_no_selects(show_bare):
-    page = show_bare(figure_html(plain))
+    page = show_bare(ScrubberFigure(plain).html())
     assert not page.locator(".attn-heads").is_visible()
 
 
 @WIDTHS_AND_SCHEMES
 def test_axe_finds_nothing(show_bare, width, scheme):
     parts = [
-        figure_html(t, w) for t, w in [
+        ScrubberFigure(t, w).html() for t, w in [
             (plain, fixed), (small, None), (long, None), (heads, None), (measured, None),
         ]
     ]  # fmt: skip
     page = show_bare(*parts, width=width, scheme=scheme)
     for details in page.locator("summary").all():
         details.click()
-    assert violations(page, ".attn-figure") == []
+    assert violations(page, ".attn-scrubber-figure") == []
     page.get_by_role("radio", name="Without").check()
     page.get_by_role("slider").first.press("End")
-    assert violations(page, ".attn-figure") == []
+    assert violations(page, ".attn-scrubber-figure") == []
 
 
 def test_axe_would_find_something(show_bare):
-    page = show_bare(figure_html(plain))
+    page = show_bare(ScrubberFigure(plain).html())
     page.evaluate("document.querySelector('.attn-slider').removeAttribute('aria-label')")
-    page.evaluate("document.querySelector('.attn-status').style.color = '#ddd'")
-    found = " ".join(violations(page, ".attn-figure"))
+    page.evaluate("document.querySelector('.attn-card-status').style.color = '#ddd'")
+    found = " ".join(violations(page, ".attn-scrubber-figure"))
     assert "color-contrast" in found
     assert "label" in found
 
@@ -439,7 +437,7 @@ def test_axe_would_find_something(show_bare):
 @pytest.mark.parametrize("trace", [plain, small, long], ids=["5 words", "numbers", "60 words"])
 @pytest.mark.parametrize("width", [320, 360, 800])
 def test_only_the_figure_scrolls(show_bare, trace, width):
-    page = show_bare(figure_html(trace, step=1), width=width)
+    page = show_bare(ScrubberFigure(trace, step=1).html(), width=width)
     assert page.evaluate("document.documentElement.scrollWidth") == width
     scrolls = page.evaluate(
         """() => [...document.querySelectorAll(".attn-scroll")].map(e => [
@@ -456,7 +454,7 @@ def test_only_the_figure_scrolls(show_bare, trace, width):
 
 
 def test_the_heaviest_word_comes_into_view_and_the_page_stays(show_bare):
-    page = show_bare('<div style="height:500px"></div>', figure_html(long), width=360)
+    page = show_bare('<div style="height:500px"></div>', ScrubberFigure(long).html(), width=360)
     page.get_by_role("slider").focus()
     before = page.evaluate("scrollY")
     for _ in range(20):
@@ -476,7 +474,7 @@ def test_the_heaviest_word_comes_into_view_and_the_page_stays(show_bare):
 
 
 def test_the_current_row_of_the_matrix_stays_in_view(show_bare):
-    page = show_bare(figure_html(long))
+    page = show_bare(ScrubberFigure(long).html())
     page.get_by_role("slider").press("End")
     assert page.evaluate(
         """() => {
@@ -489,7 +487,7 @@ def test_the_current_row_of_the_matrix_stays_in_view(show_bare):
 
 
 def test_ribbons_run_from_each_word_to_the_context(show_bare):
-    page = show_bare(figure_html(small, step=2), width=700)
+    page = show_bare(ScrubberFigure(small, step=2).html(), width=700)
     ends = page.evaluate(
         """() => {
           const left = document.querySelector(".attn-grid").getBoundingClientRect().left;
@@ -531,7 +529,7 @@ LIGHT, DARK = "rgb(255, 255, 255)", "rgb(20, 24, 30)"
     ],
 )
 def test_the_card_follows_its_host(show_bare, scheme, theme, colour):
-    page = show_bare(figure_html(plain), scheme=scheme)
+    page = show_bare(ScrubberFigure(plain).html(), scheme=scheme)
     page.evaluate(theme or "0")
     assert page.evaluate(CARD) == colour
 
@@ -542,7 +540,7 @@ def test_the_card_follows_its_host(show_bare, scheme, theme, colour):
 )
 def test_weights_run_from_the_background_to_the_end_of_one_ramp(show_bare, scheme, zero, one):
     sure = example(source="a b", target="x", masked=(1,))
-    page = show_bare(figure_html(sure), scheme=scheme)
+    page = show_bare(ScrubberFigure(sure).html(), scheme=scheme)
     colours = page.evaluate(
         "[...document.querySelectorAll('.attn-weight')]"
         ".map(e => getComputedStyle(e).backgroundColor)"
@@ -554,7 +552,7 @@ def test_weights_run_from_the_background_to_the_end_of_one_ramp(show_bare, schem
 
 
 def test_play_goes_on_by_itself_and_stops(show_bare):
-    page = show_bare(figure_html(small), alone=True)  # with a clock that would stay
+    page = show_bare(ScrubberFigure(small).html(), alone=True)  # with a clock that would stay
     page.clock.install()
     slider = page.get_by_role("slider")
     page.get_by_role("button", name="Play").click()
@@ -577,7 +575,7 @@ def test_play_goes_on_by_itself_and_stops(show_bare):
 
 
 def test_nothing_moves_under_reduced_motion(show_bare):
-    page = show_bare(figure_html(plain), reduced_motion="reduce")
+    page = show_bare(ScrubberFigure(plain).html(), reduced_motion="reduce")
     play = page.get_by_role("button", name="Play")
     assert play.is_disabled()
     assert "reduced motion" in play.get_attribute("title")
@@ -599,7 +597,7 @@ def test_nothing_moves_under_reduced_motion(show_bare):
 
 
 def test_paper_gets_the_last_step_and_its_table(show_bare):
-    page = show_bare(figure_html(plain, step=2))
+    page = show_bare(ScrubberFigure(plain, step=2).html())
     card = page.locator(".attn-scrubber")
     page.emulate_media(media="print")
     page.wait_for_function("document.querySelector('.attn-details').open")
@@ -611,19 +609,23 @@ def test_paper_gets_the_last_step_and_its_table(show_bare):
 
 
 def test_without_javascript_there_is_the_table(show_bare):
-    page = show_bare(figure_html(plain), javascript=False)
+    page = show_bare(ScrubberFigure(plain).html(), javascript=False)
     rows = page.locator(".attn-fallback tr").all_inner_texts()
     assert rows[0].split("\t") == ["writes", "probability", *plain.source_tokens]
     assert page.locator(".attn-fallback").is_visible()
 
 
 def test_with_javascript_the_table_gives_way(show_bare):
-    page = show_bare(figure_html(plain))
+    page = show_bare(ScrubberFigure(plain).html())
     assert not page.locator(".attn-fallback").is_visible()
 
 
 def test_figures_of_one_page_do_not_meddle(show_bare):
-    page = show_bare(figure_html(plain, fixed), figure_html(plain, fixed), figure_html(small))
+    page = show_bare(
+        ScrubberFigure(plain, fixed).html(),
+        ScrubberFigure(plain, fixed).html(),
+        ScrubberFigure(small).html(),
+    )
     cards = page.locator(".attn-scrubber")
     assert cards.count() == 3
     cards.nth(1).get_by_label("Without").check()
@@ -662,8 +664,8 @@ HOST = """async ([code, state]) => {
 
 @pytest.fixture
 def widget(show_bare) -> Any:
-    page = show_bare(head=f"<style>{scrubber.styles()}</style>")
-    code = asset("scrubber.js")
+    page = show_bare(head=f"<style>{ScrubberFigure.styles()}</style>")
+    code = ScrubberFigure.module()
     state = {
         "trace": as_json(plain),
         "without": as_json(fixed),
@@ -736,7 +738,7 @@ def pages_with_figures(part: str = "trace") -> list[str]:
     return sorted(
         str(path.relative_to(SITE))
         for path, text in texts.items()
-        if 'class="attn-figure"' in text and f'"{part}":' in text
+        if 'class="attn-scrubber-figure"' in text and f'"{part}":' in text
     )
 
 
@@ -758,7 +760,7 @@ def work(page: Any, figure: Any, *, all_heads: bool = False) -> None:
 @pytest.mark.parametrize("path", pages_with_figures("maps"))
 def test_every_head_of_the_sites_figures(open_page, path):
     visit = open_page(path)
-    for figure in visit.page.locator(".attn-figure").all():
+    for figure in visit.page.locator(".attn-scrubber-figure").all():
         work(visit.page, figure, all_heads=True)
     assert visit.problems() == []
 

@@ -9,10 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from attnbook import directives, sight
-from attnbook.embedded import card_styles
+from attnbook.figures.sight import Sight, SightFigure, sights
 from attnbook.self_attention import MultiHeadAttention
-from attnbook.sight import Sight, figure_data, sights
 from test_directives import Book
 
 SOURCE, TARGET = ["ruf", "mich", "morgen", "an"], ["<sos>", "call", "me"]
@@ -33,13 +31,13 @@ def test_the_cases_by_hand() -> None:
 def test_a_case_is_where_the_layer_has_weight() -> None:
     """Called as the figure says, the layer gives weight to what is seen and to nothing else."""
     torch.manual_seed(0)
-    heads = MultiHeadAttention(4, heads=1)
+    heads = MultiHeadAttention(4, num_heads=1)
     for one in sights(SOURCE, TARGET, padding=2):
         known = {
             "x": torch.randn(1, len(one.columns), 4),
             "y": torch.randn(1, len(one.rows), 4),
             "mask": torch.tensor(one.sees),
-            "heads": lambda *given, **more: heads(*given, with_weights=True, **more),
+            "heads": lambda *given, **more: heads(*given, need_weights=True, **more),
         }
         found = eval(one.call, known)
         assert found.weights is not None
@@ -55,7 +53,7 @@ def test_impossible_sentences_are_refused() -> None:
 
 
 def test_the_data_cannot_end_its_script() -> None:
-    text = figure_data([Sight("</script>", "f()", ["a"], ["b"], [[True]])])
+    text = SightFigure([Sight("</script>", "f()", ["a"], ["b"], [[True]])]).data_element()
     assert text.count("</script>") == 1
     inside = text.removeprefix('<script type="application/json">').removesuffix("</script>")
     assert json.loads(inside)[0]["title"] == "</script>"
@@ -91,12 +89,9 @@ def test_a_numbered_figure_with_data_tables_script_and_style(tmp_path: Path) -> 
     assert json.loads(stored[1]) == [one._asdict() for one in sights(SOURCE, TARGET, 2)]
     assert html.count("<table") == 4
     assert html.count("●") == sum(sum(map(sum, one.sees)) for one in sights(SOURCE, TARGET, 2))
-    assert book.read(f"html/_static/{directives.SIGHT_SCRIPT}") == sight.script()
-    assert book.read(f"html/_static/{directives.CARD_STYLES}") == card_styles()
-    assert book.read(f"html/_static/{directives.SIGHT_STYLES}") == sight.styles()
-    assert re.search(rf'<script defer="defer" src="_static/{directives.SIGHT_SCRIPT}\?v=', html)
-    assert html.index(directives.CARD_STYLES) < html.index(directives.SIGHT_STYLES)
-    assert directives.SCRIPT not in html
+    assert re.search(r'<script defer="defer" src="_static/attnbook-sight\.js\?v=', html)
+    assert html.index("attnbook-card.css") < html.index("attnbook-sight.css")
+    assert "attnbook-scrubber.js" not in html
     assert "attnbook-s" not in book.read("html/plain.html")
 
 

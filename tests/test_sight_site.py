@@ -4,41 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from html import escape
 from typing import Any
 
 import pytest
 
 from accessible import WIDTHS_AND_SCHEMES, violations
-from attnbook import sight
-from attnbook.embedded import card_styles
-from attnbook.sight import Sight, figure_data, sights
+from attnbook.figures.sight import Sight, SightFigure, sights
 
 SOURCE, TARGET = ["ruf", "mich", "morgen", "an"], ["<sos>", "call", "me", "tomorrow"]
 FIGURE = sights(SOURCE, TARGET, padding=1)
 
 
 def markup(figure: list[Sight]) -> str:
-    """The figure with its tables, as the directive writes it."""
-    tables = ""
-    for one in figure:
-        head, rows = sight.table(one)
-        cells = "".join(f"<th>{escape(word)}</th>" for word in head)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
-        )
-        tables += f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"
-    return (
-        f'<div class="attn-sights" data-label="What each word may see">{figure_data(figure)}'
-        f'<div class="attn-sight-fallback">{tables}</div></div>'
-    )
+    return SightFigure(figure).element("What each word may see")
 
 
 @pytest.fixture
 def show(show_bare: Callable[..., Any]) -> Callable[..., Any]:
     """A page with figures, as a phone or a desk shows it; nothing may go wrong in it."""
-    start = f"document.addEventListener('DOMContentLoaded', () => {{{sight.script()}}})"
-    style = f"body{{margin:16px}}\n{card_styles()}{sight.styles()}"
+    start = f"document.addEventListener('DOMContentLoaded', () => {{{SightFigure.script()}}})"
+    style = f"body{{margin:16px}}\n{SightFigure.styles()}"
     head = f"<style>{style}</style><script>{start}</script>"
     return lambda *figures, **options: show_bare(*map(markup, figures), head=head, **options)
 
@@ -170,7 +155,7 @@ def test_axe_finds_nothing(show: Callable[..., Any], width: int, scheme: str) ->
     page = show(FIGURE, FIGURE[:2], width=width, scheme=scheme)
     for kind in ("Self", "Masked self", "Padded self"):
         page.get_by_role("radio", name=kind, exact=True).first.check()
-        assert violations(page, ".attn-sights") == []
+        assert violations(page, ".attn-sight-figure") == []
 
 
 @pytest.mark.parametrize("width", [320, 360, 800])
@@ -196,14 +181,14 @@ def test_two_figures_do_not_meddle(show: Callable[..., Any]) -> None:
 
 def test_paper_and_pages_without_javascript_get_all_tables(show: Callable[..., Any]) -> None:
     page = show(FIGURE)
-    fallback = page.locator(".attn-sight-fallback")
+    fallback = page.locator(".attn-fallback")
     assert not fallback.is_visible()
     page.emulate_media(media="print")
     assert fallback.is_visible()
     assert not page.locator(".attn-sight").is_visible()
     still = show(FIGURE, javascript=False)
-    assert still.locator(".attn-sight-fallback table").count() == 4
-    assert still.locator(".attn-sight-fallback").is_visible()
+    assert still.locator(".attn-fallback table").count() == 4
+    assert still.locator(".attn-fallback").is_visible()
 
 
 # ------------------------------------------------------------------------------ the built site

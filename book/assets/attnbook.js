@@ -18,7 +18,8 @@ function reachScrolling() {
     const scrolls =
       (wide && ["auto", "scroll"].includes(style.overflowX)) ||
       (high && ["auto", "scroll"].includes(style.overflowY));
-    if (scrolls && !box.hasAttribute("tabindex")) {
+    // The theme has looked once, and before the fonts came; -1 is what it gives to what did not scroll.
+    if (scrolls && [null, "-1"].includes(box.getAttribute("tabindex"))) {
       box.tabIndex = 0;
       box.dataset.reach = "";
     } else if (!scrolls && "reach" in box.dataset) {

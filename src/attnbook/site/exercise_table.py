@@ -1,10 +1,4 @@
-"""Tables of the exercises for the instructors' page, as a Sphinx extension.
-
-====================  ===========================================================================
-``{exercise-table}``  all exercises of the package by chapter: what is to be done, minutes, points
-``{syllabus}``        weeks, a line each with the numbers of their chapters: the minutes that
-                      their pages, labs and exercises take
-====================  ===========================================================================
+"""Tables of the exercises for the instructors' page, ``{exercise-table}`` and ``{syllabus}``.
 
 Nothing in them is written by hand. Exercises, their minutes and points come from
 :mod:`attnbook.exercises`, the minutes of a page and its lab from the page's own line that begins
@@ -19,22 +13,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from docutils import nodes
-from docutils.statemachine import StringList
 from sphinx import addnodes
 from sphinx.application import Sphinx
-from sphinx.util import logging
-from sphinx.util.docutils import SphinxDirective
 
-from attnbook import __version__
 from attnbook.exercises import Chapter, Exercise, chapters
 from attnbook.exercises.statement import to_do
+from attnbook.site.directive import Directive
 
-__all__ = ["Page", "read_page", "setup"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["Page", "read_page", "register"]
 
 _TITLE = re.compile(r"^# (.+)$", re.MULTILINE)
 _TIME = re.compile(r"^\*\*Time:\*\* (\d+) minutes\b.*?\b(\d+) for the \[lab\]", re.MULTILINE)
@@ -104,7 +93,7 @@ def _weeks(lines: Sequence[str]) -> list[list[int]]:
     return weeks
 
 
-class _Table(SphinxDirective):
+class _Table(Directive):
     """What both tables share: rows of numbers below rows of sums, and links to chapters."""
 
     def _dependencies(self) -> None:
@@ -135,15 +124,9 @@ class _Table(SphinxDirective):
             "", refdomain="std", reftype="doc", refexplicit=True, refwarn=True,
             refdoc=self.env.docname, reftarget=f"/{self.env.path2doc(str(page.path))}",
         )  # fmt: skip
-        (title,) = self._markdown(page.title)
+        (title,) = self.parse_text_to_nodes(page.title)
         link += nodes.inline("", "", nodes.Text(f"{page.number} · "), *title.children)
         return link
-
-    def _markdown(self, text: str) -> list[nodes.Node]:
-        parent = nodes.Element()
-        lines = StringList([text], source=self.get_source_info()[0])
-        self.state.nested_parse(lines, 0, parent)
-        return list(parent.children)
 
     def _table(self, head: list[str], rows: list[list[_Cell]]) -> nodes.table:
         """A table whose first column is text and whose others are numbers."""
@@ -176,21 +159,15 @@ def _strong(*children: nodes.Node | str) -> nodes.paragraph:
 class ExerciseTableDirective(_Table):
     """``{exercise-table}``: all exercises, with sums by chapter and for the course."""
 
-    def run(self) -> list[nodes.Node]:
+    def content_nodes(self) -> list[nodes.Node]:
         """Write a row for each chapter and one for each of its exercises."""
         self._dependencies()
         found = chapters()
         rows: list[list[_Cell]] = []
-        try:
-            for chapter in found:
-                link = self._link(self._page(chapter.number))
-                rows.append([_strong(link), *self._sums([chapter])])
-                rows += [
-                    [self._exercise(e), str(e.minutes), str(e.points)] for e in chapter.exercises
-                ]
-        except ValueError as error:
-            logger.warning("exercise-table: %s", error, location=self.get_location())
-            return []
+        for chapter in found:
+            link = self._link(self._page(chapter.number))
+            rows.append([_strong(link), *self._sums([chapter])])
+            rows += [[self._exercise(e), str(e.minutes), str(e.points)] for e in chapter.exercises]
         count = sum(len(c.exercises) for c in found)
         rows.append([_strong(f"The course: {count} exercises"), *self._sums(found)])
         return [self._table(["exercise", "min", "points"], rows)]
@@ -198,7 +175,7 @@ class ExerciseTableDirective(_Table):
     def _exercise(self, one: Exercise) -> list[nodes.Node]:
         """Its title, and below that its function and what is to be done."""
         below = [nodes.literal("", one.name), nodes.Text(f" · {to_do(one)[0]}")]
-        return [*self._markdown(one.title), nodes.paragraph("", "", *below)]
+        return [*self.parse_text_to_nodes(one.title), nodes.paragraph("", "", *below)]
 
     def _sums(self, counted: Sequence[Chapter]) -> list[_Cell]:
         each = [e for chapter in counted for e in chapter.exercises]
@@ -213,26 +190,22 @@ class SyllabusDirective(_Table):
 
     has_content = True
 
-    def run(self) -> list[nodes.Node]:
+    def content_nodes(self) -> list[nodes.Node]:
         """Write a row for each week and one for each of its chapters."""
         self._dependencies()
         minutes = {c.number: sum(e.minutes for e in c.exercises) for c in chapters()}
         rows: list[list[_Cell]] = []
         whole = [0, 0, 0]
-        try:
-            for week, numbers in enumerate(_weeks(list(self.content)), start=1):
-                pages = [self._page(number) for number in numbers]
-                times = [[p.minutes, p.lab, minutes.get(p.number, 0)] for p in pages]
-                together = [sum(column) for column in zip(*times, strict=True)]
-                whole = [a + b for a, b in zip(whole, together, strict=True)]
-                rows.append([_strong(f"Week {week}"), *map(_strong, self._row(together))])
-                rows += [
-                    [nodes.paragraph("", "", self._link(page)), *self._row(time)]
-                    for page, time in zip(pages, times, strict=True)
-                ]
-        except ValueError as error:
-            logger.warning("syllabus: %s", error, location=self.get_location())
-            return []
+        for week, numbers in enumerate(_weeks(list(self.content)), start=1):
+            pages = [self._page(number) for number in numbers]
+            times = [[p.minutes, p.lab, minutes.get(p.number, 0)] for p in pages]
+            together = [sum(column) for column in zip(*times, strict=True)]
+            whole = [a + b for a, b in zip(whole, together, strict=True)]
+            rows.append([_strong(f"Week {week}"), *map(_strong, self._row(together))])
+            rows += [
+                [nodes.paragraph("", "", self._link(page)), *self._row(time)]
+                for page, time in zip(pages, times, strict=True)
+            ]
         rows.append([_strong("Together"), *map(_strong, self._row(whole))])
         return [self._table(["chapter", "page", "lab", f"exer{_BREAK}cises", "h"], rows)]
 
@@ -241,8 +214,7 @@ class SyllabusDirective(_Table):
         return [*(str(m) if m else "–" for m in minutes), f"{sum(minutes) / 60:.1f}"]
 
 
-def setup(app: Sphinx) -> dict[str, Any]:
-    """Register with Sphinx."""
+def register(app: Sphinx) -> None:
+    """Register both directives."""
     app.add_directive("exercise-table", ExerciseTableDirective)
     app.add_directive("syllabus", SyllabusDirective)
-    return {"version": __version__, "parallel_read_safe": True, "parallel_write_safe": True}

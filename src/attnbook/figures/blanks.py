@@ -1,19 +1,19 @@
 """Fill in the blank, as a figure to choose in: what two stored models guess for a hidden piece.
 
 One model saw the pieces on both sides of the blank, the other those before it. The guesses are
-computed once (``book/results``), and ``static/blanks.js``, which needs no library and no network,
-shows those for the piece that a reader hides. Where it cannot run, there are tables
-(:mod:`attnbook.directives`).
+computed once (``book/results``), and ``blanks.js`` shows those for the piece that a reader hides.
+Where it cannot run, there are tables.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 
-from attnbook.embedded import asset, data_element
+from attnbook.figures.embedded import LiveFigure, Table
 
-__all__ = ["Blank", "blanks", "figure_data", "script", "styles", "table"]
+__all__ = ["Blank", "BlanksFigure", "blanks"]
 
 Guesses = list[tuple[str, float]]
 
@@ -73,25 +73,29 @@ def _guesses(row: Sequence[Sequence[Any]]) -> Guesses:
     return [(str(piece), float(probability)) for piece, probability in row]
 
 
-def figure_data(texts: Sequence[Blank]) -> str:
-    """The ``<script>`` element with the figure's data; belongs into an ``.attn-blanks``."""
-    return data_element([one._asdict() for one in texts])
+@dataclass(frozen=True)
+class BlanksFigure(LiveFigure):
+    """Texts to choose from, and in each a piece to hide."""
 
+    name: ClassVar[str] = "blanks"
+    sheets: ClassVar[tuple[str, ...]] = ("card", "blanks")
 
-def table(one: Blank) -> tuple[list[str], list[list[str]]]:
-    """Head and rows of a table with the best guesses, for where nothing can be chosen."""
-    rows = [
-        [piece, *(f"{row[0][0]} {row[0][1]:.2f}" for row in (both, left))]
-        for piece, both, left in zip(one.pieces, one.both, one.left, strict=True)
-    ]
-    return ["hidden", "best guess from both sides", "best guess from the left"], rows
+    texts: Sequence[Blank]
 
+    def data(self) -> list[dict[str, Any]]:
+        """All texts with all guesses."""
+        return [one._asdict() for one in self.texts]
 
-def styles() -> str:
-    """The figure's style sheet."""
-    return asset("blanks.css")
-
-
-def script() -> str:
-    """The figure's script, which brings every one of them in a page to life."""
-    return asset("blanks.js")
+    def tables(self) -> list[Table]:
+        """For each text a table with the best guesses."""
+        head = ["hidden", "best guess from both sides", "best guess from the left"]
+        return [
+            Table(
+                head,
+                [
+                    [piece, *(f"{row[0][0]} {row[0][1]:.2f}" for row in (both, left))]
+                    for piece, both, left in zip(one.pieces, one.both, one.left, strict=True)
+                ],
+            )
+            for one in self.texts
+        ]

@@ -1,21 +1,21 @@
 """What each position may see, as a figure to choose in: the masks of the package, drawn.
 
 Four cases of one function, :class:`~attnbook.self_attention.MultiHeadAttention`. What differs is
-who asks whom, and the mask. The drawing is done by ``static/sight.js``, which needs no library
-and no network; where it cannot run, there are tables (:mod:`attnbook.directives`).
+who asks whom, and the mask. ``sight.js`` draws them; where it cannot run, there are tables.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 
-from attnbook.embedded import asset, data_element
+from attnbook.figures.embedded import LiveFigure, Table
 from attnbook.masks import causal_mask, padding_mask
 
-__all__ = ["Sight", "figure_data", "script", "sights", "styles", "table"]
+__all__ = ["Sight", "SightFigure", "sights"]
 
 PADDING = "<pad>"
 SEES, HIDDEN = "●", "–"  # in tables
@@ -73,25 +73,30 @@ def sights(source: Sequence[str], target: Sequence[str], padding: int = 0) -> li
     return found
 
 
-def figure_data(figure: Sequence[Sight]) -> str:
-    """The ``<script>`` element with the figure's data; belongs into an ``.attn-sights``."""
-    return data_element([one._asdict() for one in figure])
+@dataclass(frozen=True)
+class SightFigure(LiveFigure):
+    """Cases to choose from, and in each a word that asks."""
 
+    name: ClassVar[str] = "sight"
+    sheets: ClassVar[tuple[str, ...]] = ("card", "sight")
 
-def table(one: Sight) -> tuple[list[str], list[list[str]]]:
-    """Head and rows of a table, for where nothing can be chosen."""
-    rows = [
-        [word, *(SEES if may else HIDDEN for may in row)]
-        for word, row in zip(one.rows, one.sees, strict=True)
-    ]
-    return ["asks", *one.columns], rows
+    cases: Sequence[Sight]
 
+    def data(self) -> list[dict[str, Any]]:
+        """All cases."""
+        return [one._asdict() for one in self.cases]
 
-def styles() -> str:
-    """The figure's style sheet."""
-    return asset("sight.css")
-
-
-def script() -> str:
-    """The figure's script, which brings every one of them in a page to life."""
-    return asset("sight.js")
+    def tables(self) -> list[Table]:
+        """A table for each case."""
+        return [
+            Table(
+                ["asks", *one.columns],
+                [
+                    [word, *(SEES if may else HIDDEN for may in row)]
+                    for word, row in zip(one.rows, one.sees, strict=True)
+                ],
+                one.title,
+                one.call,
+            )
+            for one in self.cases
+        ]

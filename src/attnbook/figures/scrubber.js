@@ -1,15 +1,19 @@
 // The scrubber: one decoding step at a time, from the query to the next word.
 //
 // It draws a trace (the JSON of attnbook.trace.DecodingTrace), and optionally a second trace of
-// the same source sentence by a decoder without attention. It needs no library and no network.
+// the same source sentence by a decoder without attention.
 //
 //   mount(element, {trace, without, step, attentionOn, kind, layer, head, message, onChange})
 //       -> {update(changes), destroy()}
-//   mountAll(root)     every .attn-figure in a page, with its JSON inside
+//   embed(figure, …)   a figure in its place in a page
 //   default {render}   the same figure as an anywidget
 //
 // Layout: source words across, decoding downwards; the future is not drawn. Colours come as
 // light-dark() pairs, so the figure follows its page's theme without being drawn again.
+
+import {
+  card, choices, fixed, freshId, h, role, scroller, slider, statusLine, svg, tableHead,
+} from "./shared.js";
 
 const CANDIDATES = 5; // next words shown
 const NUMBERS_UP_TO = 8; // a vector of at most so many entries shows its numbers
@@ -28,12 +32,8 @@ const MEASURES = {
 
 // ---------------------------------------------------------------------------------- numbers
 
-/** Two decimals with a true minus; null is how JSON carries the -inf of a masked word. */
-function two(value) {
-  if (value === null) return "−∞";
-  const text = Math.abs(value).toFixed(2);
-  return value < 0 && Number(text) !== 0 ? `−${text}` : text;
-}
+/** Two decimals; null is how JSON carries the -inf of a masked word. */
+const two = (value) => (value === null ? "−∞" : fixed(value));
 
 /** Position of the largest entry; -1 where nothing is above zero. */
 function heaviest(weights) {
@@ -106,22 +106,6 @@ function paint(element, { background, ink }) {
 
 // --------------------------------------------------------------------------------- elements
 
-function build(element, attributes, children) {
-  for (const [name, value] of Object.entries(attributes)) {
-    if (value !== null && value !== undefined && value !== false) {
-      element.setAttribute(name, value === true ? "" : value);
-    }
-  }
-  element.append(...children.filter((child) => child !== null));
-  return element;
-}
-
-const h = (tag, attributes = {}, ...children) =>
-  build(document.createElement(tag), attributes, children);
-
-const svg = (tag, attributes = {}, ...children) =>
-  build(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
-
 const icon = (path) =>
   svg("svg", { viewBox: "0 0 16 16", width: 16, height: 16, "aria-hidden": "true" },
     svg("path", { d: path, fill: "currentColor" }));
@@ -132,16 +116,6 @@ const ICONS = {
   play: "M4 2l9 6-9 6z",
   stop: "M3 3h10v10H3z",
 };
-
-/** The name of a role with its colour as a mark beside it, never as the colour of the text. */
-const role = (name, text) =>
-  h("span", { class: "attn-role" }, h("i", { class: `attn-mark attn-${name}` }), text);
-
-// One number on the page, however many copies of this script there are: ids must not collide.
-function freshId() {
-  globalThis.attnbookFigures = (globalThis.attnbookFigures ?? 0) + 1;
-  return `attn-${globalThis.attnbookFigures}`;
-}
 
 // ---------------------------------------------------------------------------------- vectors
 
@@ -193,10 +167,10 @@ export function mount(element, options) {
     ...Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)),
   };
   const id = freshId();
-  const parts = frame(id, state.label);
-  const cleanups = [];
+  const leaving = new AbortController(); // takes all handlers away
+  const { signal } = leaving;
+  const parts = frame(id, state.label, (i) => change({ attentionOn: i === 0 }));
   let view = null; // what depends on the trace being shown
-  let timer = null;
 
   const chosen = () => (state.attentionOn || !state.without ? state.trace : state.without);
   const shown = () => (chosen().maps ? seenBy(chosen(), state) : chosen());
@@ -206,137 +180,60 @@ export function mount(element, options) {
     state.onChange({ step, attentionOn, kind, layer, head });
   };
 
-  function go(step) {
-    state.step = Math.max(0, Math.min(lastStep(), step));
-    drawStep();
-    tell();
+  function drawStep() {
+    state.step = Math.max(0, Math.min(lastStep(), state.step));
+    drawPosition(parts, shown(), state.step);
+    view.draw(state.step);
   }
-
-  /** The selects offer what the trace has; a choice that it lacks falls back to the top layer. */
-  function drawHeads() {
-    const { maps } = chosen();
-    parts.heads.hidden = !maps;
-    if (!maps) return;
-    if (!maps.some(({ kind }) => kind === state.kind)) state.kind = maps[0].kind;
-    const { weights } = maps.find(({ kind }) => kind === state.kind);
-    if (state.layer === null || state.layer >= weights.length) state.layer = weights.length - 1;
-    if (state.head >= weights[0].length) state.head = ALL_HEADS;
-    const fill = (select, entries, value) => {
-      select.replaceChildren(...entries.map(([key, text]) => h("option", { value: key }, text)));
-      select.value = value;
-    };
-    const count = (list) => list.map((_, i) => [i, String(i + 1)]);
-    const measured = maps.some(({ kind }) => kind in MEASURES);
-    const names = measured ? { ...MEASURES, source: "weight" } : KINDS;
-    parts.heads.querySelector("label").textContent = measured ? "Shares by" : "Attention";
-    for (const name of ["layer", "head"]) parts[name].parentElement.hidden = measured;
-    fill(parts.kind, maps.map(({ kind }) => [kind, names[kind]]), state.kind);
-    fill(parts.layer, count(weights), state.layer);
-    fill(parts.head, [[ALL_HEADS, "mean of all"], ...count(weights[0])], state.head);
-  }
-
   function drawTrace() {
-    drawHeads();
+    offerHeads(parts, chosen().maps, state);
     parts.card.classList.toggle("attn-has-switch", Boolean(state.without));
     parts.switch.hidden = !state.without;
     parts.radios[state.attentionOn ? 0 : 1].checked = true;
     parts.model.textContent = shown().model;
     parts.slider.max = lastStep();
-    state.step = Math.max(0, Math.min(lastStep(), state.step));
     view?.destroy();
     view = stage(shown(), parts, id);
     drawStep();
     view.fit();
   }
-
-  function drawStep() {
-    const steps = lastStep() + 1;
-    const { target_tokens: words } = shown();
-    parts.slider.value = state.step;
-    parts.slider.style.setProperty("--attn-done", steps > 1 ? state.step / (steps - 1) : 1);
-    parts.slider.setAttribute(
-      "aria-valuetext", `Step ${state.step + 1} of ${steps}, ${words[state.step]}`);
-    parts.count.textContent = `${state.step + 1} / ${steps}`;
-    parts.previous.setAttribute("aria-disabled", state.step === 0);
-    parts.next.setAttribute("aria-disabled", state.step === steps - 1);
-    parts.status.textContent = sentence(shown(), state.step);
-    view.draw(state.step);
-  }
-
   function drawMessage() {
     parts.message.textContent = state.message;
     parts.message.hidden = !state.message;
   }
 
-  function stop() {
-    clearInterval(timer);
-    timer = null;
-    parts.play.replaceChildren(icon(ICONS.play), "Play");
+  /** The reader chose a step, or the player did. */
+  function go(step) {
+    state.step = step;
+    drawStep();
+    tell();
   }
-
-  function play() {
-    if (state.step === lastStep()) go(0);
-    parts.play.replaceChildren(icon(ICONS.stop), "Stop");
-    timer = setInterval(() => {
-      go(state.step + 1);
-      if (state.step === lastStep()) stop();
-    }, PLAY_EVERY);
-  }
-
-  function listen(target, event, handler) {
-    target.addEventListener(event, handler);
-    cleanups.push(() => target.removeEventListener(event, handler));
-  }
-
-  listen(parts.slider, "input", () => { stop(); go(Number(parts.slider.value)); });
-  listen(parts.previous, "click", () => { stop(); go(state.step - 1); });
-  listen(parts.next, "click", () => { stop(); go(state.step + 1); });
-  listen(parts.play, "click", () => (timer ? stop() : play()));
-  parts.radios.forEach((radio, i) => listen(radio, "change", () => {
+  /** The reader chose something else to look at. */
+  function change(choice) {
     stop();
-    state.attentionOn = i === 0;
+    Object.assign(state, choice);
     drawTrace();
     tell();
-  }));
-  for (const name of ["kind", "layer", "head"]) {
-    listen(parts[name], "change", () => {
-      stop();
-      state[name] = name === "kind" ? parts.kind.value : Number(parts[name].value);
-      drawTrace();
-      tell();
-    });
   }
 
-  const calm = matchMedia("(prefers-reduced-motion: reduce)");
-  const respectMotion = () => {
-    if (calm.matches) stop();
-    parts.play.disabled = calm.matches;
-    parts.play.title = calm.matches ? "Off, because your system asks for reduced motion" : "";
-  };
-  listen(calm, "change", respectMotion);
-
-  // Paper shows the last step, with its table; afterwards the reader's step comes back.
-  const paper = matchMedia("print");
-  let beforePrint = null;
-  const print = () => {
-    if (paper.matches && !beforePrint) {
-      beforePrint = { step: state.step, open: parts.details.open };
-      state.step = lastStep();
-      parts.details.open = true;
-    } else if (!paper.matches && beforePrint) {
-      state.step = beforePrint.step;
-      parts.details.open = beforePrint.open;
-      beforePrint = null;
-    }
-    drawStep();
-  };
-  listen(paper, "change", print);
-
+  const stop = player(parts.play, {
+    signal, go, step: () => state.step, atEnd: () => state.step === lastStep(),
+  });
+  const stopAndGo = (target, event, step) => target.addEventListener(event, () => {
+    stop();
+    go(step());
+  }, { signal });
+  stopAndGo(parts.slider, "input", () => Number(parts.slider.value));
+  stopAndGo(parts.previous, "click", () => state.step - 1);
+  stopAndGo(parts.next, "click", () => state.step + 1);
+  for (const name of ["kind", "layer", "head"]) {
+    const chosenValue = () => (name === "kind" ? parts.kind.value : Number(parts[name].value));
+    parts[name].addEventListener("change", () => change({ [name]: chosenValue() }), { signal });
+  }
+  showAllOnPaper(parts.details, { signal, state, lastStep, drawStep });
   const sizes = new ResizeObserver(() => view?.fit());
   sizes.observe(parts.card);
 
-  stop();
-  respectMotion();
   drawMessage();
   element.replaceChildren(parts.card);
   drawTrace();
@@ -349,18 +246,99 @@ export function mount(element, options) {
         stop();
         drawTrace();
       } else if ("step" in changes) {
-        state.step = Math.max(0, Math.min(lastStep(), state.step));
         drawStep();
       }
     },
     destroy() {
       stop();
       sizes.disconnect();
-      cleanups.forEach((cleanup) => cleanup());
+      leaving.abort();
       view?.destroy();
       parts.card.remove();
     },
   };
+}
+
+/** Slider, count, buttons and the status line at a step. */
+function drawPosition(parts, trace, step) {
+  const { target_tokens: words } = trace;
+  const steps = words.length;
+  parts.slider.value = step;
+  parts.slider.style.setProperty("--attn-done", steps > 1 ? step / (steps - 1) : 1);
+  parts.slider.setAttribute("aria-valuetext", `Step ${step + 1} of ${steps}, ${words[step]}`);
+  parts.count.textContent = `${step + 1} / ${steps}`;
+  parts.previous.setAttribute("aria-disabled", step === 0);
+  parts.next.setAttribute("aria-disabled", step === steps - 1);
+  parts.status.textContent = sentence(trace, step);
+}
+
+/** The selects offer what the trace has; a choice that it lacks falls back to the top layer. */
+function offerHeads(parts, maps, state) {
+  parts.heads.hidden = !maps;
+  if (!maps) return;
+  if (!maps.some(({ kind }) => kind === state.kind)) state.kind = maps[0].kind;
+  const { weights } = maps.find(({ kind }) => kind === state.kind);
+  if (state.layer === null || state.layer >= weights.length) state.layer = weights.length - 1;
+  if (state.head >= weights[0].length) state.head = ALL_HEADS;
+  const fill = (select, entries, value) => {
+    select.replaceChildren(...entries.map(([key, text]) => h("option", { value: key }, text)));
+    select.value = value;
+  };
+  const count = (list) => list.map((_, i) => [i, String(i + 1)]);
+  const measured = maps.some(({ kind }) => kind in MEASURES);
+  const names = measured ? { ...MEASURES, source: "weight" } : KINDS;
+  parts.heads.querySelector("label").textContent = measured ? "Shares by" : "Attention";
+  for (const name of ["layer", "head"]) parts[name].parentElement.hidden = measured;
+  fill(parts.kind, maps.map(({ kind }) => [kind, names[kind]]), state.kind);
+  fill(parts.layer, count(weights), state.layer);
+  fill(parts.head, [[ALL_HEADS, "mean of all"], ...count(weights[0])], state.head);
+}
+
+/** The button that goes on step by step, off under reduced motion; gives what stops it. */
+function player(button, { signal, go, step, atEnd }) {
+  let timer = null;
+  function stop() {
+    clearInterval(timer);
+    timer = null;
+    button.replaceChildren(icon(ICONS.play), "Play");
+  }
+  function play() {
+    if (atEnd()) go(0);
+    button.replaceChildren(icon(ICONS.stop), "Stop");
+    timer = setInterval(() => {
+      go(step() + 1);
+      if (atEnd()) stop();
+    }, PLAY_EVERY);
+  }
+  const calm = matchMedia("(prefers-reduced-motion: reduce)");
+  const respectMotion = () => {
+    if (calm.matches) stop();
+    button.disabled = calm.matches;
+    button.title = calm.matches ? "Off, because your system asks for reduced motion" : "";
+  };
+  button.addEventListener("click", () => (timer ? stop() : play()), { signal });
+  calm.addEventListener("change", respectMotion, { signal });
+  stop();
+  respectMotion();
+  return stop;
+}
+
+/** Paper shows the last step, with its table; afterwards the reader's step comes back. */
+function showAllOnPaper(details, { signal, state, lastStep, drawStep }) {
+  const paper = matchMedia("print");
+  let before = null;
+  paper.addEventListener("change", () => {
+    if (paper.matches && !before) {
+      before = { step: state.step, open: details.open };
+      state.step = lastStep();
+      details.open = true;
+    } else if (!paper.matches && before) {
+      state.step = before.step;
+      details.open = before.open;
+      before = null;
+    }
+    drawStep();
+  }, { signal });
 }
 
 /** The trace as one head, or the mean of a layer's heads, sees it. */
@@ -402,14 +380,9 @@ function sentence(trace, step) {
 }
 
 /** What stays the same whatever the trace: the card, its controls, its empty stage. */
-function frame(id, label) {
+function frame(id, label, choose) {
   const button = (name, says, ...content) =>
     h("button", { type: "button", class: `attn-button attn-${name}`, "aria-label": says }, ...content);
-  const radio = (says, checked) => {
-    const input = h("input", { type: "radio", name: `${id}-switch`, checked });
-    return { input, label: h("label", {}, input, h("span", {}, says)) };
-  };
-
   const select = (name) =>
     h("select", { id: `${id}-${name}`, "data-lm-suppress-shortcuts": "true" });
 
@@ -417,14 +390,10 @@ function frame(id, label) {
     previous: button("previous", "Previous step", icon(ICONS.previous)),
     next: button("next", "Next step", icon(ICONS.next)),
     play: button("play", null),
-    slider: h("input", {
-      type: "range", min: 0, step: 1, class: "attn-slider", "aria-label": "Decoding step",
-      // JupyterLab takes the arrow keys away from an input without this mark.
-      "data-lm-suppress-shortcuts": "true",
-    }),
+    slider: slider("Decoding step"),
     count: h("span", { class: "attn-count", "aria-hidden": "true" }),
     model: h("span", { class: "attn-model" }),
-    status: h("p", { class: "attn-status", role: "status", "aria-live": "polite" }),
+    status: statusLine(),
     message: h("p", { class: "attn-message", role: "alert", hidden: true }),
     stage: h("div", { class: "attn-stage" }),
     kind: select("kind"),
@@ -432,15 +401,14 @@ function frame(id, label) {
     head: select("head"),
     details: h("details", { class: "attn-details" }),
   };
-  const [withIt, withoutIt] = [radio("With attention", true), radio("Without", false)];
-  parts.radios = [withIt.input, withoutIt.input];
-  parts.switch = h("fieldset", { class: "attn-switch" },
-    h("legend", { class: "attn-unseen" }, "Decoder"), withIt.label, withoutIt.label);
+  const decoders = choices(`${id}-switch`, "Decoder", ["With attention", "Without"], choose);
+  parts.radios = decoders.radios;
+  parts.switch = decoders.group;
   const labelled = (text, input) =>
     h("span", {}, h("label", { for: input.id }, text), input);
   parts.heads = h("div", { class: "attn-heads", role: "group", "aria-label": "What is shown", hidden: true },
     labelled("Attention", parts.kind), labelled("Layer", parts.layer), labelled("Head", parts.head));
-  parts.card = h("div", { class: "attn-scrubber", role: "group", "aria-label": label },
+  parts.card = card("attn-scrubber", label,
     h("div", { class: "attn-top" }, parts.model, parts.switch),
     parts.heads,
     h("div", { class: "attn-controls" },
@@ -517,20 +485,6 @@ const capitalized = (text) => text[0].toUpperCase() + text.slice(1);
 const caption = (number, ...content) =>
   h("p", { class: "attn-caption" },
     h("span", {}, h("b", { class: "attn-number" }, String(number)), ...content));
-
-/** A box that scrolls; it takes the keyboard only when there is something to scroll. */
-function scroller(label, className, ...content) {
-  const element = h("div", { class: `attn-scroll ${className}` }, ...content);
-  const fit = () => {
-    const scrolls = element.scrollWidth > element.clientWidth
-      || element.scrollHeight > element.clientHeight;
-    for (const [name, value] of [["tabindex", "0"], ["role", "group"], ["aria-label", label]]) {
-      if (scrolls) element.setAttribute(name, value);
-      else element.removeAttribute(name);
-    }
-  };
-  return { element, fit };
-}
 
 /** Scroll a box, and nothing around it, until a part of it is in view below a first part. */
 function bringDown(box, part, first) {
@@ -872,14 +826,12 @@ function legend(trace, scale, hasGold) {
 
 /** The same step as tables, for a screen reader and for everybody who wants the numbers. */
 function stepTables(trace, isGold, id) {
-  const head = (...names) =>
-    h("thead", {}, h("tr", {}, ...names.map((name) => h("th", { scope: "col" }, name))));
   const rowOf = (first, ...cells) =>
     h("tr", {}, h("th", { scope: "row" }, first), ...cells.map((cell) => h("td", {}, cell)));
   const makeTable = (name, title, ...names) => {
     const body = h("tbody", {});
     const heading = h("caption", { id: `${id}-${name}` }, title);
-    return { body, table: h("table", { class: `attn-table attn-table-${name}` }, heading, head(...names), body) };
+    return { body, table: h("table", { class: `attn-table attn-table-${name}` }, heading, tableHead(...names), body) };
   };
 
   const words = trace.candidates
@@ -910,18 +862,12 @@ function stepTables(trace, isGold, id) {
 
 // ---------------------------------------------------------------------------------- hosts
 
-/** Bring every figure of a page to life that is not alive yet. */
-export function mountAll(root = document) {
-  for (const figure of root.querySelectorAll(".attn-figure:not([data-alive])")) {
-    const data = figure.querySelector("script[type='application/json']");
-    if (!data) continue;
-    figure.dataset.alive = "yes";
-    const host = h("div", {});
-    figure.append(host);
-    const { trace, without, step } = JSON.parse(data.textContent);
-    mount(host, { trace, without, step, label: figure.dataset.label });
-    figure.querySelector(".attn-fallback")?.setAttribute("hidden", "");
-  }
+/** The figure in its place in a page. */
+export function embed(figure, { trace, without, step }, { fallback }) {
+  const host = h("div");
+  figure.append(host);
+  mount(host, { trace, without, step, label: figure.dataset.label });
+  fallback.hidden = true;
 }
 
 /** The figure as an anywidget: step and switch travel both ways between page and Python. */

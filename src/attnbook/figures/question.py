@@ -1,8 +1,8 @@
 """Questions of a page that answer at once: choose, give a number, put in order.
 
 What may be answered, and what is said to each answer, stands in the page itself, written by the
-directive (:mod:`attnbook.directives`). ``static/question.js``, which needs no library and no
-network, makes a question of it; where it cannot run, the answers stand in a fold.
+directive (:mod:`attnbook.site.questions`). ``question.js`` makes a question of it; where it cannot
+run, the answers stand in a fold.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import hashlib
 import math
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
-from attnbook.embedded import asset, data_element
+from attnbook.figures.embedded import LiveFigure
 
-__all__ = ["KINDS", "Question", "figure_data", "number", "question", "script", "styles"]
+__all__ = ["KINDS", "Question", "number", "question"]
 
 #: The kinds of question, with what has to be done.
 KINDS = {
@@ -27,7 +28,8 @@ KINDS = {
 ELSE, RIGHT = "else", "right"
 
 
-class Question(NamedTuple):
+@dataclass(frozen=True)
+class Question(LiveFigure):
     """What decides about an answer.
 
     Attributes:
@@ -39,12 +41,28 @@ class Question(NamedTuple):
         names: the answers as plain text, for who hears them.
     """
 
+    name: ClassVar[str] = "question"
+    sheets: ClassVar[tuple[str, ...]] = ("card", "question")
+
     kind: str
     right: int = 0
     values: tuple[float | None, ...] = ()
     within: float = 0.0
     order: tuple[int, ...] = ()
     names: tuple[str, ...] = ()
+
+    def data(self) -> dict[str, Any]:
+        """What decides; the question and its answers stand in the page."""
+        data: dict[str, Any] = {"kind": self.kind, "todo": KINDS[self.kind]}
+        if self.kind == "order":
+            data["order"] = list(self.order)
+        else:
+            data["right"] = self.right
+        if self.kind != "number":
+            data["names"] = list(self.names)
+        else:
+            data |= {"values": list(self.values), "within": self.within}
+        return data
 
 
 def number(text: str) -> float:
@@ -93,7 +111,7 @@ def question(
         asked = _choice(answers, right) if kind == "choice" else _number(answers, right, within)
     # Of a formula the names of its symbols remain.
     heard = (re.sub(r"[\\{}]+", " ", text).split() for text in answers)
-    return asked._replace(names=tuple(map(" ".join, heard)))
+    return replace(asked, names=tuple(map(" ".join, heard)))
 
 
 def _choice(answers: Sequence[str], right: str) -> Question:
@@ -142,27 +160,3 @@ def _shuffled(texts: Sequence[str]) -> list[int]:
     places = list(range(len(texts)))
     order = sorted(places, key=digest)
     return order if order != places else [*order[1:], order[0]]
-
-
-def figure_data(asked: Question) -> str:
-    """The ``<script>`` element with what decides; belongs into an ``.attn-questions``."""
-    data: dict[str, Any] = {"kind": asked.kind, "todo": KINDS[asked.kind]}
-    if asked.kind == "order":
-        data["order"] = list(asked.order)
-    else:
-        data["right"] = asked.right
-    if asked.kind != "number":
-        data["names"] = list(asked.names)
-    else:
-        data |= {"values": list(asked.values), "within": asked.within}
-    return data_element(data)
-
-
-def styles() -> str:
-    """The style sheet."""
-    return asset("question.css")
-
-
-def script() -> str:
-    """The script, which brings every question in a page to life."""
-    return asset("question.js")
