@@ -7,7 +7,8 @@ import os
 import pytest
 
 from attnbook.__main__ import main
-from attnbook.grading.classroom import Results, grade_class, read_assignment
+from attnbook.grading.assignment import Results, read_assignment
+from attnbook.grading.classroom import grade_class
 from attnbook.grading.grader import Graded
 from attnbook.grading.submissions import find
 from classroom import HERE, OWN, solved, write

@@ -20,7 +20,7 @@ import machine
 from attnbook.exercises.probes import pack, unpack
 from attnbook.exercises.report import inputs_in_words
 from attnbook.grading import bundle, gradescope, sandbox
-from attnbook.grading.classroom import Assignment
+from attnbook.grading.assignment import Assignment
 from attnbook.grading.exports import hidden_inputs, write_gradescope, write_otter
 from attnbook.grading.grader import Grader
 from classroom import OWN, solved, write

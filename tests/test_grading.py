@@ -18,7 +18,8 @@ import pytest
 from attnbook.__main__ import main
 from attnbook.exercises import Exercise, chapter
 from attnbook.exercises.definition import PRACTICE, PRELUDE, source_of
-from attnbook.grading.classroom import Results, grade_class, read_assignment
+from attnbook.grading.assignment import Results, read_assignment
+from attnbook.grading.classroom import grade_class
 from attnbook.grading.grader import Grader
 from attnbook.grading.reports import lms_table
 from attnbook.grading.submissions import find

@@ -9,7 +9,7 @@ from bs4 import BeautifulSoup
 
 from attnbook.exercises.judge import GENERAL, NOTHING
 from attnbook.grading import reports
-from attnbook.grading.classroom import Assignment, Results
+from attnbook.grading.assignment import Assignment, Results
 from attnbook.grading.grader import Grade, Graded
 from attnbook.grading.reports import lms_table, page_name, write_reports
 

@@ -17,9 +17,10 @@ import machine
 from attnbook.__main__ import main
 from attnbook.exercises.definition import stub_of
 from attnbook.exercises.probes import unpack
-from attnbook.grading import classroom, sandbox
+from attnbook.grading import assignment, sandbox
+from attnbook.grading.assignment import Results, read_assignment
 from attnbook.grading.canary import check_installation
-from attnbook.grading.classroom import Results, grade_class, read_assignment
+from attnbook.grading.classroom import grade_class
 from attnbook.grading.grader import Grader
 from attnbook.grading.sandbox import Limits, NoSandboxError, Sandbox, reason_against
 from attnbook.grading.submissions import find
@@ -104,7 +105,7 @@ def test_on_other_systems_there_is_none(monkeypatch):
     monkeypatch.setattr(sandbox.sys, "platform", "darwin")
     assert reason_against().startswith("bubblewrap works on Linux, and this is darwin")
     with pytest.raises(NoSandboxError, match="this is darwin"):
-        classroom.make_grader(read_assignment(names=["dot_scores"]), "a secret", unsafe=False)
+        assignment.make_grader(read_assignment(names=["dot_scores"]), "a secret", unsafe=False)
 
 
 @pytest.mark.needs("linux")
@@ -130,7 +131,7 @@ def test_where_bubblewrap_is_not_allowed_it_says_so(monkeypatch, own_chapter):
     )
     assert "/missing" in reason_against()
     with pytest.raises(NoSandboxError, match="/missing"):
-        classroom.make_grader(read_assignment(chapter_names=[OWN]), "a secret", unsafe=False)
+        assignment.make_grader(read_assignment(chapter_names=[OWN]), "a secret", unsafe=False)
 
 
 # -------------------------------------------------------------------------------------- the canary
@@ -360,7 +361,7 @@ import json, os, sys
 assert os.getuid() != 0
 from attnbook.exercises.probes import unpack
 from attnbook.grading.canary import check_installation
-from attnbook.grading.classroom import make_grader, read_assignment
+from attnbook.grading.assignment import make_grader, read_assignment
 from attnbook.grading.sandbox import NoSandboxError
 attempts, honest = json.load(sys.stdin)
 try:

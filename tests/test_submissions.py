@@ -11,7 +11,8 @@ import pytest
 
 from attnbook.exercises import exercises
 from attnbook.exercises.definition import PRACTICE
-from attnbook.grading.classroom import Results, grade_class, read_assignment, read_seed
+from attnbook.grading.assignment import Results, read_assignment, read_seed
+from attnbook.grading.classroom import grade_class
 from attnbook.grading.grader import Grader
 from attnbook.grading.submissions import LARGEST, Refused, code_cells, find
 from classroom import notebook, write

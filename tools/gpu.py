@@ -223,8 +223,8 @@ def benchmark(run: Run) -> None:
 def benchmark_cpu(run: Run) -> None:
     """Training on all cores of this machine, in batches of the size that suits a CPU."""
     cores = min(16, os.cpu_count() or 1)
-    words = ["--device=cpu", "--only", "training", "--batches", "bucketed", "--repeat=1"]
-    _benchmark(run, "benchmark-cpu", [*words, "--batches-a-round=2", "--threads", str(cores)])
+    words = ["--device=cpu", "--only", "training", "--batching", "bucketed", "--repeat=1"]
+    _benchmark(run, "benchmark-cpu", [*words, "--batches=2", "--threads", str(cores)])
 
 
 PARTS: dict[str, Callable[[Run], None]] = {

@@ -20,9 +20,10 @@ from torch import Tensor, nn
 
 from attnbook.attention import Attention
 from attnbook.batches import Batch
-from attnbook.benchmark import Part, Peer, Sizes
-from attnbook.decoders import LuongDecoder
-from attnbook.encoder import Encoded, Encoder
+from attnbook.benchmark.attention import AttentionPeer
+from attnbook.benchmark.peers import Peer, Sizes
+from attnbook.decoders import LuongDecoder, final_state
+from attnbook.encoder import Encoder, EncoderOutput, RecurrentState
 from attnbook.scores import AdditiveScore, DotScore, GeneralScore, ScaledDotScore, Score
 from attnbook.seq2seq import Config, Translator
 from attnbook.vocabulary import EOS, PAD, SOS, UNK
@@ -73,11 +74,11 @@ class Bridged(Encoder):
         super().__init__(*args, **options)
         self.bridge = nn.Linear(*2 * [args[2]])
 
-    def forward(self, source: Tensor, lengths: Tensor) -> Encoded:
+    def forward(self, source: Tensor, lengths: Tensor) -> EncoderOutput:
         """The encoder's states, and the bridge's in place of the last."""
         encoded = super().forward(source, lengths)
-        first = torch.tanh(self.bridge(encoded.final[0]))
-        return encoded._replace(final=(first, first))
+        first = torch.tanh(self.bridge(final_state(encoded).hidden))
+        return encoded._replace(final_state=RecurrentState(first, first))
 
 
 def _vocabulary(kind: Any, words: Sequence[str]) -> Any:
@@ -226,10 +227,10 @@ PEERS: dict[str, Callable[[Sizes], Peer]] = {
 # --- attention alone --------------------------------------------------------------------------
 
 
-def eole(score: str) -> Callable[[int], Part]:
+def eole(score: str) -> Callable[[int], AttentionPeer]:
     """Eole's GlobalAttention, the successor of OpenNMT-py's, without its output layer."""
 
-    def build(width: int) -> Part:
+    def build(width: int) -> AttentionPeer:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about kernels for GPUs
             from eole.modules.global_attention import GlobalAttention
@@ -257,7 +258,7 @@ def eole(score: str) -> Callable[[int], Part]:
             weights = module._normalize_attention(scores, *scores.shape)
             return torch.bmm(weights, keys)
 
-        return Part(
+        return AttentionPeer(
             lambda queries, keys, mask: attention(queries, keys, keys, mask).context,
             theirs,
             package="eole",
@@ -268,7 +269,7 @@ def eole(score: str) -> Callable[[int], Part]:
     return build
 
 
-def x_transformers(width: int) -> Part:
+def x_transformers(width: int) -> AttentionPeer:
     """The Attend module of x-transformers with one head, against scaled dot."""
     from x_transformers.attend import Attend
 
@@ -279,7 +280,7 @@ def x_transformers(width: int) -> Part:
         found: Tensor = module(queries.unsqueeze(1), one, one, mask=mask.unsqueeze(1))[0]
         return found[:, 0]
 
-    return Part(
+    return AttentionPeer(
         lambda queries, keys, mask: attention(queries, keys, keys, mask).context,
         theirs,
         package="x-transformers",
@@ -287,7 +288,7 @@ def x_transformers(width: int) -> Part:
     )
 
 
-def hugging_face(width: int) -> Part:
+def hugging_face(width: int) -> AttentionPeer:
     """The eager attention that BERT and others of Transformers share, with one head."""
     from transformers.models.bert.modeling_bert import eager_attention_forward
 
@@ -303,7 +304,7 @@ def hugging_face(width: int) -> Part:
         context: Tensor = found[0][:, :, 0]
         return context
 
-    return Part(
+    return AttentionPeer(
         lambda queries, keys, mask: attention(queries, keys, keys, mask).context,
         theirs,
         package="transformers",
@@ -311,7 +312,7 @@ def hugging_face(width: int) -> Part:
     )
 
 
-PARTS: dict[str, Callable[[int], Part]] = {
+ATTENTION_PEERS: dict[str, Callable[[int], AttentionPeer]] = {
     "eole-dot": eole("dot"),
     "eole-general": eole("general"),
     "eole-mlp": eole("mlp"),

@@ -18,8 +18,8 @@ from torch import Tensor
 from attnbook.exercises import exercise
 from attnbook.exercises.definition import PRACTICE
 from attnbook.exercises.probes import pack, unpack
+from attnbook.grading.assignment import Assignment
 from attnbook.grading.canary import check_installation
-from attnbook.grading.classroom import Assignment
 from attnbook.grading.grader import Grade, Graded, Grader
 from attnbook.grading.sandbox import NoSandboxError, reason_against
 from attnbook.grading.submissions import Submission

@@ -15,7 +15,12 @@ from attnbook.exercises.probes import unpack
 from attnbook.grading.grader import Grader
 from attnbook.grading.sandbox import Limits, NoSandboxError
 
-__all__ = ["check_installation"]
+__all__ = ["CanaryError", "check_installation"]
+
+
+class CanaryError(RuntimeError):
+    """A solution does not pass here, or an empty answer does: grades would be wrong."""
+
 
 # Tries to break out, and says what it could do. Everything but `ran` has to be False.
 _ESCAPE = """
@@ -74,7 +79,7 @@ def check_installation(grader: Grader, isolated: bool = True) -> None:
 
     Raises:
         NoSandboxError: the sandbox lets through what it must not.
-        RuntimeError: a solution does not pass, or a stub does.
+        CanaryError: a solution does not pass, or a stub does.
     """
     if isolated:
         could = _tried(grader)
@@ -88,13 +93,13 @@ def check_installation(grader: Grader, isolated: bool = True) -> None:
         right = grader.grade_one(exercise, [*given, source_of(exercise.solution)])
         if right is None or right.mistake:
             why = "is not found" if right is None else f"fails: {right.mistake}, {right.hint}"
-            raise RuntimeError(
+            raise CanaryError(
                 f"nothing was graded: the solution of {exercise.name} {why} Is this the course's "
                 "own environment? `python -m pip check` and a torch of the pinned version help"
             )
         stub = grader.grade_one(exercise, [*given, stub_of(exercise.solution)])
         if stub is not None and not stub.mistake:
-            raise RuntimeError(f"nothing was graded: the empty answer to {exercise.name} passes")
+            raise CanaryError(f"nothing was graded: the empty answer to {exercise.name} passes")
 
 
 def _tried(grader: Grader) -> dict[str, Any]:

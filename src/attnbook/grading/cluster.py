@@ -10,8 +10,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from attnbook.errors import UserError
+from attnbook.grading.assignment import Assignment, Results, make_grader, stored
 from attnbook.grading.canary import check_installation
-from attnbook.grading.classroom import Assignment, Results, make_grader, stored
 from attnbook.grading.grader import Graded, Grader
 from attnbook.grading.submissions import Refused, Submission
 
@@ -75,19 +76,19 @@ def grade_on(
     """Grade on the cluster whose scheduler has this address; see ``grade_class``.
 
     Raises:
-        ValueError: Dask is not installed, or there is no scheduler at this address.
+        UserError: Dask is not installed, or there is no scheduler at this address.
     """
     try:
         from distributed import Client, as_completed
     except ImportError as error:
-        raise ValueError("--scheduler needs Dask: pip install 'attnbook[cluster]'") from error
+        raise UserError("--scheduler needs Dask: pip install 'attnbook[cluster]'") from error
     names = tuple(e.name for e in assignment.exercises)
     points = tuple(assignment.points[name] for name in names)
     local = Grader(assignment.exercises, seed, assignment.points, unsafe)
     try:
         client = Client(address, timeout="10s", set_as_default=False)
     except OSError as error:
-        raise ValueError(f"no Dask scheduler answers at {address}") from error
+        raise UserError(f"no Dask scheduler answers at {address}") from error
     with client:
         if not client.scheduler_info()["workers"]:
             client.wait_for_workers(1, timeout=30)

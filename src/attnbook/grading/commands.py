@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from attnbook.commands import outputs
+from attnbook.errors import UserError, input_errors
+
 __all__ = ["add_export", "add_grade"]
 
 UNSAFE = "--run-unsafely-without-a-sandbox"
@@ -28,17 +31,17 @@ def _assignment_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_grade(commands: Any) -> None:
-    """Add ``attnbook grade``."""
-    parser = commands.add_parser(
-        "grade",
-        help="grade a class's notebooks in a sandbox",
-        description="Grade the notebooks of a class. Learners' code runs in a sandbox "
+def add_grade(parser: argparse.ArgumentParser) -> None:
+    """Give ``attnbook grade`` its flags."""
+    parser.description = (
+        "Grade the notebooks of a class. Learners' code runs in a sandbox "
         "(bubblewrap: no network, nothing to write, limits on time, memory and processes), on "
         "inputs drawn from a secret seed. Interrupted, it goes on where it stopped when the same "
-        "command is given again.",
-        epilog="Examples: `attnbook grade submissions/ --chapters 5`; "
-        "`attnbook grade canvas.zip --assignment week3.toml --out week3`.",
+        "command is given again."
+    )
+    parser.epilog = (
+        "Examples: `attnbook grade submissions/ --chapters 5`; "
+        "`attnbook grade canvas.zip --assignment week3.toml --out week3`."
     )
     parser.add_argument(
         "submissions",
@@ -79,18 +82,21 @@ def add_grade(commands: Any) -> None:
 def _grade(args: argparse.Namespace) -> None:
     from tqdm.auto import tqdm
 
-    from attnbook.grading.classroom import Results, grade_class, read_assignment, read_seed
+    from attnbook.grading.assignment import Results, read_assignment, read_seed
+    from attnbook.grading.canary import CanaryError
+    from attnbook.grading.classroom import grade_class
     from attnbook.grading.grader import Graded
     from attnbook.grading.reports import number, refuse_foreign, write_reports
-    from attnbook.grading.sandbox import NoSandboxError
+    from attnbook.grading.sandbox import BrokenSandboxError, NoSandboxError
     from attnbook.grading.submissions import find
 
     if args.workers < 0:
-        raise ValueError(f"--workers: expected a number from 1, got {args.workers}")
-    assignment = read_assignment(args.assignment, args.chapters, args.exercises)
-    listed = list(find(args.submissions))
-    refuse_foreign(args.out)
-    seed = read_seed(args.out, args.seed_file)
+        raise UserError(f"--workers: expected a number from 1, got {args.workers}")
+    with input_errors():
+        assignment = read_assignment(args.assignment, args.chapters, args.exercises)
+        listed = list(find(args.submissions))
+        refuse_foreign(args.out)
+        seed = read_seed(args.out, args.seed_file)
     results = Results(args.out / "results")
     bar: Any = None
 
@@ -108,12 +114,12 @@ def _grade(args: argparse.Namespace) -> None:
             after_each=told, started=started,
         )  # fmt: skip
     except NoSandboxError as error:
-        raise ValueError(
+        raise UserError(
             f"nothing was graded, because learners' code must not run outside a sandbox: {error}. "
             f"{UNSAFE} grades without one, for notebooks that you have read"
         ) from error
-    except RuntimeError as error:  # the canary
-        raise ValueError(str(error)) from error
+    except (CanaryError, BrokenSandboxError) as error:
+        raise UserError(str(error)) from error
     finally:
         if bar is not None:
             bar.close()
@@ -126,13 +132,11 @@ def _grade(args: argparse.Namespace) -> None:
     print(f"{args.out / 'grades.csv'}  {args.out / 'report.html'}  {args.out / 'feedback'}")
 
 
-def add_export(commands: Any) -> None:
-    """Add ``attnbook export`` and its kinds."""
-    parser = commands.add_parser(
-        "export",
-        help="exercises for Gradescope or otter-grader, grades for an LMS",
-        description="Write what another system needs: an autograder for Gradescope, an assignment "
-        "for otter-grader, a table of grades for Canvas or Moodle.",
+def add_export(parser: argparse.ArgumentParser) -> None:
+    """Give ``attnbook export`` its kinds and their flags."""
+    parser.description = (
+        "Write what another system needs: an autograder for Gradescope, an assignment "
+        "for otter-grader, a table of grades for Canvas or Moodle."
     )
     kinds = parser.add_subparsers(title="kinds", metavar="KIND", required=True)
     scope = kinds.add_parser("gradescope", help="an autograder zip for Gradescope")
@@ -158,15 +162,17 @@ def add_export(commands: Any) -> None:
 
 
 def _chosen(args: argparse.Namespace) -> tuple[Any, str]:
-    from attnbook.grading.classroom import read_assignment, read_seed
+    from attnbook.grading.assignment import read_assignment, read_seed
 
-    assignment = read_assignment(args.assignment, args.chapters, args.exercises)
-    return assignment, read_seed(args.out, args.seed_file)
+    with input_errors():
+        assignment = read_assignment(args.assignment, args.chapters, args.exercises)
+        return assignment, read_seed(args.out, args.seed_file)
 
 
 def _export_gradescope(args: argparse.Namespace) -> None:
     from attnbook.grading.exports import write_gradescope
 
+    outputs.check_output(args.out, overwrite=True)
     write_gradescope(args.out, *_chosen(args))
     print(args.out)
 
@@ -182,8 +188,10 @@ def _export_lms(args: argparse.Namespace) -> None:
     from attnbook.grading.reports import lms_table
 
     grades = args.grades / "grades.json" if args.grades.is_dir() else args.grades
-    table, strangers, without = lms_table(grades, args.roster, args.system, args.title)
-    args.out.write_text(table, encoding="utf-8")
+    outputs.check_output(args.out, overwrite=True)
+    with input_errors():
+        table, strangers, without = lms_table(grades, args.roster, args.system, args.title)
+    outputs.write_text(args.out, table)
     print(args.out)
     for name in strangers:
         print(f"not in the roster: {name}", file=sys.stderr)

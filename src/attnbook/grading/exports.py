@@ -35,8 +35,8 @@ from typing import Any
 
 from attnbook.exercises.course import chapters
 from attnbook.exercises.definition import PRELUDE, Exercise, source_of, stub_of
+from attnbook.grading.assignment import Assignment
 from attnbook.grading.bundle import bundle, hidden_inputs
-from attnbook.grading.classroom import Assignment
 
 __all__ = ["hidden_inputs", "write_gradescope", "write_otter"]
 

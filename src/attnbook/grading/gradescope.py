@@ -22,6 +22,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from attnbook.grading.assignment import Assignment
 from attnbook.grading.bundle import (
     BrokenInstallationError,
     feedback,
@@ -29,7 +30,6 @@ from attnbook.grading.bundle import (
     open_grader,
     read_bundle,
 )
-from attnbook.grading.classroom import Assignment
 from attnbook.grading.grader import Grade, Grader
 from attnbook.grading.submissions import find
 

@@ -23,7 +23,7 @@ from markupsafe import Markup
 
 from attnbook.exercises import exercise
 from attnbook.exercises.report import inline_code
-from attnbook.grading.classroom import Assignment, Results
+from attnbook.grading.assignment import Assignment, Results
 from attnbook.grading.grader import Grade, Graded
 
 __all__ = ["Learner", "gather", "lms_table", "refuse_foreign", "write_reports"]
