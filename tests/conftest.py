@@ -40,7 +40,7 @@ install_import_hook(
         for path in _PACKAGE.glob("*.py")
         if path.stem not in ("__init__", "grammar")
     ]
-    + ["attnbook.grading"],
+    + ["attnbook.benchmark", "attnbook.grading"],
     "beartype.beartype",
 )
 
@@ -64,6 +64,31 @@ def as_user() -> Iterator[None]:
     jaxtyping_config.update("jaxtyping_disable", True)
     yield
     jaxtyping_config.update("jaxtyping_disable", before)
+
+
+# --- the command line -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def parallel_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder: it holds a parallel text in two files, and nothing else."""
+    from small_models import PAIRS
+
+    monkeypatch.chdir(tmp_path)
+    for suffix, side in (("de", "source"), ("en", "target")):
+        lines = "".join(" ".join(getattr(pair, side)).upper() + "\n" for pair in PAIRS)
+        (tmp_path / f"text.{suffix}").write_text(lines, encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture
+def model_file(parallel_text: Path) -> str:
+    """The file, in that folder, of a translator that knows its sentences by heart."""
+    from attnbook.checkpoints import save
+    from small_models import fitted
+
+    save(fitted(), parallel_text / "model.safetensors")
+    return "model.safetensors"
 
 
 # --- data -------------------------------------------------------------------------------------

@@ -6,11 +6,13 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import torch
 import transformers
 from tokenizers import Tokenizer
+from tokenizers.models import WordPiece
 
 from attnbook import bert
 from attnbook.bert import (
@@ -21,12 +23,14 @@ from attnbook.bert import (
     Classifier,
     Pretraining,
     Texts,
+    _read_tokenizer,
     hide,
     load,
     load_encoder,
     read_texts,
     train_wordpiece,
 )
+from attnbook.transformer import EncoderLayer
 
 SENTENCES = [
     "a man in a blue shirt is standing on a ladder",
@@ -74,11 +78,11 @@ def test_every_state_and_weight_is_hugging_faces(folder: Path) -> None:
         ids, attention_mask=mask.long(), token_type_ids=types,
         output_hidden_states=True, output_attentions=True,
     )  # fmt: skip
-    read = ours.bert(ids, types, mask, with_weights=True)
-    assert len(read.below) == len(right.hidden_states) == 4
-    for mine, other in zip(read.below, right.hidden_states, strict=True):
+    read = ours.bert(ids, types, mask, need_weights=True)
+    assert len(read.hidden_states) == len(right.hidden_states) == 4
+    for mine, other in zip(read.hidden_states, right.hidden_states, strict=True):
         torch.testing.assert_close(mine[mask], other[mask], atol=1e-5, rtol=1e-4)
-    for look, other in zip(read.looks, right.attentions, strict=True):
+    for look, other in zip(read.attentions, right.attentions, strict=True):
         assert look.weights is not None
         torch.testing.assert_close(look.weights, other, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(
@@ -88,7 +92,7 @@ def test_every_state_and_weight_is_hugging_faces(folder: Path) -> None:
         ours.next_logits(read.pooled), right.seq_relationship_logits, atol=1e-5, rtol=1e-4
     )
     without = ours.bert(ids, types, mask)
-    assert without.looks == ()
+    assert without.attentions == ()
     torch.testing.assert_close(without.states[mask], read.states[mask], atol=1e-5, rtol=1e-4)
 
 
@@ -144,6 +148,38 @@ def test_the_tokenizer_is_hugging_faces(folder: Path) -> None:
     assert (pair.ids, pair.type_ids) == (right["input_ids"], right["token_type_ids"])
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"strip_accents": False},
+        {"do_lower_case": False},
+        {"do_lower_case": False, "strip_accents": True},
+        {"tokenize_chinese_chars": False},
+    ],
+    ids=str,
+)
+def test_what_a_tokenizer_was_told_is_honoured(
+    folder: Path, tmp_path: Path, options: dict[str, bool]
+) -> None:
+    place = change(folder, tmp_path)
+    with (place / "vocab.txt").open("a", encoding="utf-8") as file:
+        file.write("möchte\nmochte\nMan\n語\n本\n語本\n")
+    (place / "tokenizer_config.json").write_text(json.dumps(options))
+    tokenizer = _read_tokenizer(place)
+    theirs = transformers.BertTokenizer(str(place / "vocab.txt"), **cast("Any", options))
+    for text in ("möchte Man", "語本 man"):
+        assert tokenizer.encode(text).ids == theirs(text)["input_ids"]
+
+
+def test_the_dropout_of_weights_is_the_files(folder: Path, tmp_path: Path) -> None:
+    settings = {"attention_probs_dropout_prob": 0.25, "hidden_dropout_prob": 0.5}
+    model, _ = load_encoder(change(folder, tmp_path, **settings))
+    for layer in model.layers:
+        assert isinstance(layer, EncoderLayer)
+        assert layer.attention.dropout == 0.25
+        assert layer.feedforward.dropout.p == layer.around_attention.dropout.p == 0.5
+
+
 def change(folder: Path, tmp_path: Path, **settings: object) -> Path:
     for path in folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
@@ -156,6 +192,9 @@ def change(folder: Path, tmp_path: Path, **settings: object) -> Path:
 WRONG = {
     "another model": ({"model_type": "gpt2"}, "holds a gpt2, and only BERT can be read"),
     "activation": ({"hidden_act": "silu"}, "hidden_act is silu"),
+    "positions": ({"position_embedding_type": "relative_key"}, "position_embedding_type is rel"),
+    "decoder": ({"is_decoder": True}, "is_decoder is True, and only False can be read"),
+    "untied": ({"tie_word_embeddings": False}, "tie_word_embeddings is False"),
     "missing": ({"hidden_size": None}, "config.json does not say hidden_size"),
     "more layers": ({"num_hidden_layers": 4}, "its weights do not fit its settings"),
     "width": ({"intermediate_size": 21}, "its weights do not fit its settings"),
@@ -238,6 +277,37 @@ def test_a_batch_of_texts(tokenizer: Tokenizer) -> None:
     assert texts.special.tolist()[1] == [True, False, True, True, True, True]
     assert read_texts(tokenizer, ["a man in a blue shirt"], longest=4).ids.shape == (1, 4)
     assert read_texts(tokenizer, ["a man in a blue shirt"]).ids.shape[1] > 4
+
+
+def test_reading_leaves_the_tokenizer_as_it_was(tokenizer: Tokenizer) -> None:
+    for kept in (None, 7):
+        tokenizer.no_truncation() if kept is None else tokenizer.enable_truncation(kept)
+        before = tokenizer.truncation
+        read_texts(tokenizer, ["a man in a blue shirt"], longest=4)
+        read_texts(tokenizer, ["a man in a blue shirt"])
+        assert tokenizer.truncation == before
+    tokenizer.no_truncation()
+
+
+@pytest.mark.parametrize(("texts", "longest"), [(["a man"], 2), ([("a man", "a")], 3)])
+def test_there_must_be_room_for_a_text(
+    tokenizer: Tokenizer, texts: list[str | tuple[str, str]], longest: int
+) -> None:
+    with pytest.raises(ValueError, match=f"longest must be at least {longest + 1}"):
+        read_texts(tokenizer, texts, longest=longest)
+    assert read_texts(tokenizer, texts, longest=longest + 1).ids.shape == (1, longest + 1)
+
+
+def test_no_special_piece_takes_the_place_of_a_hidden_one() -> None:
+    """Also where the special pieces are not the first of the vocabulary, as in published ones."""
+    words = ["[PAD]", "a", "b", "c", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "d"]
+    tokenizer = Tokenizer(WordPiece({word: n for n, word in enumerate(words)}, unk_token="[UNK]"))
+    texts = Texts(
+        torch.full((1, 4000), 8), torch.zeros(1, 4000).long(), torch.ones(1, 4000).bool(),
+        torch.zeros(1, 4000).bool(),
+    )  # fmt: skip
+    hidden = hide(texts, tokenizer, share=1.0, generator=torch.Generator().manual_seed(0))
+    assert set(hidden.ids.unique().tolist()) == {1, 2, 3, 7, 8}
 
 
 @pytest.mark.usefixtures("as_user")

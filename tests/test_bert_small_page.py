@@ -16,8 +16,9 @@ import torch
 from tokenizers import Tokenizer
 
 import test_bert
-from attnbook import bert, blanks
+from attnbook import bert
 from attnbook.bert import HIDDEN, BertConfig, Pretraining, hide, read_texts, train_wordpiece
+from attnbook.figures.blanks import blanks
 from attnbook.language_models import AddConstant, KneserNey
 from attnbook.transformer import EncoderLayer
 from attnbook.vocabulary import Vocabulary
@@ -240,4 +241,4 @@ def test_the_stored_settings_are_those_of_the_script(
     assert list(stored["fine_tuning"]["sizes"]) == [str(size) for size in measurements.SIZES]
     assert stored["fine_tuning"]["steps"] == measurements.STEPS
     assert len(stored["blanks"]) == len(measurements.BLANKS)
-    blanks.blanks(stored["blanks"])
+    blanks(stored["blanks"])

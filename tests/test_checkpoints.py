@@ -7,15 +7,24 @@ from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pooch
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.nn import functional
 
-from attnbook import checkpoints
+from attnbook import checkpoints, museum
+from attnbook.attention import Attention
 from attnbook.checkpoints import PUBLISHED, load, read_card, save
-from attnbook.decoding import decode
+from attnbook.decoders import RecurrentDecoder
+from attnbook.decoding import decode, translate
+from attnbook.scores import DotScore, Score
+from attnbook.seq2seq import Translator
+from attnbook.settings import Training
+from attnbook.training import train
 from small_models import DECODERS, PAIRS, name, small
 
 WORDS = PAIRS[0].source
@@ -28,7 +37,7 @@ def header_of(path):
 
 def rewrite(path, **changes):
     """The same checkpoint with other entries in its header; None removes one."""
-    header = header_of(path) | changes
+    header = header_of(path) | {"checksum": None} | changes
     kept = {key: value for key, value in header.items() if value is not None}
     save_file(load_file(path), path, metadata=kept)
 
@@ -179,6 +188,106 @@ def test_weights_that_do_not_fit(path, removed, changes):
     save_file(tensors, path, metadata=header_of(path))
     with pytest.raises(ValueError, match="its weights do not fit its settings"):
         load(path)
+
+
+def test_a_flipped_bit_is_refused(path):
+    """Wherever it is: in the weights, the words or the settings, the file still can be read."""
+    whole = path.read_bytes()
+    weights = len(whole) - 40
+    start = whole.index(b'"source_vocabulary"')
+    word = whole.index(b'[\\"', start) + 3  # its first letter
+    for place in (weights, word):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match="damaged; its checksum is not that of what it holds"):
+            load(path)
+    path.write_bytes(whole)
+    load(path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite(tmp_path, value):
+    translator = small().float()
+    with torch.no_grad():
+        translator.decoder.output.bias[5] = value
+    save(translator, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match=r"output\.bias holds numbers that are not finite"):
+        load(tmp_path / "model.safetensors")
+
+
+# --- a score of one's own -------------------------------------------------------------------------
+
+
+def attention_of(translator: Translator) -> Attention:
+    decoder = translator.decoder
+    assert isinstance(decoder, RecurrentDecoder)
+    assert decoder.attention is not None
+    return decoder.attention
+
+
+class Cosine(Score):
+    """``cos(s, h) · β`` with a learned β."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor([3.0]))
+
+    def score(self, queries, projected_keys):
+        left, right = (functional.normalize(one, dim=-1) for one in (queries, projected_keys))
+        return self.scale * left @ right.mT
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"decoder": "bahdanau"}, {"input_feeding": True}], ids=str
+)
+def test_a_score_of_ones_own_is_trained_saved_and_read(tmp_path, settings):
+    config, words = small(**settings).config, small(**settings).source_vocabulary
+    translator = Translator(config, words, words, score=Cosine())
+    train(translator, PAIRS, PAIRS, Training(epochs=2), progress=False)
+    file = tmp_path / "own.safetensors"
+    save(translator, file)
+    for given in (Cosine, Cosine()):
+        again = load(file, score=given)
+        score = attention_of(again).score
+        assert isinstance(score, Cosine)
+        for key, tensor in translator.state_dict().items():
+            assert torch.equal(again.state_dict()[key], tensor)
+        trace = decode(again, WORDS)
+        assert trace.scores is not None
+        assert np.abs(trace.scores).max() <= float(score.scale.abs()) + 1e-6
+        assert translate(again, [WORDS], beam_size=2) == translate(translator, [WORDS], beam_size=2)
+
+
+def test_a_score_of_ones_own_is_asked_for_by_name(path, tmp_path):
+    config, words = small().config, small().source_vocabulary
+    file = tmp_path / "own.safetensors"
+    translator = Translator(config, words, words, score=Cosine())
+    save(translator, file)
+    with pytest.raises(ValueError, match=r"score of somebody's own, Cosine; .*score=Cosine"):
+        load(file)
+    with pytest.raises(ValueError, match="its score is Cosine, and not DotScore"):
+        load(file, score=DotScore)
+    with pytest.raises(ValueError, match="has one of the package's scores"):
+        load(path, score=Cosine)
+    with pytest.raises(ValueError, match="score: the cho decoder has none"):
+        Translator(small(decoder="cho").config, words, words, score=Cosine())
+
+
+def test_a_score_that_was_exchanged_later_is_not_lost(tmp_path):
+    translator = small()
+    translator.decoder.attention = Attention(Cosine())
+    save(translator, tmp_path / "model.safetensors")
+    loaded = load(tmp_path / "model.safetensors", score=Cosine)
+    assert isinstance(attention_of(loaded).score, Cosine)
+
+
+def test_an_attention_of_ones_own_cannot_be_saved(tmp_path):
+    translator = small()
+    translator.decoder.attention = museum.AttentionByPosition(DotScore(), query_dim=5)
+    with pytest.raises(ValueError, match="AttentionByPosition is an attention of your own"):
+        save(translator, tmp_path / "model.safetensors")
+    assert not list(tmp_path.iterdir())
 
 
 def test_no_such_file():

@@ -1,5 +1,7 @@
 """The decoders: when the source is consulted, and that nothing looks ahead."""
 
+from dataclasses import is_dataclass, replace
+
 import pytest
 import torch
 from torch import nn
@@ -12,13 +14,14 @@ from attnbook.decoders import (
     ChoDecoder,
     Decoder,
     LuongDecoder,
-    Steps,
     SutskeverDecoder,
+    recur_step_by_step,
 )
-from attnbook.encoder import Encoded
-from attnbook.fast import LSTMSteps
+from attnbook.encoder import EncoderOutput, RecurrentState
+from attnbook.fast import _LSTMSteps
 from attnbook.recurrent import GRUCell
 from attnbook.scores import AdditiveScore, DotScore, GeneralScore
+from attnbook.seam import as_written
 from attnbook.self_attention import MultiHeadAttention
 from attnbook.vocabulary import PAD
 from small_models import DECODERS, EXAMPLES, drop_everything, name, small
@@ -37,7 +40,17 @@ def source_states(batch=2, lengths=(11, 3)):
     torch.manual_seed(0)
     mask = torch.arange(SOURCE) < torch.tensor(lengths[:batch]).unsqueeze(1)
     states = torch.randn(batch, SOURCE, HIDDEN, dtype=torch.float64)
-    return Encoded(states, (torch.randn(1, batch, HIDDEN, dtype=torch.float64),), mask)
+    final = RecurrentState(torch.randn(1, batch, HIDDEN, dtype=torch.float64))
+    return EncoderOutput(states, final, mask)
+
+
+def tensors(cache):
+    """All tensors of a cache, those of its parts included."""
+    if isinstance(cache, torch.Tensor):
+        return [cache]
+    parts = vars(cache).values() if is_dataclass(cache) else cache
+    found = [part for part in parts if is_dataclass(part) or isinstance(part, tuple | torch.Tensor)]
+    return [tensor for part in found for tensor in tensors(part)]
 
 
 def luong():
@@ -58,10 +71,10 @@ def test_padding_and_neighbours_change_nothing(settings):
         size = len(example[1]) + 1
         torch.testing.assert_close(together.readouts[number, :size], alone.readouts[0])
         torch.testing.assert_close(together.states[number, :size], alone.states[0])
-        if together.attended:
+        if together.attention:
             words = len(example[0]) + 1
-            weights = together.attended.weights[number, :size]
-            torch.testing.assert_close(weights[:, :words], alone.attended.weights[0])
+            weights = together.attention.weights[number, :size]
+            torch.testing.assert_close(weights[:, :words], alone.attention.weights[0])
             assert torch.all(weights[:, words:] == 0)
 
 
@@ -87,16 +100,14 @@ def test_word_by_word_equals_all_at_once(settings, gradients):
     batch = collate(EXAMPLES)
     encoded = translator.encode(batch.source, batch.source_lengths)
     at_once = translator.decoder(batch.target_in, encoded)
-    state = None
+    cache = translator.decoder.start(encoded)
     for step in range(batch.target_in.shape[1]):
         with torch.set_grad_enabled(gradients):
-            decoded = translator.decoder(batch.target_in[:, [step]], encoded, state)
-        state = decoded.state
+            decoded = translator.decoder(batch.target_in[:, [step]], cache)
+        cache = decoded.cache
         torch.testing.assert_close(decoded.readouts[:, 0], at_once.readouts[:, step])
         torch.testing.assert_close(decoded.states[:, 0], at_once.states[:, step])
-    assert state is not None
-    assert at_once.state is not None
-    for one, other in zip(state, at_once.state, strict=True):
+    for one, other in zip(tensors(cache), tensors(at_once.cache), strict=True):
         torch.testing.assert_close(one, other)
 
 
@@ -197,10 +208,10 @@ def test_sutskever_starts_from_the_last_state_and_sees_no_other():
     encoded = source_states()
     previous = torch.tensor([[2, 4, 5], [2, 6, PAD]])
     decoded = decoder(previous, encoded)
-    states, _ = decoder.recurrent(decoder.embedding(previous), encoded.final[0])
+    states, _ = decoder.recurrent(decoder.embedding(previous), encoded.final_state.hidden)
     torch.testing.assert_close(decoded.states, states)
     torch.testing.assert_close(decoded.readouts, states @ decoder.project.weight.T)
-    assert decoded.attended is None
+    assert decoded.attention is None
     other = decoder(previous, encoded._replace(states=torch.randn_like(encoded.states)))
     assert torch.equal(other.readouts, decoded.readouts)
 
@@ -212,22 +223,20 @@ def test_cho_equals_its_equations(cell):
     final = torch.randn(2, 3, HIDDEN, dtype=torch.float64)
     parts = (final,) if cell == "gru" else (final, torch.randn_like(final))
     states = torch.randn(3, SOURCE, HIDDEN, dtype=torch.float64)
-    encoded = Encoded(states, parts, torch.ones(3, SOURCE, dtype=torch.bool))
+    encoded = EncoderOutput(states, RecurrentState(*parts), torch.ones(3, SOURCE, dtype=torch.bool))
     previous = torch.tensor([[2, 4], [2, 6], [2, 9]])
 
     context = torch.tanh(final[-1] @ decoder.summarise.weight.T + decoder.summarise.bias)
     first = torch.tanh(context @ decoder.initial.weight.T + decoder.initial.bias)
-    start = decoder.start(encoded)
-    assert [part.shape for part in start] == [(2, 3, HIDDEN)] * len(parts)
-    torch.testing.assert_close(start[0], torch.stack([first, first]))
-    assert all(torch.all(cell_state == 0) for cell_state in start[1:])
+    start = decoder.start(encoded).state
+    torch.testing.assert_close(start.hidden, torch.stack([first, first]))
+    assert (start.cell is None) is (cell == "gru")
+    assert not any(part.any() for part in start.parts[1:])
 
     decoded = decoder(previous, encoded)
     embedded = decoder.embedding(previous)
     repeated = torch.stack([context, context], dim=1)
-    expected, _ = decoder.recurrent(
-        torch.cat([embedded, repeated], dim=-1), start if cell == "lstm" else start[0]
-    )
+    expected, _ = decoder.recurrent(torch.cat([embedded, repeated], dim=-1), start.for_torch)
     torch.testing.assert_close(decoded.states, expected)
     pieces = (
         torch.cat([expected, embedded, repeated], dim=-1) @ decoder.combine.weight.T
@@ -235,7 +244,7 @@ def test_cho_equals_its_equations(cell):
     )
     maxout = torch.maximum(pieces[..., 0::2], pieces[..., 1::2])
     torch.testing.assert_close(decoded.readouts, maxout)
-    assert decoded.attended is None
+    assert decoded.attention is None
 
 
 # --- Luong ----------------------------------------------------------------------------------------
@@ -247,7 +256,7 @@ def test_luong_equals_its_equations_word_by_word():
     decoded = decoder(previous, encoded)
     for b, length in enumerate((11, 3)):
         hidden = encoded.states[b, :length]
-        state = encoded.final[0][:, [b]]
+        state = encoded.final_state.hidden[:, [b]]
         for t in range(3):
             _, state = decoder.recurrent(decoder.embedding(previous[b, t])[None, None], state)
             s = state[0, 0]  # after the update: Luong's query
@@ -257,9 +266,9 @@ def test_luong_equals_its_equations_word_by_word():
             both = torch.cat([context, s])
             readout = torch.tanh(both @ decoder.combine.weight.T + decoder.combine.bias)
             torch.testing.assert_close(decoded.states[b, t], s)
-            torch.testing.assert_close(decoded.attended.scores[b, t, :length], scores)
-            torch.testing.assert_close(decoded.attended.weights[b, t, :length], weights)
-            torch.testing.assert_close(decoded.attended.context[b, t], context)
+            torch.testing.assert_close(decoded.attention.scores[b, t, :length], scores)
+            torch.testing.assert_close(decoded.attention.weights[b, t, :length], weights)
+            torch.testing.assert_close(decoded.attention.context[b, t], context)
             torch.testing.assert_close(decoded.readouts[b, t], readout)
 
 
@@ -286,7 +295,7 @@ def test_a_source_with_nothing_to_look_at_gives_a_zero_context():
     decoder, encoded = luong(), source_states()
     encoded.mask[1] = False
     decoded = decoder(torch.tensor([[2, 4], [2, 6]]), encoded)
-    assert torch.all(decoded.attended.context[1] == 0)
+    assert torch.all(decoded.attention.context[1] == 0)
     assert torch.all(torch.isfinite(decoded.readouts))
 
 
@@ -311,15 +320,15 @@ def test_bahdanau_equals_its_equations():
     cell.copy_weights(decoder.recurrent)
     for b in range(2):
         real = encoded.states[b][encoded.mask[b]]
-        state = torch.tanh(decoder.initial(encoded.final[0][-1, b]))
+        state = torch.tanh(decoder.initial(encoded.final_state.hidden[-1, b]))
         for t in range(3):
             torch.testing.assert_close(decoded.queries[b, t], state)
             word = decoder.embedding(previous[b, t])
             inner = state @ score.query.weight.T + real @ score.key.weight.T
             weights = torch.softmax(torch.tanh(inner) @ score.v, dim=0)
             context = weights @ real
-            torch.testing.assert_close(decoded.attended.weights[b, t, : len(real)], weights)
-            torch.testing.assert_close(decoded.attended.context[b, t], context)
+            torch.testing.assert_close(decoded.attention.weights[b, t, : len(real)], weights)
+            torch.testing.assert_close(decoded.attention.context[b, t], context)
             state = cell(torch.cat([word, context])[None], (state[None],)).hidden[0]
             torch.testing.assert_close(decoded.states[b, t], state)
             pieces = decoder.combine(torch.cat([state, word, context]))
@@ -329,37 +338,41 @@ def test_bahdanau_equals_its_equations():
 def test_bahdanau_asks_before_it_reads_its_own_last_word():
     torch.manual_seed(1)
     decoder = BahdanauDecoder(Attention(GeneralScore(HIDDEN, HIDDEN)), WORDS, EMBEDDING, HIDDEN)
-    encoded = source_states()._replace(final=(torch.randn(1, 2, HIDDEN), torch.randn(1, 2, HIDDEN)))
+    encoded = source_states()._replace(
+        final_state=RecurrentState(torch.randn(1, 2, HIDDEN), torch.randn(1, 2, HIDDEN))
+    )
     encoded = encoded._replace(states=encoded.states.float())
     one, other = decoder(torch.tensor([[2], [2]]), encoded), decoder(
         torch.tensor([[5], [5]]), encoded
     )  # fmt: skip
-    assert torch.equal(one.attended.weights, other.attended.weights)
+    assert torch.equal(one.attention.weights, other.attention.weights)
     assert not torch.allclose(one.states, other.states)
 
 
 @pytest.mark.parametrize(
-    ("settings", "words", "kind"),
+    ("settings", "words", "together"),
     [
-        ({}, 2, LSTMSteps),
-        ({}, 1, Steps),  # which then asks for one step alone
-        ({"layers": 2}, 2, Steps),
-        ({"cell": "gru"}, 2, Steps),
+        ({}, 2, True),
+        ({}, 1, False),  # which then asks for one step alone
+        ({"layers": 2}, 2, False),
+        ({"cell": "gru"}, 2, False),
     ],
 )
-def test_steps_of_an_lstm_are_prepared_together_where_there_are_several(settings, words, kind):
-    decoder = small(decoder="bahdanau", **settings).decoder
+def test_steps_of_an_lstm_are_prepared_together_where_there_are_several(settings, words, together):
+    layer = small(decoder="bahdanau", **settings).decoder.recurrent
     embedded = torch.randn(3, words, EMBEDDING, dtype=torch.float64)
-    assert type(decoder._steps(embedded)) is kind
+    assert isinstance(recur_step_by_step(layer, embedded), _LSTMSteps) is together
     with torch.autocast("cpu", torch.bfloat16):
-        assert type(decoder._steps(embedded)) is Steps
+        assert not isinstance(recur_step_by_step(layer, embedded), _LSTMSteps)
+    with as_written():
+        assert not isinstance(recur_step_by_step(layer, embedded), _LSTMSteps)
 
 
 class FirstWord(Attention):
     """An attention of somebody's own, which sees nothing but the first word."""
 
-    def forward(self, queries, keys, values, mask=None, prepared=None):
-        return super().forward(queries, keys, values, torch.arange(SOURCE) == 0, prepared)
+    def forward(self, queries, keys, values, mask=None, projected_keys=None):
+        return super().forward(queries, keys, values, torch.arange(SOURCE) == 0, projected_keys)
 
 
 def test_an_attention_of_ones_own_is_asked_in_training():
@@ -367,7 +380,7 @@ def test_an_attention_of_ones_own_is_asked_in_training():
     score = AdditiveScore(HIDDEN, HIDDEN, 3)
     decoder = BahdanauDecoder(FirstWord(score), WORDS, EMBEDDING, HIDDEN, cell="gru").double()
     encoded = source_states()
-    attended = decoder(torch.tensor([[2, 4, 5], [2, 6, 7]]), encoded).attended
+    attended = decoder(torch.tensor([[2, 4, 5], [2, 6, 7]]), encoded).attention
     torch.testing.assert_close(attended.context, encoded.states[:, :1].expand(2, 3, HIDDEN))
 
 
@@ -378,11 +391,12 @@ def test_rows_that_share_a_sentence_read_it_as_if_each_had_its_own():
     encoded = source_states()
     states, mask = (part.repeat_interleave(2, dim=0) for part in (encoded.states, encoded.mask))
     previous = torch.tensor([[2, 4, 5], [2, 6, 7], [2, 8, 9], [2, 10, 11]])
-    start = (torch.randn(1, 4, HIDDEN, dtype=torch.float64),)
-    shared = decoder(previous, encoded._replace(rows=2), start)
-    alone = decoder(previous, Encoded(states, start, mask), start)
+    state = RecurrentState(torch.randn(1, 4, HIDDEN, dtype=torch.float64))
+    shared = decoder(previous, replace(decoder.start(encoded, beam_size=2), state=state))
+    own = decoder.start(EncoderOutput(states, state, mask))
+    alone = decoder(previous, replace(own, state=state))
     torch.testing.assert_close(shared.readouts, alone.readouts)
-    torch.testing.assert_close(shared.attended.weights, alone.attended.weights)
+    torch.testing.assert_close(shared.attention.weights, alone.attention.weights)
 
 
 def test_input_feeding_equals_its_equations():
@@ -397,14 +411,14 @@ def test_input_feeding_equals_its_equations():
     cell.copy_weights(decoder.recurrent)
     for b in range(2):
         real = encoded.states[b][encoded.mask[b]]
-        state, fed = encoded.final[0][-1, b], torch.zeros(EMBEDDING, dtype=torch.float64)
+        state, fed = encoded.final_state.hidden[-1, b], torch.zeros(EMBEDDING, dtype=torch.float64)
         for t in range(3):
             word = decoder.embedding(previous[b, t])
             state = cell(torch.cat([word, fed])[None], (state[None],)).hidden[0]
             context = torch.softmax(real @ state, dim=0) @ real
             fed = torch.tanh(decoder.combine(torch.cat([context, state])))
             torch.testing.assert_close(decoded.states[b, t], state)
-            torch.testing.assert_close(decoded.attended.context[b, t], context)
+            torch.testing.assert_close(decoded.attention.context[b, t], context)
             torch.testing.assert_close(decoded.readouts[b, t], fed)
 
 
@@ -420,6 +434,6 @@ def test_without_input_feeding_the_state_does_not_know_where_it_looked():
         hidden = encoded._replace(mask=encoded.mask & (torch.arange(SOURCE) != 0))
         first = decoder(previous[:, :1], encoded)
         blind = decoder(previous[:, :1], hidden)
-        second = decoder(previous[:, 1:], encoded, first.state).states
-        after_blind = decoder(previous[:, 1:], encoded, blind.state).states
+        second = decoder(previous[:, 1:], first.cache).states
+        after_blind = decoder(previous[:, 1:], replace(blind.cache, source=encoded)).states
         assert torch.allclose(second, after_blind) is not feeds

@@ -14,10 +14,10 @@ from attnbook.decoding import (
     _next_word,
     beam_search,
     decode,
-    default_limits,
-    forced_weights,
+    default_max_lengths,
     greedy_search,
     search,
+    teacher_forced_attention,
     translate,
 )
 from attnbook.seq2seq import Config, Translator
@@ -90,12 +90,12 @@ def test_a_sentence_alone_and_in_a_batch(settings, beam_size):
         assert alone.log_prob == pytest.approx(hypothesis.log_prob, rel=1e-5)
 
 
-def test_limits_are_each_sentences_own():
+def test_greatest_lengths_are_each_sentences_own():
     translator = small()
     with torch.no_grad():
         translator.decoder.output.bias[EOS] = -100.0  # it never stops by itself
     encoded = encode(translator, SOURCES)
-    assert default_limits(encoded) == [16, 22, 18]
+    assert default_max_lengths(translator, encoded) == [16, 22, 18]
     assert [len(found.ids) for found in greedy_search(translator, encoded)] == [16, 22, 18]
     assert [len(found.ids) for found in greedy_search(translator, encoded, [2, 7, 1])] == [2, 7, 1]
     beams = beam_search(translator, encoded, [2, 7, 1], beam_size=3)
@@ -211,9 +211,9 @@ def test_length_penalty():
 def test_search_refusals():
     translator = small()
     encoded = encode(translator, SOURCES)
-    with pytest.raises(ValueError, match="beam_size must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="beam_size must lie between 1 and 1000, got 0"):
         beam_search(translator, encoded, beam_size=0)
-    with pytest.raises(ValueError, match="3 sentences and 2 limits"):
+    with pytest.raises(ValueError, match="3 sentences and 2 max_lengths"):
         greedy_search(translator, encoded, [4, 4])
     with pytest.raises(ValueError, match="at least one word, got 0"):
         greedy_search(translator, encoded, [4, 0, 4])
@@ -245,16 +245,16 @@ def test_batches_stay_within_their_budget_with_their_padding(budget, turn):
     pairs = sorted(PAIRS, key=lambda pair: len(pair.source))[::turn]
     encode, shapes = translator.encode, []
 
-    def recorded(source, lengths):
+    def recorded(source, lengths, **options):
         shapes.append(source.shape)
-        return encode(source, lengths)
+        return encode(source, lengths, **options)
 
     translator.encode = recorded
     translate(translator, [pair.source for pair in pairs], beam_size=2, batch_tokens=budget)
     assert sum(rows for rows, _ in shapes) == len(pairs)
     assert all(rows == 1 or rows * 2 * length <= budget for rows, length in shapes)
     shapes.clear()
-    forced_weights(translator, pairs, batch_tokens=budget)
+    teacher_forced_attention(translator, pairs, batch_tokens=budget)
     assert sum(rows for rows, _ in shapes) == len(pairs)
     assert all(rows == 1 or rows * length <= budget for rows, length in shapes)
 
@@ -263,7 +263,7 @@ def test_probabilities_are_computed_in_32_bits():
     translator = small(cell="gru").bfloat16()
     encoded = encode(translator, [[4, 7]])
     start = translator.decoder.start(encoded)
-    logits, normalisers, _ = _next_word(translator, torch.tensor([[SOS]]), encoded, start)
+    logits, normalisers, _ = _next_word(translator, torch.tensor([[SOS]]), start)
     assert logits.dtype == normalisers.dtype == torch.float32
 
 
@@ -293,7 +293,7 @@ def test_translate_restores_training_and_needs_no_finished_translation():
 def test_empty_sentences_are_refused_by_number():
     with pytest.raises(ValueError, match="sentence 1 is empty"):
         translate(small(), [WORDS, []])
-    with pytest.raises(ValueError, match="beam_size must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="beam_size must lie between 1 and 1000, got 0"):
         translate(small(), [WORDS], beam_size=0)
 
 
@@ -325,7 +325,7 @@ def test_bahdanaus_decoder_asks_with_the_state_before_the_step():
     assert trace.scores is not None
     np.testing.assert_array_equal(trace.queries[1:], trace.decoder_states[:-1])
     encoded = encode(translator, [translator.source_ids(WORDS)])
-    first = translator.decoder.start(encoded)[0][-1, 0].detach().numpy()
+    first = translator.decoder.start(encoded).state.hidden[-1, 0].detach().numpy()
     np.testing.assert_allclose(trace.queries[0], first)
     score = translator.decoder.attention.score
     parts = [
@@ -356,7 +356,7 @@ def softmax(rows):
 def test_the_trace_follows_from_its_own_states(score, temperature, hidden):
     """Scores, weights, contexts and probabilities again, in NumPy, from the states alone."""
     translator = small(score=score)
-    trace = decode(translator, WORDS, temperature=temperature, hidden=hidden)
+    trace = decode(translator, WORDS, temperature=temperature, masked=hidden)
     seen = [position for position in range(4) if position not in hidden]
     scores = trace.decoder_states @ trace.encoder_states.T
     if score == "scaled-dot":
@@ -399,10 +399,31 @@ def test_temperature_and_mode_are_put_back():
 
 
 def test_with_everything_but_the_end_hidden_the_end_gets_all_the_weight():
-    trace = decode(small(), WORDS, hidden=range(3))
+    trace = decode(small(), WORDS, masked=range(3))
     assert trace.weights is not None
     np.testing.assert_allclose(trace.weights[:, 3], 1.0)
     assert np.all(trace.weights[:, :3] == 0)
+
+
+def test_a_hidden_word_takes_no_room_away_from_the_translation():
+    translator = small()
+    with torch.no_grad():
+        translator.decoder.output.bias[EOS] = -100.0  # it never stops by itself
+    for masked in ((), (0,), (0, 1)):
+        assert len(decode(translator, WORDS, masked=masked).target_tokens) == 2 * 4 + 10
+
+
+def test_a_transformer_with_learned_positions_ends_with_its_table():
+    translator = small(decoder="transformer", embedding_dim=14, heads=7, positions="learned")
+    for stack in (translator.encoder, translator.decoder):
+        stack.positions.learned.vectors = torch.nn.Embedding(11, 14).double()
+    with torch.no_grad():
+        translator.decoder.output.bias[EOS] = -100.0
+    for beam_size in (1, 3):
+        found = translate(translator, [["a"], ["a", "b", "c"]], beam_size=beam_size)
+        assert [len(words) for words in found] == [11, 11]
+    with pytest.raises(ValueError, match="the model has 11 positions, so 12 words are too many"):
+        greedy_search(translator, encode(translator, [[4, 7]]), [12])
 
 
 def test_given_words_are_scored_and_not_searched():
@@ -424,7 +445,7 @@ def test_unknown_words_stand_in_the_trace_as_they_were_given():
 def test_a_reversed_source_is_shown_as_it_was_read():
     translator = small(reverse_source=True, longest=3)
     words = ["ich", "trinkt", "brot", "bier"]
-    trace = decode(translator, words, target=["i", "eats"], hidden=[0], gold_links=[(0, 0), (1, 1)])
+    trace = decode(translator, words, target=["i", "eats"], masked=[0], gold_links=[(0, 0), (1, 1)])
     assert trace.source_tokens == ("brot", "trinkt", "ich", "<eos>")
     assert trace.gold_links == {(2, 0), (1, 1)}
     assert trace.weights is not None
@@ -445,8 +466,8 @@ def test_gold_links_and_the_number_of_candidates():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"hidden": [3]}, "hidden position 3 lies outside the 3 source words"),
-        ({"hidden": [-1]}, "hidden position -1"),
+        ({"masked": [3]}, "masked position 3 lies outside the 3 source words"),
+        ({"masked": [-1]}, "masked position -1"),
         ({"beam_size": 0}, "beam_size"),
         ({"target": "he drinks"}, "tokenize"),
         ({"target": ["he"], "gold_links": [(0, 5)]}, "gold_links"),
@@ -469,7 +490,7 @@ def test_an_empty_sentence_cannot_be_decoded():
                          ids=name)  # fmt: skip
 def test_forced_weights_are_those_of_the_trace(settings):
     translator = small(**settings)
-    weights = forced_weights(translator, PAIRS, batch_tokens=12)
+    weights = teacher_forced_attention(translator, PAIRS, batch_tokens=12)
     for pair, found in zip(PAIRS, weights, strict=True):
         trace = decode(translator, pair.source, target=pair.target)
         assert trace.weights is not None
@@ -483,9 +504,9 @@ def test_forced_weights_are_those_of_the_trace(settings):
 
 def test_forced_weights_refuse_what_has_none():
     with pytest.raises(ValueError, match="small does not attend"):
-        forced_weights(small(decoder="cho"), PAIRS)
+        teacher_forced_attention(small(decoder="cho"), PAIRS)
     with pytest.raises(ValueError, match="pair 0: the model reads 2 source words, this one has 3"):
-        forced_weights(small(longest=2), PAIRS)
+        teacher_forced_attention(small(longest=2), PAIRS)
 
 
 # --- several heads --------------------------------------------------------------------------------
@@ -495,7 +516,7 @@ def test_forced_weights_refuse_what_has_none():
 def test_a_transformers_trace_has_the_maps_of_all_heads(hidden):
     """Their rows sum to 1, nobody sees the future or a hidden word, and the top mean is given."""
     translator = small(decoder="transformer", embedding_dim=14, heads=7, layers=2)
-    trace = decode(translator, WORDS, hidden=hidden)
+    trace = decode(translator, WORDS, masked=hidden)
     source, target = trace.source_tokens, trace.target_tokens
     maps = {one.kind: one for one in trace.maps}
     assert list(maps) == ["source", "written", "encoder"]
@@ -526,7 +547,7 @@ def test_temperature_reaches_every_layer_of_a_transformer():
 
 def test_the_weights_of_a_transformer_are_the_top_layers_mean():
     translator = small(decoder="transformer", embedding_dim=14, heads=7, layers=2)
-    (found,) = forced_weights(translator, PAIRS[:1])
+    (found,) = teacher_forced_attention(translator, PAIRS[:1])
     trace = decode(translator, PAIRS[0].source, target=PAIRS[0].target)
     assert trace.weights is not None
     np.testing.assert_allclose(found, trace.weights[:-1])

@@ -234,9 +234,9 @@ def test_the_quoted_lines_of_the_softmax_are_its_head_and_its_body() -> None:
 @pytest.mark.parametrize(
     "quoted",
     [
-        scores.DotScore.compare,
+        scores.DotScore.score,
         attention.Attention.forward,
-        attention.Attention.weigh,
+        attention.Attention.weighted_sum,
         decoders.LuongDecoder.forward,
     ],
 )
@@ -268,18 +268,21 @@ PAIR = SentencePair(("ich", "trinke", "bier"), ("i", "drink", "a", "beer"), None
 def test_a_decoder_goes_on_with_replaced_weights(
     measurements: ModuleType, small: Translator
 ) -> None:
-    """All at once and step by step, which hands on what was prepared of the keys."""
+    """All at once and step by step, which hands on what was projected of the keys."""
     decoder = small.decoder
     assert isinstance(decoder, LuongDecoder)
     assert decoder.attention is not None
     known = small.encode(torch.tensor([[4, 5, 6, EOS]]), torch.tensor([4]))
-    prepared = decoder.prepare(known)
     decoder.attention = measurements.Replaced(decoder.attention, measurements.uniform)
-    for encoded in (known, prepared):
-        attended = decoder(torch.tensor([[SOS, 4, 5]]), encoded).attended
-        torch.testing.assert_close(attended.weights, torch.full((1, 3, 4), 0.25).double())
-        mean = encoded.states.mean(dim=1, keepdim=True).expand(-1, 3, -1)
-        torch.testing.assert_close(attended.context, mean)
+    attention = decoder(torch.tensor([[SOS, 4, 5]]), known).attention
+    torch.testing.assert_close(attention.weights, torch.full((1, 3, 4), 0.25).double())
+    mean = known.states.mean(dim=1, keepdim=True).expand(-1, 3, -1)
+    torch.testing.assert_close(attention.context, mean)
+    cache = decoder.start(known)
+    for word in (SOS, 4, 5):
+        one = decoder(torch.tensor([[word]]), cache)
+        torch.testing.assert_close(one.attention.context, mean[:, :1])
+        cache = one.cache
 
 
 def test_the_ways_of_the_gradient_add_up(measurements: ModuleType, small: Translator) -> None:

@@ -40,8 +40,8 @@ def test_padding_changes_nothing(cell, bidirectional, extra):
     for number, sentence in enumerate(SENTENCES):
         alone = encoder(*padded([sentence], len(sentence)))
         torch.testing.assert_close(together.states[number, : len(sentence)], alone.states[0])
-        assert len(alone.final) == (2 if cell == "lstm" else 1)
-        for part, mine in zip(together.final, alone.final, strict=True):
+        assert len(alone.final_state.parts) == (2 if cell == "lstm" else 1)
+        for part, mine in zip(together.final_state.parts, alone.final_state.parts, strict=True):
             assert mine.shape == (LAYERS, 1, HIDDEN)
             torch.testing.assert_close(part[:, number], mine[:, 0])
 
@@ -55,7 +55,7 @@ def test_what_lies_in_the_padding_does_not_matter(cell, bidirectional):
     source[~clean.mask] = 7
     dirty = encoder(source, lengths)
     assert torch.equal(dirty.states[clean.mask], clean.states[clean.mask])
-    for one, other in zip(dirty.final, clean.final, strict=True):
+    for one, other in zip(dirty.final_state.parts, clean.final_state.parts, strict=True):
         assert torch.equal(one, other)
 
 
@@ -91,7 +91,8 @@ def test_both_directions_and_their_last_states_by_hand(cell):
             forward, last_forward = direction(layer, "", inputs)
             backward, last_backward = direction(layer, "_reverse", inputs.flip(1))
             inputs = torch.cat([forward, backward.flip(1)], dim=-1)
-            for part, one, other in zip(encoded.final, last_forward, last_backward, strict=True):
+            parts = encoded.final_state.parts
+            for part, one, other in zip(parts, last_forward, last_backward, strict=True):
                 both = torch.cat([one[0, 0], other[0, 0]])
                 torch.testing.assert_close(part[layer, number], both)
         torch.testing.assert_close(encoded.states[number, : len(sentence)], inputs[0])

@@ -1,24 +1,27 @@
 """The fast forms equal the readable ones, forward and backward."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from attnbook.decoders import Steps
-from attnbook.encoder import read_packed
+from attnbook import decoders, decoding, encoder, fast, losses, scores
+from attnbook.attention import Attention
+from attnbook.decoders import recur_step_by_step
+from attnbook.encoder import RecurrentState
 from attnbook.fast import (
-    AdditiveSteps,
-    LinearSteps,
-    LSTMSteps,
-    chunked_cross_entropy,
+    _AdditiveSteps,
+    _LinearSteps,
+    _LSTMSteps,
+    additive_scores,
     largest,
     log_normalisers,
-    lstm_step,
-    read_unpacked,
-    recomputed_additive_scores,
+    output_cross_entropy,
 )
 from attnbook.losses import smoothed_cross_entropy
-from attnbook.scores import additive_scores
+from attnbook.scores import AdditiveScore, ConcatScore, DotScore
+from attnbook.seam import Unsuitable, as_written
 
 BATCH, TARGET, SOURCE, WIDTH, HIDDEN, WORDS = 3, 5, 7, 11, 13, 17
 
@@ -37,6 +40,42 @@ def assert_equal(fast, readable):
         torch.testing.assert_close(one, other)
 
 
+def readable_scores(*inputs):
+    with as_written():
+        return scores.additive_scores(*inputs)
+
+
+# --- where functions are exchanged ----------------------------------------------------------------
+
+MODULES = (scores, encoder, decoders, decoding, losses)
+EXCHANGED = [
+    (module, name)
+    for module in MODULES
+    for name, one in vars(module).items()
+    if hasattr(one, "__wrapped__") and one.__module__ == module.__name__ and hasattr(fast, name)
+]
+
+
+def test_every_fast_function_takes_the_place_of_a_readable_one():
+    assert sorted(name for _, name in EXCHANGED) == sorted(fast.__all__)
+
+
+def test_a_readable_function_runs_where_the_fast_one_does_not_know_the_case(monkeypatch):
+    asked = []
+
+    def unsuitable(*given):
+        asked.append(given)
+        raise Unsuitable
+
+    monkeypatch.setattr(fast, "largest", unsuitable)
+    values = torch.tensor([[3.0, 1.0, 2.0]])
+    assert decoding.largest(values, 2)[1].tolist() == [[0, 2]]
+    assert len(asked) == 1
+    with as_written():
+        assert decoding.largest(values, 2)[1].tolist() == [[0, 2]]
+    assert len(asked) == 1
+
+
 # --- additive scores without the tensor of all pairs ----------------------------------------------
 
 
@@ -45,7 +84,7 @@ def test_recomputed_scores_equal_the_plain_ones(block, monkeypatch):
     """In blocks of one target position, of some, and of all."""
     monkeypatch.setattr("attnbook.fast.BLOCK", block)
     gradients = []
-    for function in (additive_scores, recomputed_additive_scores):
+    for function in (readable_scores, additive_scores):
         torch.manual_seed(0)
         inputs = some(BATCH, TARGET, HIDDEN), some(BATCH, SOURCE, HIDDEN), some(HIDDEN)
         scores = function(*inputs)
@@ -57,7 +96,7 @@ def test_recomputed_scores_equal_the_plain_ones(block, monkeypatch):
 
 def test_recomputed_scores_pass_gradcheck():
     inputs = some(BATCH, TARGET, WIDTH), some(BATCH, SOURCE, WIDTH), some(WIDTH)
-    assert torch.autograd.gradcheck(recomputed_additive_scores, inputs)
+    assert torch.autograd.gradcheck(additive_scores, inputs)
 
 
 def test_recomputed_scores_of_huge_numbers_are_finite():
@@ -65,7 +104,7 @@ def test_recomputed_scores_of_huge_numbers_are_finite():
     queries = torch.tensor([[[1e4, -1e4, 90.0]]], requires_grad=True)
     keys = torch.tensor([[[1e4, 1e4, -90.0], [0.0, 0.0, 0.0]]], requires_grad=True)
     v = torch.ones(3, requires_grad=True)
-    scores = recomputed_additive_scores(queries, keys, v)
+    scores = additive_scores(queries, keys, v)
     assert scores.tolist() == [[[1.0, 1.0]]]
     scores.sum().backward()
     for one in (queries, keys, v):
@@ -76,13 +115,18 @@ def test_recomputed_scores_of_huge_numbers_are_finite():
 def test_recomputed_scores_keep_the_dtype():
     for dtype in (torch.bfloat16, torch.float16, torch.float32):
         inputs = [torch.randn(2, 3, 5), torch.randn(2, 4, 5), torch.randn(5)]
-        plain = additive_scores(*inputs)
-        low = recomputed_additive_scores(*(one.to(dtype) for one in inputs))
+        plain = readable_scores(*inputs)
+        low = additive_scores(*(one.to(dtype) for one in inputs))
         assert low.dtype == dtype
         torch.testing.assert_close(low.float(), plain, rtol=0.02, atol=0.06)
 
 
 # --- sentences of unequal length ------------------------------------------------------------------
+
+
+def packed(layer, inputs, lengths):
+    with as_written():
+        return encoder.read_sentences(layer, inputs, lengths)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -94,8 +138,9 @@ def test_unpacked_reading_equals_packed_reading(cell, bidirectional, layers, dty
     layer = cell(5, 7, layers, bidirectional=bidirectional, batch_first=True).to(dtype)
     inputs = torch.randn(4, 6, 5, dtype=dtype, requires_grad=True)
     results = []
-    for read in (read_unpacked, read_packed):
-        states, final = read(layer, inputs, torch.tensor([6, 2, 1, 4]))
+    for read in (fast.read_sentences, packed):
+        states, state = read(layer, inputs, torch.tensor([6, 2, 1, 4]))
+        final = [part for part in state if part is not None]
         gradients = torch.autograd.grad(weighted(states, *final), [inputs, *layer.parameters()])
         results.append((states, *final, *gradients))
     assert_equal(*results)
@@ -104,24 +149,31 @@ def test_unpacked_reading_equals_packed_reading(cell, bidirectional, layers, dty
 def test_unpacked_reading_drops_between_layers_in_training_only():
     layer = nn.GRU(5, 7, 2, dropout=0.5, batch_first=True)
     inputs, lengths = torch.randn(4, 6, 5), torch.tensor([6, 2, 1, 4])
-    first, second = (read_unpacked(layer, inputs, lengths)[0] for _ in range(2))
+    first, second = (fast.read_sentences(layer, inputs, lengths)[0] for _ in range(2))
     assert not torch.equal(first, second)
     layer.eval()
-    assert_equal(read_unpacked(layer, inputs, lengths)[0], read_packed(layer, inputs, lengths)[0])
+    assert_equal(fast.read_sentences(layer, inputs, lengths)[0], packed(layer, inputs, lengths)[0])
 
 
 @pytest.mark.parametrize("cell", [nn.RNN, nn.GRU, nn.LSTM])
 def test_unpacked_reading_ignores_what_lies_in_the_padding(cell):
     layer = cell(5, 7, bidirectional=True, batch_first=True)
     inputs, lengths = torch.randn(2, 6, 5), torch.tensor([6, 3])
-    states, final = read_unpacked(layer, inputs, lengths)
+    states, final = fast.read_sentences(layer, inputs, lengths)
     inputs[1, 3:] = 1000
-    again, final_again = read_unpacked(layer, inputs, lengths)
-    assert_equal((again, *final_again), (states, *final))
+    again, final_again = fast.read_sentences(layer, inputs, lengths)
+    assert torch.equal(again, states)
+    for one, other in zip(final_again.parts, final.parts, strict=True):
+        assert torch.equal(one, other)
     assert not again[1, 3:].any()
 
 
 # --- an LSTM, step by step ------------------------------------------------------------------------
+
+
+def plain_steps(layer, words):
+    with as_written():
+        return recur_step_by_step(layer, words)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -134,10 +186,10 @@ def test_lstm_steps_equal_plain_steps(dtype):
     start = tuple(torch.randn(1, 4, 7, dtype=dtype, requires_grad=True) for _ in range(2))
     look = torch.randn(7, 3, dtype=dtype)
     results = []
-    for kind in (LSTMSteps, Steps):
-        step, state, outputs = kind(layer, words), start, []
+    for kind in (_LSTMSteps, plain_steps):
+        step, state, outputs = kind(layer, words), RecurrentState(*start), []
         for other in others:
-            output, state = step(other + torch.tanh(state[0][0] @ look), state)
+            output, state = step(other + torch.tanh(state.hidden[0] @ look), state)
             outputs.append(output)
         loss = weighted(torch.cat(outputs, dim=1), *state)
         gradients = torch.autograd.grad(loss, [words, others, *start, *layer.parameters()])
@@ -154,9 +206,9 @@ def test_lstm_steps_need_not_all_count():
     layer = nn.LSTM(5 + 3, 7, batch_first=True)
     words, other = torch.randn(4, 6, 5), torch.randn(4, 3)
     results = []
-    for kind in (LSTMSteps, Steps):
+    for kind in (_LSTMSteps, plain_steps):
         step = kind(layer, words)
-        state: tuple[Tensor, ...] = torch.zeros(1, 4, 7), torch.zeros(1, 4, 7)
+        state = RecurrentState(torch.zeros(1, 4, 7), torch.zeros(1, 4, 7))
         for _ in range(3):
             output, state = step(other, state)
         results.append((output, *torch.autograd.grad(weighted(output), list(layer.parameters()))))
@@ -179,11 +231,10 @@ def test_chunked_cross_entropy_equals_that_of_all_logits(block, smoothing, dtype
     answers = torch.tensor([0, 16, 5, 5, 2])
     inputs = readouts, output.weight, output.bias
     results = []
-    for losses in (
-        chunked_cross_entropy(*inputs, answers, smoothing),
+    for objective, nats in (
+        output_cross_entropy(output, readouts, answers, smoothing),
         smoothed_cross_entropy(output(readouts), answers, smoothing),
     ):
-        objective, nats = losses
         assert not nats.requires_grad
         # Scaled, as by a gradient scaler or where losses are added up.
         results.append((objective, nats, *torch.autograd.grad(3 * objective, inputs)))
@@ -193,21 +244,37 @@ def test_chunked_cross_entropy_equals_that_of_all_logits(block, smoothing, dtype
 
 def test_chunked_cross_entropy_without_gradients():
     with torch.no_grad():
-        losses = chunked_cross_entropy(
-            torch.randn(TARGET, WIDTH), torch.randn(WORDS, WIDTH), torch.randn(WORDS),
-            torch.tensor([0, 16, 5, 5, 2]), 0.1,
-        )  # fmt: skip
-    assert not any(loss.requires_grad for loss in losses)
+        found = output_cross_entropy(
+            nn.Linear(WIDTH, WORDS), torch.randn(TARGET, WIDTH), torch.tensor([0, 16, 5, 5, 2]), 0.1
+        )
+    assert not any(loss.requires_grad for loss in found)
 
 
 def test_chunked_cross_entropy_of_huge_logits_is_finite():
-    readouts = torch.full((2, 1), 1e4, requires_grad=True)
-    weight = torch.tensor([[1.0], [-1.0], [0.0]])
-    objective, _ = chunked_cross_entropy(readouts, weight, torch.zeros(3), torch.tensor([0, 0]))
+    readouts, output = torch.full((2, 1), 1e4, requires_grad=True), nn.Linear(1, 3)
+    output.weight.data = torch.tensor([[1.0], [-1.0], [0.0]])
+    output.bias.data.zero_()
+    objective, _ = output_cross_entropy(output, readouts, torch.tensor([0, 0]))
     assert objective == 0
     objective.backward()
     assert readouts.grad is not None
     assert torch.isfinite(readouts.grad).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("readable", [True, False])
+def test_cross_entropy_of_16_bits_is_summed_in_32(dtype, readable):
+    """Of 4,000 tokens, whose sum a number of 16 bits cannot hold to three digits, or at all."""
+    torch.manual_seed(0)
+    output, readouts = nn.Linear(WIDTH, 1000), torch.randn(4000, WIDTH)
+    targets = torch.randint(1000, (4000,))
+    with as_written():
+        _, right = losses.output_cross_entropy(output, readouts, targets, 0.1)
+        function = losses.output_cross_entropy if readable else fast.output_cross_entropy
+        objective, nats = function(output.to(dtype), readouts.to(dtype), targets, 0.1)
+    assert nats.dtype == torch.float32
+    assert float(nats) == pytest.approx(float(right), rel=1e-3)
+    assert float(objective) == pytest.approx(float(right) / 4000, rel=0.02)
 
 
 # --- scores, and a linear layer, step by step -----------------------------------------------------
@@ -219,12 +286,12 @@ def test_additive_steps_equal_plain_scores():
     inputs = some(WIDTH, HIDDEN), some(BATCH, SOURCE, WIDTH), some(WIDTH), some(BATCH, 1, HIDDEN)
     look = torch.randn(SOURCE, HIDDEN, dtype=torch.float64)
     results = []
-    for fast in (True, False):
+    for quick in (True, False):
         weight, keys, v, query = inputs
-        steps = AdditiveSteps(weight, keys, v, TARGET)
+        steps = _AdditiveSteps(weight, keys, v, TARGET)
         found = []
         for _ in range(TARGET):
-            found.append(steps(query) if fast else additive_scores(query @ weight.T, keys, v))
+            found.append(steps(query) if quick else readable_scores(query @ weight.T, keys, v))
             query = query + torch.tanh(found[-1] @ look)
         gradients = torch.autograd.grad(weighted(torch.cat(found, dim=1)), inputs)
         results.append((torch.cat(found, dim=1), *gradients))
@@ -236,10 +303,10 @@ def test_additive_steps_need_not_all_be_taken_or_count():
     weight, keys, v = some(WIDTH, HIDDEN), some(BATCH, SOURCE, WIDTH), some(WIDTH)
     queries = some(3, BATCH, 1, HIDDEN)
     results = []
-    for fast in (True, False):
-        steps = AdditiveSteps(weight, keys, v, TARGET)
+    for quick in (True, False):
+        steps = _AdditiveSteps(weight, keys, v, TARGET)
         found = [
-            steps(query) if fast else additive_scores(query @ weight.T, keys, v)
+            steps(query) if quick else readable_scores(query @ weight.T, keys, v)
             for query in queries
         ]
         results.append(torch.autograd.grad(weighted(found[1]), [weight, keys, v, queries]))
@@ -252,8 +319,8 @@ def test_linear_steps_equal_the_layer(used):
     layer = nn.Linear(WIDTH, WIDTH).double()
     first = some(BATCH, 1, WIDTH)
     results = []
-    for fast in (True, False):
-        apply = LinearSteps(layer, BATCH, TARGET) if fast else layer
+    for quick in (True, False):
+        apply = _LinearSteps(layer, BATCH, TARGET) if quick else layer
         found = [first]
         for _ in range(TARGET):
             found.append(torch.tanh(apply(found[-1])))
@@ -271,8 +338,8 @@ def test_one_lstm_step_equals_the_layer():
     inputs = torch.randn(BATCH, 1, WIDTH, dtype=torch.float64)
     state = torch.randn(2, 1, BATCH, HIDDEN, dtype=torch.float64)
     _, expected = layer(inputs, (state[0], state[1]))
-    found = lstm_step(layer, inputs[:, 0], state[0, 0], state[1, 0])
-    assert_equal(found, [one[0] for one in expected])
+    output, found = fast.recur(layer, inputs, RecurrentState(*state))
+    assert_equal((output[:, 0], *found), (expected[0][0], *expected))
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])
@@ -296,24 +363,24 @@ def test_the_largest_are_those_of_a_full_ranking(words, count, monkeypatch):
         assert_equal(largest(values, count), values.topk(count, dim=1))
 
 
-@pytest.mark.parametrize("kind", [AdditiveSteps, LinearSteps, LSTMSteps])
+@pytest.mark.parametrize("kind", [_AdditiveSteps, _LinearSteps, _LSTMSteps])
 def test_a_graph_may_be_gone_through_again(kind):
     """Twice the same way, and once through a part that leaves out the weights."""
     torch.manual_seed(0)
     keys, query = some(BATCH, SOURCE, WIDTH), some(BATCH, 1, WIDTH)
-    if kind is AdditiveSteps:
+    if kind is _AdditiveSteps:
         weights = [some(WIDTH, WIDTH), some(WIDTH)]
-        additive = AdditiveSteps(weights[0], keys, weights[1], TARGET)
+        additive = _AdditiveSteps(weights[0], keys, weights[1], TARGET)
         found = [additive(query) for _ in range(TARGET)]
-    elif kind is LinearSteps:
+    elif kind is _LinearSteps:
         layer = nn.Linear(WIDTH, WIDTH).double()
         weights = list(layer.parameters())
-        linear = LinearSteps(layer, BATCH, TARGET)
+        linear = _LinearSteps(layer, BATCH, TARGET)
         found = [linear(query) for _ in range(TARGET)]
     else:
         cell = nn.LSTM(2 * WIDTH, WIDTH, batch_first=True).double()
         weights = list(cell.parameters())
-        lstm, state = LSTMSteps(cell, keys), tuple(query.new_zeros(2, 1, BATCH, WIDTH))
+        lstm, state = _LSTMSteps(cell, keys), RecurrentState(*query.new_zeros(2, 1, BATCH, WIDTH))
         found = []
         for _ in range(TARGET):
             output, state = lstm(query[:, 0], state)
@@ -323,3 +390,51 @@ def test_a_graph_may_be_gone_through_again(kind):
     torch.autograd.grad(found[1].sum(), [query], retain_graph=True)
     assert_equal(torch.autograd.grad(loss, [*weights, query], retain_graph=True), first)
     assert_equal(torch.autograd.grad(2 * loss, weights), [2 * one for one in first[:-1]])
+
+
+def attending(score, **changes):
+    """The attention for several steps of a sentence each, of a score."""
+    given = {"rows": BATCH, "steps": TARGET, **changes}
+    keys = score.project_keys(some(BATCH, SOURCE, HIDDEN))
+    return fast.attend_step_by_step(Attention(score), keys, given["rows"], given["steps"])
+
+
+def additive():
+    return AdditiveScore(WIDTH, HIDDEN, WIDTH).double()
+
+
+def test_gradients_are_noted_only_where_there_are_several_of_them_in_full_precision():
+    assert callable(attending(additive()))
+    assert callable(attending(ConcatScore(WIDTH, HIDDEN, WIDTH).double()))
+    for score, changes in (
+        (additive(), {"steps": 1}),
+        (additive(), {"rows": 2 * BATCH}),  # a beam
+        (DotScore(), {}),
+    ):
+        with pytest.raises(Unsuitable):
+            attending(score, **changes)
+    with torch.no_grad(), pytest.raises(Unsuitable):
+        attending(additive())
+    with torch.autocast("cpu", torch.bfloat16), pytest.raises(Unsuitable):
+        attending(additive())
+    linear = nn.Linear(WIDTH, WIDTH)
+    assert isinstance(fast.linear_step_by_step(linear, BATCH, TARGET), _LinearSteps)
+    with pytest.raises(Unsuitable):
+        fast.linear_step_by_step(linear, BATCH, 1)
+
+
+@pytest.mark.parametrize("kind", [AdditiveScore, ConcatScore])
+def test_step_by_step_the_scores_and_gradients_are_the_same(kind):
+    score = kind(WIDTH, HIDDEN, WIDTH).double()
+    queries, states = some(BATCH, TARGET, WIDTH), some(BATCH, SOURCE, HIDDEN)
+    mask = torch.ones(BATCH, 1, SOURCE, dtype=torch.bool)
+    results = []
+    for quick in (True, False):
+        attention, projected = Attention(score), score.project_keys(states)
+        with nullcontext() if quick else as_written():
+            attend = decoders.attend_step_by_step(attention, projected, BATCH, TARGET)
+        found = [attend(query, states, states, mask).context for query in queries.split(1, dim=1)]
+        loss = weighted(torch.cat(found, dim=1))
+        gradients = torch.autograd.grad(loss, [queries, states, *score.parameters()])
+        results.append((torch.cat(found, dim=1), *gradients))
+    assert_equal(*results)

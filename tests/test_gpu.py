@@ -25,9 +25,11 @@ from torch import Tensor, nn
 
 import gpu
 import stand_in
+from attnbook.__main__ import main
 from attnbook.attention import Attention
 from attnbook.batches import collate
-from attnbook.benchmark import MODELS
+from attnbook.benchmark.plan import MODELS
+from attnbook.benchmark.run import Benchmark
 from attnbook.bert import (
     Bert,
     BertConfig,
@@ -37,7 +39,13 @@ from attnbook.bert import (
     read_texts,
     train_wordpiece,
 )
-from attnbook.decoding import beam_search, decode, forced_weights, greedy_search, translate
+from attnbook.decoding import (
+    beam_search,
+    decode,
+    greedy_search,
+    teacher_forced_attention,
+    translate,
+)
 from attnbook.evaluation import free_running_perplexity, teacher_forced_perplexity
 from attnbook.labs import Size, by_device, captions
 from attnbook.scores import (
@@ -146,12 +154,12 @@ def test_every_decoder_computes_what_it_does_on_the_cpu(
 def test_traces_and_weights_are_the_same(device: torch.device, settings: dict[str, Any]) -> None:
     """What figures and tables are drawn from, and both perplexities."""
     here, there = small(**settings), small(**settings).to(device)
-    traces = [decode(one, ["ich", "trinkt", "bier"], hidden=[1]) for one in (here, there)]
+    traces = [decode(one, ["ich", "trinkt", "bier"], masked=[1]) for one in (here, there)]
     assert traces[1].target_tokens == traces[0].target_tokens
     assert traces[1].weights == pytest.approx(traces[0].weights, abs=1e-9)
     for ours, theirs in zip(traces[1].maps, traces[0].maps, strict=True):
         assert ours.weights == pytest.approx(theirs.weights, abs=1e-9)
-    weights = [forced_weights(one, PAIRS) for one in (here, there)]
+    weights = [teacher_forced_attention(one, PAIRS) for one in (here, there)]
     for found, right in zip(*weights, strict=True):
         assert found == pytest.approx(right, abs=1e-9)
     for perplexity in (teacher_forced_perplexity, free_running_perplexity):
@@ -207,9 +215,9 @@ def test_sixteen_bits_stay_finite(device: torch.device, score: str, dtype: torch
 # --- several heads, BERT --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("with_weights", [True, False], ids=["weights", "no-weights"])
+@pytest.mark.parametrize("need_weights", [True, False], ids=["weights", "no-weights"])
 @pytest.mark.parametrize("causal", [True, False], ids=["causal", "all"])
-def test_heads(device: torch.device, causal: bool, with_weights: bool) -> None:
+def test_heads(device: torch.device, causal: bool, need_weights: bool) -> None:
     """With and without weights asked for, which are two ways of computing; padding masked."""
     torch.manual_seed(0)
     here, there = twice(MultiHeadAttention(12, 3).double(), device)
@@ -218,10 +226,10 @@ def test_heads(device: torch.device, causal: bool, with_weights: bool) -> None:
     found = []
     for one, place in ((here, torch.device("cpu")), (there, device)):
         x = words.to(place)
-        found.append(one(x, x, x, mask.to(place), causal=causal, with_weights=with_weights))
+        found.append(one(x, x, x, mask.to(place), causal=causal, need_weights=need_weights))
         (found[-1].output ** 2).sum().backward()
     same(found[1].output, found[0].output, device)
-    if with_weights:
+    if need_weights:
         same(found[1].weights, found[0].weights, device)
     same_gradients(here, there, device)
 
@@ -438,6 +446,26 @@ def test_a_command_that_takes_too_long_is_told_to_stop(tmp_path: Path) -> None:
     code, seconds, said = run.command(["-c", listening], 6)
     assert (code, said) == (None, "kept\n")
     assert seconds < 50
+
+
+def test_the_flags_that_the_script_gives_are_the_commands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[list[str]] = []
+
+    def command(self: gpu.Run, words: list[str], limit: float) -> tuple[int, float, str]:
+        given.append(words)
+        return 1, 0.0, ""
+
+    monkeypatch.delenv("ATTNBOOK_DATA", raising=False)
+    monkeypatch.setattr(gpu.Run, "command", command)
+    monkeypatch.setattr(Benchmark, "run", lambda self: self.result)
+    run = gpu.Run(tmp_path / "gpu.json", "cpu", 1.0)
+    gpu.benchmark(run)
+    gpu.benchmark_cpu(run)
+    for _, package, *words in given:
+        assert package == "attnbook"
+        assert main([one for one in words if not one.startswith("--output")]) == 0
 
 
 SPEED = (ROOT / "book" / "speed.md").read_text(encoding="utf-8")

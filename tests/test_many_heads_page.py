@@ -99,11 +99,11 @@ def test_heads_in_another_order() -> None:
     before = layer(x, x, x).output
     order = torch.tensor([2, 0, 1])
     blocks = (order[:, None] * 4 + torch.arange(4)).flatten()
-    rows = torch.cat([blocks, blocks + 12, blocks + 24])
-    layer.project_in.weight[:] = layer.project_in.weight[rows]
-    layer.project_in.bias[:] = layer.project_in.bias[rows]
+    for projection in (layer.q_proj, layer.k_proj, layer.v_proj):
+        projection.weight[:] = projection.weight[blocks]
+        projection.bias[:] = projection.bias[blocks]
     assert not torch.allclose(layer(x, x, x).output, before)
-    layer.project_out.weight[:] = layer.project_out.weight[:, blocks]
+    layer.out_proj.weight[:] = layer.out_proj.weight[:, blocks]
     torch.testing.assert_close(layer(x, x, x).output, before)
 
 
@@ -116,12 +116,12 @@ def test_without_a_head_its_part_is_missing(
 ) -> None:
     attention = measurements.attentions(translator)["encoder"][1]
     x = torch.randn(1, 4, 14, dtype=torch.float64)
-    found = attention(x, x, x, with_weights=True)
-    width = 14 // attention.heads
-    values = found.known.values
-    for head in range(attention.heads):
+    found = attention(x, x, x, need_weights=True)
+    width = 14 // attention.num_heads
+    values = found.past_key_values.values
+    for head in range(attention.num_heads):
         says = found.weights[:, head] @ values[:, head]
-        part = says @ attention.project_out.weight[:, head * width : (head + 1) * width].T
+        part = says @ attention.out_proj.weight[:, head * width : (head + 1) * width].T
         with measurements.without(translator, [("encoder", 1, head)]):
             torch.testing.assert_close(attention(x, x, x).output, found.output - part)
         torch.testing.assert_close(attention(x, x, x).output, found.output)

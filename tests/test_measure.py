@@ -163,9 +163,10 @@ def test_a_change_of_anything_else_does_not(
 def test_a_changed_helper_in_a_copy_of_the_repository(tmp_path: Path) -> None:
     """`row` of chapter 6 measures with the package's decoding; it has nothing to do with BERT."""
     for folder in ("book/results", "src/attnbook"):
-        (tmp_path / folder).mkdir(parents=True)
-        for path in (ROOT / folder).glob("*.py"):
-            shutil.copy(path, tmp_path / folder)
+        for path in (ROOT / folder).rglob("*.py"):
+            place = tmp_path / path.relative_to(ROOT)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, place)
     before = closure.Sources(tmp_path).digest("general_concat", "row")
     assert before == closure.Sources(ROOT).digest("general_concat", "row")
     for file, changes in (("decoding.py", True), ("bert.py", False)):

@@ -17,7 +17,7 @@ MESSAGES = {
     "ignores-source": "the weights do not depend on what the keys are",
     "without-tanh": r"query 0 and key 0 have the score -1\.000; by the formula it is -0\.762",
     "softmax-over-batch": r"sentence 0 has the weights 0\.500, 0\.750, which sum to 1\.25",
-    "without-mask": r"0\.125, 0\.375, 0\.500; without the padding they are 0\.250, 0\.750",
+    "without-mask": r"0\.125, 0\.375, 0\.500, and 0\.250, 0\.750 are right",
     "inverted-mask": r"row 0 has the weights 0\.000, 0\.000, 1\.000",
     "mask-along-rows": r"row 0 has the weights 0\.125, 0\.375, 0\.500",
     "mask-times-scores": r"row 0 has the weights 0\.200, 0\.600, 0\.200",
@@ -39,7 +39,7 @@ PACKAGE = {
     "unshifted-targets": batches.collate,
     "joined-by-view": encoder.Encoder,
     "order-lost": decoding.translate,
-    "wrong-weights": decoding.forced_weights,
+    "wrong-weights": decoding.teacher_forced_attention,
     "other-perplexity": evaluation.teacher_forced_perplexity,
 }
 
@@ -181,12 +181,14 @@ def test_one_check_that_no_stranger_survives() -> None:
 
 
 @pytest.mark.parametrize("score", [DotScore(), AdditiveScore(5, 5, 3)], ids=["dot", "additive"])
-@pytest.mark.parametrize("prepared", [False, True])
-def test_attention_with_the_right_softmax_is_attention(score: scores.Score, prepared: bool) -> None:
+@pytest.mark.parametrize("projected", [False, True])
+def test_attention_with_the_right_softmax_is_attention(
+    score: scores.Score, projected: bool
+) -> None:
     torch.manual_seed(0)
     queries, keys = torch.randn(2, 3, 5), torch.randn(2, 7, 5)
     mask = masks.padding_mask(torch.tensor([7, 4]), 7).unsqueeze(1)
-    extra = {"prepared": score.prepare(keys)} if prepared else {}
+    extra = {"projected_keys": score.project_keys(keys)} if projected else {}
     ours = AttentionWith(score, attention.masked_softmax)(queries, keys, keys, mask, **extra)
     right = attention.Attention(score)(queries, keys, keys, mask)
     torch.testing.assert_close(ours.context, right.context)

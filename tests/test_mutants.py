@@ -114,6 +114,7 @@ def test_each_core_module_has_its_tests():
 def test_a_change_is_noticed_where_it_counts_and_an_endless_loop_ends(tmp_path):
     script = """
 import json, sys
+from pathlib import Path
 import mutants
 from mutations import Mutation
 text = mutants.source_of_module("alignment").read_text("utf-8")

@@ -313,3 +313,39 @@ def test_a_lab_depends_on_the_modules_it_imports(tmp_path: Path, monkeypatch) ->
     assert notebooks.made_from(source) == before
     (tmp_path / "masks.py").write_text("x = 2\n", encoding="utf-8")
     assert notebooks.made_from(source) != before
+
+
+def test_a_lab_depends_on_what_lies_in_folders(tmp_path: Path, monkeypatch) -> None:
+    """Modules of a package, its opening file, and the scripts of the figures that a lab shows."""
+    for name, text in {
+        "scrubber.py": "from attnbook.figures.scrubber import x\n",
+        "figures/__init__.py": "",
+        "figures/scrubber.py": "x = 1\n",
+        "figures/sight.py": "y = 1\n",
+        **{f"figures/{name}.js": "// 1\n" for name in ("scrubber", "sight", "shared")},
+    }.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    monkeypatch.setattr(notebooks, "PACKAGE", tmp_path)
+    source = tmp_path / "lab" / "95_lab.py"
+    source.parent.mkdir()
+    source.write_text("# %%\nfrom attnbook.scrubber import x\n", encoding="utf-8")
+
+    def says_something(name: str) -> bool:
+        before = notebooks.made_from(source)
+        with (tmp_path / name).open("a", encoding="utf-8") as file:
+            file.write("\n")
+        return notebooks.made_from(source) != before
+
+    said = [
+        "figures/__init__.py",
+        "figures/scrubber.py",
+        "figures/scrubber.js",
+        "figures/shared.js",
+    ]
+    assert [name for name in said if not says_something(name)] == []
+    assert not says_something("figures/sight.py")
+    assert not says_something("figures/sight.js")
+    source.write_text("# %%\nprint(1)\n", encoding="utf-8")
+    assert not says_something("figures/shared.js")

@@ -1,13 +1,11 @@
 """The scores equal their formulas, number by number."""
 
-import functools
 import math
 
 import pytest
 import torch
 from torch import nn
 
-from attnbook.fast import AdditiveSteps
 from attnbook.scores import (
     AdditiveScore,
     ConcatScore,
@@ -137,11 +135,11 @@ def test_concat_is_additive_with_a_split_matrix():
 
 
 @LEARNED
-def test_keys_prepared_once_serve_every_query(score):
+def test_keys_projected_once_serve_every_query(score):
     queries, keys = some(BATCH, TARGET, QUERY), some(BATCH, SOURCE, KEY)
-    at_once, prepared = score(queries, keys), score.prepare(keys)
+    at_once, projected = score(queries, keys), score.project_keys(keys)
     for t in range(TARGET):
-        one = score.compare(queries[:, [t]], prepared)
+        one = score.score(queries[:, [t]], projected)
         torch.testing.assert_close(one, at_once[:, [t]])
 
 
@@ -167,35 +165,6 @@ def test_gradients_of_learned_scores(score):
     assert torch.autograd.gradcheck(score, (queries, keys))
     score(queries, keys).sum().backward()
     assert all(parameter.grad.abs().max() > 0 for parameter in score.parameters())
-
-
-@pytest.mark.parametrize("score", learned()[1:], ids=lambda s: type(s).__name__)
-def test_step_by_step_the_scores_and_gradients_are_the_same(score):
-    queries, keys = some(BATCH, TARGET, QUERY), some(BATCH, SOURCE, KEY)
-    results = []
-    for fast in (True, False):
-        prepared = score.prepare(keys)
-        step = score.steps(prepared, TARGET)
-        assert isinstance(step, AdditiveSteps)
-        if not fast:
-            step = functools.partial(score.compare, prepared=prepared)
-        found = torch.cat([step(query) for query in queries.split(1, dim=1)], dim=1)
-        counted = (found * torch.linspace(-1, 2, found.numel()).view_as(found)).sum()
-        results.append((found, *torch.autograd.grad(counted, [queries, keys, *score.parameters()])))
-    for one, other in zip(*results, strict=True):
-        torch.testing.assert_close(one, other)
-
-
-@pytest.mark.parametrize("score", learned()[1:], ids=lambda s: type(s).__name__)
-def test_gradients_are_noted_only_where_there_are_several_of_them_in_full_precision(score):
-    prepared = score.prepare(some(BATCH, SOURCE, KEY))
-    assert score.steps(prepared, 1) is prepared
-    with torch.no_grad():
-        assert score.steps(prepared, TARGET) is prepared
-    with torch.autocast("cpu", torch.bfloat16):
-        assert score.steps(prepared, TARGET) is prepared
-    several = prepared.unsqueeze(0)
-    assert score.steps(several, TARGET) is several
 
 
 def test_the_last_layer_starts_between_minus_and_plus_a_tenth():

@@ -12,9 +12,9 @@ from torch.nn import functional
 from attnbook.attention import attend
 from attnbook.masks import causal_mask, padding_mask
 from attnbook.self_attention import (
+    KVCache,
     LearnedPositions,
     MultiHeadAttention,
-    Projected,
     merge_heads,
     rotate,
     sinusoidal_positions,
@@ -34,10 +34,11 @@ def heads() -> MultiHeadAttention:
 def theirs(ours: MultiHeadAttention) -> nn.MultiheadAttention:
     """Torch's module with the same weights."""
     module = nn.MultiheadAttention(WIDTH, HEADS, batch_first=True)
-    module.in_proj_weight.data.copy_(ours.project_in.weight)
-    module.in_proj_bias.data.copy_(ours.project_in.bias)
-    module.out_proj.weight.data.copy_(ours.project_out.weight)
-    module.out_proj.bias.data.copy_(ours.project_out.bias)
+    three = (ours.q_proj, ours.k_proj, ours.v_proj)
+    module.in_proj_weight.data.copy_(torch.cat([one.weight for one in three]))
+    module.in_proj_bias.data.copy_(torch.cat([one.bias for one in three]))
+    module.out_proj.weight.data.copy_(ours.out_proj.weight)
+    module.out_proj.bias.data.copy_(ours.out_proj.bias)
     return module
 
 
@@ -128,9 +129,9 @@ def test_heads_must_divide_the_width(count: int) -> None:
         MultiHeadAttention(6, count)
 
 
-@pytest.mark.parametrize("with_weights", [False, True])
+@pytest.mark.parametrize("need_weights", [False, True])
 @pytest.mark.parametrize("use", ["self", "masked", "cross", "three", "padded"])
-def test_heads_are_torchs(heads: MultiHeadAttention, use: str, with_weights: bool) -> None:
+def test_heads_are_torchs(heads: MultiHeadAttention, use: str, need_weights: bool) -> None:
     """Forward, backward and weights, in all three uses and with three different inputs."""
     torch.manual_seed(1)
     x = torch.randn(BATCH, SOURCE, WIDTH, requires_grad=True)
@@ -140,23 +141,23 @@ def test_heads_are_torchs(heads: MultiHeadAttention, use: str, with_weights: boo
     other = theirs(heads)
     match use:
         case "self":
-            mine = heads(x, x, x, with_weights=with_weights)
+            mine = heads(x, x, x, need_weights=need_weights)
             right = other(x, x, x, average_attn_weights=False)
         case "masked":
-            mine = heads(y, y, y, causal=True, with_weights=with_weights)
+            mine = heads(y, y, y, causal=True, need_weights=need_weights)
             # Their mask says where one may not look.
             right = other(y, y, y, attn_mask=~causal_mask(TARGET), average_attn_weights=False)
         case "cross":
-            mine = heads(y, x, x, with_weights=with_weights)
+            mine = heads(y, x, x, need_weights=need_weights)
             right = other(y, x, x, average_attn_weights=False)
         case "three":
-            mine = heads(y, x, z, with_weights=with_weights)
+            mine = heads(y, x, z, need_weights=need_weights)
             right = other(y, x, z, average_attn_weights=False)
         case _:
-            mine = heads(y, x, x, seen.unsqueeze(1), with_weights=with_weights)
+            mine = heads(y, x, x, seen.unsqueeze(1), need_weights=need_weights)
             right = other(y, x, x, key_padding_mask=~seen, average_attn_weights=False)
     torch.testing.assert_close(mine.output, right[0])
-    if with_weights:
+    if need_weights:
         assert mine.weights is not None
         torch.testing.assert_close(mine.weights, right[1])
         assert mine.scores is not None
@@ -166,24 +167,30 @@ def test_heads_are_torchs(heads: MultiHeadAttention, use: str, with_weights: boo
     used = {"self": [x], "masked": [y], "cross": [x, y], "three": [x, y, z], "padded": [x, y]}[use]
     gradient = torch.randn_like(mine.output)
     pairs = [*zip(used, used, strict=True)]
-    parameters = [heads.project_in.weight, heads.project_in.bias, heads.project_out.weight]
-    counterparts = [other.in_proj_weight, other.in_proj_bias, other.out_proj.weight]
-    pairs += zip(parameters, counterparts, strict=True)
+    pairs.append((heads.out_proj.weight, other.out_proj.weight))
     for ours, them in zip(
-        torch.autograd.grad(mine.output, [one for one, _ in pairs], gradient),
-        torch.autograd.grad(right[0], [one for _, one in pairs], gradient),
+        torch.autograd.grad(mine.output, [one for one, _ in pairs], gradient, retain_graph=True),
+        torch.autograd.grad(right[0], [one for _, one in pairs], gradient, retain_graph=True),
         strict=True,
     ):
         torch.testing.assert_close(ours, them, atol=1e-5, rtol=1e-4)
+    three = (heads.q_proj, heads.k_proj, heads.v_proj)
+    inside = [one.weight for one in three] + [one.bias for one in three]
+    packed = [other.in_proj_weight, other.in_proj_bias]
+    ours_inside = torch.autograd.grad(mine.output, inside, gradient, retain_graph=True)
+    weight, bias = torch.autograd.grad(right[0], packed, gradient, retain_graph=True)
+    torch.testing.assert_close(torch.cat(ours_inside[:3]), weight, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(torch.cat(ours_inside[3:]), bias, atol=1e-5, rtol=1e-4)
 
 
 def test_each_head_is_an_attend_of_its_own(heads: MultiHeadAttention) -> None:
     """The formula of the paper, head by head with its rows of the matrices."""
     torch.manual_seed(1)
     y, x = torch.randn(1, TARGET, WIDTH), torch.randn(1, SOURCE, WIDTH)
-    found = heads(y, x, x, with_weights=True)
-    rows = heads.project_in.weight.view(3, HEADS, PIECE, WIDTH)
-    bias = heads.project_in.bias.view(3, HEADS, PIECE)
+    found = heads(y, x, x, need_weights=True)
+    three = (heads.q_proj, heads.k_proj, heads.v_proj)
+    rows = torch.stack([one.weight for one in three]).view(3, HEADS, PIECE, WIDTH)
+    bias = torch.stack([one.bias for one in three]).view(3, HEADS, PIECE)
     pieces = []
     for head in range(HEADS):
         looked = attend(
@@ -194,7 +201,7 @@ def test_each_head_is_an_attend_of_its_own(heads: MultiHeadAttention) -> None:
         assert found.weights is not None
         torch.testing.assert_close(found.weights[:, head], looked.weights)
         pieces.append(looked.context)
-    torch.testing.assert_close(found.output, heads.project_out(torch.cat(pieces, dim=-1)))
+    torch.testing.assert_close(found.output, heads.out_proj(torch.cat(pieces, dim=-1)))
 
 
 def test_no_future(heads: MultiHeadAttention) -> None:
@@ -203,9 +210,9 @@ def test_no_future(heads: MultiHeadAttention) -> None:
     x = torch.randn(1, TARGET, WIDTH)
     other = x.clone()
     other[0, 3] += 1
-    for with_weights in (False, True):
+    for need_weights in (False, True):
         before, after = (
-            heads(one, one, one, causal=True, with_weights=with_weights).output
+            heads(one, one, one, causal=True, need_weights=need_weights).output
             for one in (x, other)
         )
         assert torch.equal(before[0, :3], after[0, :3])
@@ -218,7 +225,7 @@ def test_causal_and_padding_together(heads: MultiHeadAttention) -> None:
     x = torch.randn(BATCH, TARGET, WIDTH)
     seen = padding_mask(torch.tensor([TARGET, 2]), TARGET).unsqueeze(1)
     plain = heads(x, x, x, seen, causal=True)
-    shown = heads(x, x, x, seen, causal=True, with_weights=True)
+    shown = heads(x, x, x, seen, causal=True, need_weights=True)
     torch.testing.assert_close(plain.output, shown.output)
     assert shown.weights is not None
     assert (shown.weights[1, :, :, 2:] == 0).all()
@@ -240,11 +247,11 @@ def test_kept_keys_and_values_change_nothing(heads: MultiHeadAttention) -> None:
     x = torch.randn(BATCH, 6, WIDTH)
     whole = heads(x, x, x, causal=True).output
     for size in (1, 2, 3):
-        past = Projected(*(torch.zeros(BATCH, HEADS, 0, PIECE) for _ in range(2)))
+        past = KVCache(*(torch.zeros(BATCH, HEADS, 0, PIECE) for _ in range(2)))
         found = []
         for words in x.split(size, dim=1):
-            step = heads(words, words, words, causal=True, past=past)
-            past = step.known
+            step = heads(words, words, words, causal=True, past_key_values=past)
+            past = step.past_key_values
             found.append(step.output)
         torch.testing.assert_close(torch.cat(found, dim=1), whole)
         assert past.keys.shape == (BATCH, HEADS, 6, PIECE)
@@ -255,15 +262,15 @@ def test_asking_what_was_projected_before(heads: MultiHeadAttention) -> None:
     y, x = torch.randn(BATCH, TARGET, WIDTH), torch.randn(BATCH, SOURCE, WIDTH)
     seen = padding_mask(torch.tensor([SOURCE, 3]), SOURCE).unsqueeze(1)
     torch.testing.assert_close(
-        heads.ask(y, heads.project(x), seen).output, heads(y, x, x, seen).output
+        heads.attend(y, heads.project(x, x), seen).output, heads(y, x, x, seen).output
     )
 
 
 def test_temperature_divides_the_scores(heads: MultiHeadAttention) -> None:
     x = torch.randn(1, SOURCE, WIDTH)
-    before = heads(x, x, x, with_weights=True)
+    before = heads(x, x, x, need_weights=True)
     heads.temperature = 2.0
-    after = heads(x, x, x, with_weights=True)
+    after = heads(x, x, x, need_weights=True)
     assert before.scores is not None
     assert after.scores is not None
     torch.testing.assert_close(after.scores, before.scores / 2)
@@ -275,11 +282,11 @@ def test_dropped_weights_are_made_up_for() -> None:
     torch.manual_seed(0)
     heads = MultiHeadAttention(WIDTH, HEADS, dropout=0.5)
     x = torch.randn(1, SOURCE, WIDTH)
-    for with_weights in (False, True):
-        outputs = [heads(x, x, x, with_weights=with_weights).output for _ in range(2)]
+    for need_weights in (False, True):
+        outputs = [heads(x, x, x, need_weights=need_weights).output for _ in range(2)]
         assert not torch.equal(*outputs)
         heads.eval()
-        outputs = [heads(x, x, x, with_weights=with_weights).output for _ in range(2)]
+        outputs = [heads(x, x, x, need_weights=need_weights).output for _ in range(2)]
         assert torch.equal(*outputs)
         heads.train()
 
@@ -287,9 +294,9 @@ def test_dropped_weights_are_made_up_for() -> None:
 def test_gradients(heads: MultiHeadAttention) -> None:
     heads = heads.double()
     x = torch.randn(1, 4, WIDTH, dtype=torch.float64, requires_grad=True)
-    for with_weights in (False, True):
+    for need_weights in (False, True):
         assert torch.autograd.gradcheck(
-            lambda x, w=with_weights: heads(x, x, x, causal=True, with_weights=w).output, (x,)
+            lambda x, w=need_weights: heads(x, x, x, causal=True, need_weights=w).output, (x,)
         )
 
 

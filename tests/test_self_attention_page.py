@@ -256,13 +256,13 @@ def test_readers_learn_and_do_not(measurements: ModuleType) -> None:
 def test_a_reader_with_three_matrices_is_the_packages_layer(measurements: ModuleType) -> None:
     torch.manual_seed(0)
     reader = measurements.Reader(causal=True)
-    layer = MultiHeadAttention(64, heads=1)
+    layer = MultiHeadAttention(64, num_heads=1)
     with torch.no_grad():
-        parts = (reader.query, reader.key, reader.value)
-        layer.project_in.weight[:] = torch.cat([part.weight for part in parts])
-        layer.project_in.bias.zero_()
-        layer.project_out.weight[:] = torch.eye(64)
-        layer.project_out.bias.zero_()
+        matrices = (reader.query.weight, reader.key.weight, reader.value.weight, torch.eye(64))
+        projections = (layer.q_proj, layer.k_proj, layer.v_proj, layer.out_proj)
+        for projection, matrix in zip(projections, matrices, strict=True):
+            projection.weight[:] = matrix
+            projection.bias.zero_()
     words = torch.arange(7)[None]
     x = reader.words(words)
     torch.testing.assert_close(
@@ -285,7 +285,7 @@ def test_multiplications_are_what_torch_counts(measurements: ModuleType, length:
     assert expected == STORED["multiplications"][str(length)]
     x = torch.randn(1, length, width)
     with FlopCounterMode(display=False) as counter:
-        MultiHeadAttention(width, heads=1)(x, x, x, with_weights=True)
+        MultiHeadAttention(width, num_heads=1)(x, x, x, need_weights=True)
     assert counter.get_total_flops() / 2 == expected["projections"] + expected["pairs"]
     with FlopCounterMode(display=False) as counter:
         unroll(LSTMCell(width, width), x)

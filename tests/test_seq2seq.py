@@ -142,12 +142,13 @@ def test_config_round_trip():
         ({"score": "cosine"}, "score must be one of"),
         ({"cell": "elman"}, "cell must be one of"),
         ({"embedding_dim": 0}, "embedding_dim must be at least 1"),
+        ({"hidden_dim": 1_000_000_000}, "hidden_dim must be at least 1 and at most 65,536"),
         ({"hidden_dim": -1}, "hidden_dim must be at least 1"),
         ({"layers": 0}, "layers must be at least 1"),
-        ({"dropout": 1.0}, r"dropout must lie in \[0, 1\)"),
+        ({"dropout": 1.0}, "dropout must be at least 0 and below 1, got 1.0"),
         ({"dropout": -0.1}, "dropout"),
-        ({"longest": 0}, "longest must be at least 1 or None"),
-        ({"embedding_std": 0.0}, "embedding_std must be above 0 or None"),
+        ({"longest": 0}, r"longest must be at least 1 and .* \(or None\), got 0"),
+        ({"embedding_std": 0.0}, "embedding_std must be above 0 and at most 100"),
     ],
 )
 def test_impossible_settings(values, message):

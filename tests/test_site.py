@@ -39,10 +39,10 @@ ALL = [*PAGES, "search.html", "genindex.html"]
 
 # Each kind of element that can be worked, by its class, and what works it.
 WORK = {
-    "attn-figure": test_scrubber_site.work,
-    "attn-questions": test_question_site.work,
-    "attn-blanks": test_blanks_site.work,
-    "attn-sights": test_sight_site.work,
+    "attn-scrubber-figure": test_scrubber_site.work,
+    "attn-question-figure": test_question_site.work,
+    "attn-blanks-figure": test_blanks_site.work,
+    "attn-sight-figure": test_sight_site.work,
     "attn-regression-figure": test_regression_figure.work,
 }
 

@@ -238,10 +238,19 @@ def test_a_run_with_other_settings_is_refused(tmp_path):
         run(fresh(cell="gru"), folder=tmp_path)
     with pytest.raises(ValueError, match="other sentence pairs or vocabularies"):
         train(fresh(), PAIRS[1:], VALIDATION, SETTINGS, folder=tmp_path, progress=False)
-    two = training._Run(fresh(), SETTINGS, fresh().examples(PAIRS), tmp_path)
+    with pytest.raises(ValueError, match="a run with other validation pairs;"):
+        train(fresh(), PAIRS, VALIDATION[1:], SETTINGS, folder=tmp_path, progress=False)
+    held_out = fresh().examples(VALIDATION)
+    two = training._Run(fresh(), SETTINGS, fresh().examples(PAIRS), tmp_path, held_out=held_out)
     two.team = Team(rank=0, size=2)
     with pytest.raises(ValueError, match="a run with other numbers of processes;"):
         two.resume()
+
+
+def test_the_state_of_something_else_is_refused(tmp_path):
+    torch.save({"weights": {}}, tmp_path / "state.pt")
+    with pytest.raises(ValueError, match=r"state\.pt is not the state of a run of attnbook"):
+        run(folder=tmp_path)
 
 
 class _Planted:
@@ -285,13 +294,16 @@ def test_a_loss_that_is_not_a_number_is_an_error():
     [
         ({"epochs": 0}, "epochs"),
         ({"keep_every": 0}, "keep_every"),
-        ({"batch_tokens": 0}, "batch_tokens must be at least 1, got 0"),
+        ({"batch_tokens": 0}, "batch_tokens must be at least 1 and at most 1,000,000,000, got 0"),
         ({"learning_rate": 0.0}, "learning_rate"),
+        ({"learning_rate": 1e30}, r"learning_rate must be above 0 and at most 10, got 1e\+30"),
+        ({"learning_rate": math.nan}, "learning_rate"),
+        ({"seed": -1}, "seed"),
         ({"clip": -1.0}, "clip"),
         ({"warmup": 1.0}, "warmup"),
         ({"label_smoothing": -0.1}, "label_smoothing"),
-        ({"patience": 0}, "patience must be at least 1 or None"),
-        ({"precision": "fp8"}, "precision must be fp32, bf16 or fp16; got 'fp8'"),
+        ({"patience": 0}, "patience must be at least 1"),
+        ({"precision": "fp8"}, "precision must be one of fp32, bf16, fp16; got 'fp8'"),
     ],
 )
 def test_impossible_settings(values, message):

@@ -15,7 +15,8 @@ from attnbook.transformer import (
     DecoderLayer,
     EncoderLayer,
     FeedForward,
-    Places,
+    LayerCache,
+    PositionalEncoding,
     Sublayer,
     TransformerDecoder,
     TransformerEncoder,
@@ -24,14 +25,15 @@ from attnbook.vocabulary import SOS
 from small_models import EXAMPLES, encode, small
 
 BATCH, TARGET, SOURCE, HEADS, WIDTH, HIDDEN = 2, 5, 7, 3, 6, 11
-SIZES: dict[str, Any] = {"heads": HEADS, "layers": 2, "feedforward_dim": HIDDEN}
+SIZES: dict[str, Any] = {"num_heads": HEADS, "layers": 2, "feedforward_dim": HIDDEN}
 Module = TypeVar("Module", bound=nn.Module)
 
 
 def copy_attention(ours: MultiHeadAttention, theirs: nn.MultiheadAttention) -> None:
-    theirs.in_proj_weight.data.copy_(ours.project_in.weight)
-    theirs.in_proj_bias.data.copy_(ours.project_in.bias)
-    theirs.out_proj.load_state_dict(ours.project_out.state_dict())
+    three = (ours.q_proj, ours.k_proj, ours.v_proj)
+    theirs.in_proj_weight.data.copy_(torch.cat([one.weight for one in three]))
+    theirs.in_proj_bias.data.copy_(torch.cat([one.bias for one in three]))
+    theirs.out_proj.load_state_dict(ours.out_proj.state_dict())
 
 
 def copy_rest(
@@ -39,8 +41,8 @@ def copy_rest(
     theirs: nn.TransformerEncoderLayer | nn.TransformerDecoderLayer,
     norms: list[Sublayer],
 ) -> None:
-    theirs.linear1.load_state_dict(ours.feedforward.widen.state_dict())
-    theirs.linear2.load_state_dict(ours.feedforward.narrow.state_dict())
+    theirs.linear1.load_state_dict(ours.feedforward.linear1.state_dict())
+    theirs.linear2.load_state_dict(ours.feedforward.linear2.state_dict())
     for number, around in enumerate(norms, start=1):
         getattr(theirs, f"norm{number}").load_state_dict(around.norm.state_dict())
 
@@ -74,7 +76,7 @@ def test_an_encoder_layer_is_torchs(norm: str) -> None:
     copy_rest(ours, theirs, [ours.around_attention, ours.around_feedforward])
     x = torch.randn(BATCH, SOURCE, WIDTH, requires_grad=True)
     seen = padding_mask(torch.tensor([SOURCE, 4]), SOURCE)
-    mine, right = ours(x, seen.unsqueeze(1)), theirs(x, src_key_padding_mask=~seen)
+    (mine, _), right = ours(x, seen.unsqueeze(1)), theirs(x, src_key_padding_mask=~seen)
     torch.testing.assert_close(mine[seen], right[seen])
     same_gradients(mine[seen], right[seen], [x])
 
@@ -92,7 +94,8 @@ def test_a_decoder_layer_is_torchs(norm: str) -> None:
     y = torch.randn(BATCH, TARGET, WIDTH, requires_grad=True)
     x = torch.randn(BATCH, SOURCE, WIDTH, requires_grad=True)
     seen = padding_mask(torch.tensor([SOURCE, 4]), SOURCE)
-    mine, _ = ours(y, ours.cross_attention.project(x), seen.unsqueeze(1))
+    cache = LayerCache(ours.cross_attention.project(x, x))
+    mine = ours(y, cache, seen.unsqueeze(1)).states
     right = theirs(
         y, x, tgt_mask=~causal_mask(TARGET), memory_key_padding_mask=~seen, tgt_is_causal=True
     )
@@ -117,23 +120,23 @@ def test_the_stacks_are_torchs(norm: str) -> None:
     if last is not None:
         last.load_state_dict(encoder.norm.state_dict())
     ids, lengths = torch.randint(4, 13, (BATCH, SOURCE)), torch.tensor([SOURCE, 4])
-    words = encoder.places(encoder.embedding(ids) * WIDTH**0.5)
+    words = encoder.positions(encoder.embedding(ids) * WIDTH**0.5)
     seen = padding_mask(lengths, SOURCE)
     encoded = encoder(ids, lengths)
     torch.testing.assert_close(
         encoded.states[seen], theirs(words, src_key_padding_mask=~seen)[seen]
     )
-    assert encoded.final == ()
+    assert encoded.final_state is None
     assert torch.equal(encoded.mask, seen)
 
 
 def test_the_network_by_hand() -> None:
     """Two numbers in, two hidden ones, of which the second is below 0 and becomes 0."""
     network = FeedForward(2, 2)
-    network.widen.weight.data = torch.tensor([[1.0, 2.0], [-1.0, 0.0]])
-    network.widen.bias.data = torch.tensor([0.5, 0.0])
-    network.narrow.weight.data = torch.tensor([[2.0, 3.0], [1.0, 1.0]])
-    network.narrow.bias.data = torch.tensor([0.0, -1.0])
+    network.linear1.weight.data = torch.tensor([[1.0, 2.0], [-1.0, 0.0]])
+    network.linear1.bias.data = torch.tensor([0.5, 0.0])
+    network.linear2.weight.data = torch.tensor([[2.0, 3.0], [1.0, 1.0]])
+    network.linear2.bias.data = torch.tensor([0.0, -1.0])
     assert network(torch.tensor([1.0, 1.0])).tolist() == [7.0, 2.5]
 
 
@@ -150,7 +153,7 @@ def test_unknown_kinds_are_refused() -> None:
     with pytest.raises(ValueError, match="norm must be one of pre, post; got 'middle'"):
         Sublayer(4, "middle", 0.0)
     with pytest.raises(ValueError, match="positions must be one of sinusoidal, learned"):
-        Places("none", 4, 10)
+        PositionalEncoding("none", 4, 10)
 
 
 def test_the_last_words_are_all_that_is_computed_again() -> None:
@@ -161,15 +164,17 @@ def test_the_last_words_are_all_that_is_computed_again() -> None:
     decoder = translator.decoder
     assert isinstance(decoder, TransformerDecoder)
     whole = decoder(words, encoded).readouts
-    for source in (encoded, decoder.prepare(encoded)):
-        state, found = decoder.start(source), []
-        for t in range(4):
-            step = decoder(words[:, t : t + 1], source, state)
-            state = step.state
-            found.append(step.readouts)
-        torch.testing.assert_close(torch.cat(found, dim=1), whole)
-        assert state[0].shape == (2, 2, 7, 4, 2)
-        assert state[0].shape == state[1].shape
+    cache, found = decoder.start(encoded), []
+    for t in range(4):
+        assert cache.length == t
+        step = decoder(words[:, t : t + 1], cache)
+        cache = step.cache
+        found.append(step.readouts)
+    torch.testing.assert_close(torch.cat(found, dim=1), whole)
+    for layer in cache.layers:
+        assert layer.past is not None
+        assert layer.past.keys.shape == layer.past.values.shape == (2, 7, 4, 2)
+        assert layer.source.keys.shape == (2, 7, 4, 2)  # three words and <eos>
 
 
 def test_beginnings_of_one_sentence_share_its_keys() -> None:
@@ -179,18 +184,22 @@ def test_beginnings_of_one_sentence_share_its_keys() -> None:
     decoder = translator.decoder
     words = torch.randint(4, 13, (6, 3))
     copied = encode(translator, [[4, 9, 6]] * 3 + [[5]] * 3)
-    together = decoder.prepare(encoded)._replace(rows=3)
-    shared = decoder(words, together, decoder.start(copied)).readouts
-    torch.testing.assert_close(shared, decoder(words, copied).readouts)
+    shared = decoder(words, decoder.start(encoded, beam_size=3), need_weights=True)
+    alone = decoder(words, copied, need_weights=True)
+    torch.testing.assert_close(shared.readouts, alone.readouts)
+    for name in ("cross_weights", "self_weights"):
+        for one, other in zip(getattr(shared, name), getattr(alone, name), strict=True):
+            torch.testing.assert_close(one, other)
+    torch.testing.assert_close(shared.attention.context, alone.attention.context)
 
 
 def test_what_is_recorded_is_the_top_layers_mean() -> None:
     translator = small(decoder="transformer", embedding_dim=14, heads=7, layers=2)
     batch = collate(EXAMPLES)
     encoded = translator.encode(batch.source, batch.source_lengths)
-    recorded = translator.decoder.recorded(batch.target_in, encoded)
+    recorded = translator.decoder(batch.target_in, encoded, need_weights=True)
     torch.testing.assert_close(recorded.readouts, translator(batch).readouts)
-    attended = recorded.attended
+    attended = recorded.attention
     assert attended is not None
     torch.testing.assert_close(attended.scores.softmax(dim=-1), attended.weights)
     assert attended.weights.shape == (3, 7, 6)

@@ -19,6 +19,12 @@ words = st.text(min_size=1, max_size=6).filter(lambda word: word not in SPECIALS
         ("a\u00a0b\tc\n", ["a", "b", "c"]),
         ("3 € (um 8:30)", ["3", "€", "(", "um", "8", ":", "30", ")"]),
         ("  ", []),
+        ("ko\u00adope\u00adrieren a\u200bb \u2060c \ufeffwort", ["kooperieren", "ab", "c", "wort"]),
+        ("हिन्दी भाषा", ["हिन्दी", "भाषा"]),
+        ("ที่นี่ ดี", ["ที่นี่", "ดี"]),
+        ("مُحَمَّد هُنَا", ["مُحَمَّد", "هُنَا"]),
+        ("می\u200cخواهم", ["می\u200cخواهم"]),
+        ("İstanbul'da", ["i\u0307stanbul'da"]),
     ],
 )
 def test_tokenize(text, tokens):

@@ -113,27 +113,41 @@ def sources() -> list[Path]:
 
 
 def _imported(code: str) -> set[str]:
-    """Names of the package's modules that a piece of code imports."""
+    """What a piece of code imports of the package: modules, and names that may be modules."""
     found = set()
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Import):
             found |= {a.name for a in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             found |= {node.module} | {f"{node.module}.{a.name}" for a in node.names}
-    return {n.split(".")[1] for n in found if n.startswith("attnbook.")}
+    return {n.removeprefix("attnbook.") for n in found if n.startswith("attnbook.")}
+
+
+def _files(name: str) -> list[Path]:
+    """The files that importing a dotted name executes: its packages and itself."""
+    parts = name.split(".")
+    places = [PACKAGE.joinpath(*parts[:depth]) for depth in range(1, len(parts) + 1)]
+    files = [file for p in places for file in (p.with_suffix(".py"), p / "__init__.py")]
+    return [file for file in files if file.exists()]
 
 
 def _modules(code: str) -> list[Path]:
     """The files of the package that a piece of code needs, directly or through others."""
-    needed: dict[str, Path] = {}
+    needed: set[Path] = set()
     waiting = _imported(code)
     while waiting:
-        name = waiting.pop()
-        path = PACKAGE / f"{name}.py"
-        if name not in needed and path.exists():
-            needed[name] = path
-            waiting |= _imported(path.read_text(encoding="utf-8"))
-    return [needed[name] for name in sorted(needed)]
+        for path in _files(waiting.pop()):
+            if path not in needed:
+                needed.add(path)
+                waiting |= _imported(path.read_text(encoding="utf-8"))
+    return sorted(needed)
+
+
+def _draws(modules: list[Path], asset: Path) -> bool:
+    """Whether a script or style of the figures says anything to code that needs some modules."""
+    used = {p.stem for p in modules if p.parent == asset.parent} - {"__init__"}
+    # One that has no module of its name is shared by all figures.
+    return asset.stem in used or (bool(used) and not asset.with_suffix(".py").exists())
 
 
 def _digest(start: str, paths: Iterable[Path]) -> str:
@@ -153,9 +167,7 @@ def made_from(source: Path) -> str:
     modules = _modules(code)
     shipped = {".json", ".safetensors", ".txt", ".js", ".css"}
     data = sorted(p for p in PACKAGE.rglob("*") if p.suffix in shipped)
-    # A script or style belongs to the module of its name, and says nothing to labs without that.
-    drawn = {p.stem for p in modules}
-    data = [p for p in data if p.parent.name != "static" or p.stem in drawn]
+    data = [p for p in data if p.suffix not in {".js", ".css"} or _draws(modules, p)]
     return _digest(code, [*modules, *data])
 
 

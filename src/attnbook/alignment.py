@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from attnbook.corpora import read_lines
+
 __all__ = [
     "AlignmentScores",
     "GoldAlignment",
@@ -154,7 +156,7 @@ def read_alignments(
     """
     if first not in (0, 1):
         raise ValueError(f"first must be 0 or 1, got {first}")
-    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    lines = read_lines(path)
     if len(lines) != len(lengths):
         raise ValueError(f"{path}: {len(lines)} lines for {len(lengths)} sentence pairs")
     return [

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from attnbook.masks import check_mask
 from attnbook.scores import Score, scaled_dot_scores
 
-__all__ = ["Attended", "Attention", "attend", "masked_softmax"]
+__all__ = ["Attention", "AttentionOutput", "attend", "masked_softmax"]
 
 
 def masked_softmax(
@@ -47,14 +47,15 @@ def masked_softmax(
     if mask is None:
         return torch.softmax(scores, dim=-1)
     check_mask(mask, scores)
-    # The softmax of a row of -inf is NaN, forward and backward: such a row keeps its finite
-    # scores, and loses its weights afterwards.
+    # The softmax of a row of -inf is NaN, forward and backward: such a row gets zeros as scores,
+    # and loses its weights afterwards.
     nowhere = ~mask.any(dim=-1, keepdim=True)
-    weights = torch.softmax(scores.masked_fill(~(mask | nowhere), -torch.inf), dim=-1)
+    scores = scores.masked_fill(~mask, -torch.inf).masked_fill(nowhere, 0.0)
+    weights = torch.softmax(scores, dim=-1)
     return weights.masked_fill(nowhere, 0.0)
 
 
-class Attended(NamedTuple):
+class AttentionOutput(NamedTuple):
     """What attending gives: the answer, and how it came about."""
 
     context: Float[Tensor, "*batch target value_dim"]
@@ -67,38 +68,38 @@ def attend(
     keys: Float[Tensor, "*batch source key_dim"],
     values: Float[Tensor, "*batch source value_dim"],
     mask: Bool[Tensor, ...] | None = None,
-) -> Attended:
-    """``softmax(Q Kᵀ / √d) V``, a soft dictionary (Vaswani et al. 2017, equation 1).
+) -> AttentionOutput:
+    """Scaled dot-product attention, ``softmax(Q Kᵀ / √d) V`` (Vaswani et al. 2017, equation 1).
 
     A dictionary gives the value whose key equals the query. This one gives every value, each as
     much as its key resembles the query, so that there is no ``KeyError`` and the answer can be
     differentiated.
 
     Args:
-        queries: what is looked up.
-        keys: what is compared with it; as wide as a query.
-        values: what is given back, one for each key.
+        queries: what is looked up, one vector for each target position.
+        keys: what queries are compared with; as wide as they.
+        values: what is given back, one vector for each key.
         mask: bool, True = may be attended to; see :func:`masked_softmax`.
 
     Raises:
         TypeError: the mask is not bool.
         ValueError: queries and keys differ in width, or the mask does not fit.
     """
-    return _weigh(scaled_dot_scores(queries, keys), values, mask)
+    return _weighted_sum(scaled_dot_scores(queries, keys), values, mask)
 
 
-def _weigh(
+def _weighted_sum(
     scores: Tensor, values: Tensor, mask: Tensor | None, temperature: float = 1.0
-) -> Attended:
+) -> AttentionOutput:
     """What follows the score: softmax and weighted sum."""
     weights = masked_softmax(scores if temperature == 1 else scores / temperature, mask)
     if mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf)
-    return Attended(weights @ values, weights, scores)
+    return AttentionOutput(weights @ values, weights, scores)
 
 
 class Attention(nn.Module):
-    """Look at every source position, as much as the score says.
+    """Attend to every source position, as much as the score says.
 
     Args:
         score: how a query and a key are compared, for instance
@@ -121,26 +122,27 @@ class Attention(nn.Module):
         keys: Float[Tensor, "*batch source key_dim"],
         values: Float[Tensor, "*batch source value_dim"],
         mask: Bool[Tensor, ...] | None = None,
-        prepared: Float[Tensor, "*batch source prepared_dim"] | None = None,
-    ) -> Attended:
+        projected_keys: Float[Tensor, "*batch source projected_dim"] | None = None,
+    ) -> AttentionOutput:
         """Score, softmax, weighted sum.
 
         Args:
-            queries: what is looked for.
-            keys: what is compared with it.
-            values: what is summed up.
+            queries: what the keys are compared with.
+            keys: one vector for each source position.
+            values: what is summed up, one vector for each key.
             mask: bool, True = may be attended to; see :func:`masked_softmax`.
-            prepared: what ``score.prepare(keys)`` gave, for a caller who asks step by step.
+            projected_keys: what ``score.project_keys(keys)`` gave, for a caller who attends step
+                by step.
         """
-        if prepared is None:
-            prepared = self.score.prepare(keys)
-        return self.weigh(self.score.compare(queries, prepared), values, mask)
+        if projected_keys is None:
+            projected_keys = self.score.project_keys(keys)
+        return self.weighted_sum(self.score.score(queries, projected_keys), values, mask)
 
-    def weigh(
+    def weighted_sum(
         self,
         scores: Float[Tensor, "*batch target source"],
         values: Float[Tensor, "*batch source value_dim"],
         mask: Bool[Tensor, ...] | None = None,
-    ) -> Attended:
+    ) -> AttentionOutput:
         """What follows the score: softmax and weighted sum."""
-        return _weigh(scores, values, mask, self.temperature)
+        return _weighted_sum(scores, values, mask, self.temperature)

@@ -56,6 +56,9 @@ class Batch:
             raise ValueError(f"the parts of a batch differ in their number of sentences: {sizes}")
         if sizes["source"] == 0:
             raise ValueError("a batch needs at least one sentence pair")
+        for name in ("source_lengths", "target_lengths"):
+            if int(getattr(self, name).min()) < 1:
+                raise ValueError(f"{name}: sentence {int(getattr(self, name).argmin())} is empty")
 
     def __len__(self) -> int:
         """How many sentence pairs there are."""

@@ -33,7 +33,7 @@ from torch.nn import functional
 
 from attnbook.encoder import check_ids
 from attnbook.masks import padding_mask
-from attnbook.self_attention import LearnedPositions, MultiHead
+from attnbook.self_attention import LearnedPositions, MultiHeadOutput
 from attnbook.transformer import EncoderLayer
 
 __all__ = [
@@ -41,10 +41,10 @@ __all__ = [
     "SPECIALS",
     "Bert",
     "BertConfig",
+    "BertOutput",
     "Classifier",
     "Hidden",
     "Pretraining",
-    "Read",
     "Texts",
     "hide",
     "load",
@@ -106,9 +106,14 @@ def _letters(tokenizer: Tokenizer, texts: Iterable[str]) -> list[str]:
     return sorted(found, key=lambda piece: (len(piece), piece))
 
 
-def _tokenizer(model: WordPiece, lowercase: bool) -> Tokenizer:
+def _tokenizer(
+    model: WordPiece, lowercase: bool, *, strip_accents: bool | None = None, chinese: bool = True
+) -> Tokenizer:
+    """As BERT's own: accents go where letters are lowered, unless it is said otherwise."""
     tokenizer = Tokenizer(model)
-    tokenizer.normalizer = BertNormalizer(lowercase=lowercase)
+    tokenizer.normalizer = BertNormalizer(
+        lowercase=lowercase, strip_accents=strip_accents, handle_chinese_chars=chinese
+    )
     tokenizer.pre_tokenizer = BertPreTokenizer()
     tokenizer.decoder = WordPieceDecoder()
     return tokenizer
@@ -168,15 +173,29 @@ def read_texts(
         longest: cut every text to so many pieces, the special ones included.
 
     Raises:
-        ValueError: no text.
+        ValueError: no text, or no room for one.
     """
     if not texts:
         raise ValueError("there is no text; give at least one")
-    if longest is None:
+    pairs = any(isinstance(text, tuple) for text in texts)
+    least = 4 if pairs else 3
+    if longest is not None and longest < least:
+        raise ValueError(
+            f"longest must be at least {least}, for {'both texts' if pairs else 'a text'} and the "
+            f"special pieces; got {longest}"
+        )
+    # The caller's tokenizer is left as it is.
+    before = tokenizer.truncation
+    try:
+        if longest is None:
+            tokenizer.no_truncation()
+        else:
+            tokenizer.enable_truncation(longest)
+        found = tokenizer.encode_batch(list(texts))
+    finally:
         tokenizer.no_truncation()
-    else:
-        tokenizer.enable_truncation(longest)
-    found = tokenizer.encode_batch(list(texts))
+        if before is not None:
+            tokenizer.enable_truncation(**before)
     lengths = torch.tensor([len(one.ids) for one in found])
     size = int(lengths.max())
 
@@ -229,10 +248,11 @@ def hide(
     chosen = ((drawn < share) | smallest) & free
     targets = ids.masked_fill(~chosen, HIDDEN)
     how = chance()
-    words = torch.randint(
-        len(SPECIALS), tokenizer.get_vocab_size(), ids.shape,
-        generator=generator, device=generator.device,
-    ).to(ids.device)  # fmt: skip
+    # Wherever the special pieces stand in a vocabulary (in published ones at 0 and from 100 on).
+    special = {tokenizer.token_to_id(piece) for piece in SPECIALS}
+    pieces = torch.tensor([n for n in range(tokenizer.get_vocab_size()) if n not in special])
+    drawn = torch.randint(len(pieces), ids.shape, generator=generator, device=generator.device)
+    words = pieces.to(generator.device)[drawn].to(ids.device)
     read = torch.where(chosen & (how < 0.8), _number(tokenizer, "[MASK]"), ids)
     read = torch.where(chosen & (how >= 0.9), words, read)
     return Hidden(read, targets)
@@ -253,7 +273,8 @@ class BertConfig:
         feedforward_dim: width of the networks' hidden layers.
         longest: positions.
         types: parts that a text may have.
-        dropout: of weights, of hidden layers and of what is added.
+        dropout: of hidden layers and of what is added.
+        attention_dropout: of weights, where it differs.
         epsilon: of the norms.
     """
 
@@ -265,23 +286,25 @@ class BertConfig:
     longest: int = 512
     types: int = 2
     dropout: float = 0.1
+    attention_dropout: float | None = None
     epsilon: float = 1e-12
 
 
-class Read(NamedTuple):
+class BertOutput(NamedTuple):
     """What BERT makes of a batch of texts.
 
     Attributes:
         states: of the top layer.
         pooled: ``tanh(W s + b)`` of the state at ``[CLS]``.
-        below: the word vectors, then the states after each layer, the top one included.
-        looks: what the heads of each layer saw; empty where it was not asked for.
+        hidden_states: the word vectors, then the states after each layer, the top one included.
+        attentions: what the heads of each layer gave, weights included; empty where they were
+            not asked for.
     """
 
     states: Float[Tensor, "batch length model_dim"]
     pooled: Float[Tensor, "batch model_dim"]
-    below: tuple[Float[Tensor, "batch length model_dim"], ...]
-    looks: tuple[MultiHead, ...]
+    hidden_states: tuple[Float[Tensor, "batch length model_dim"], ...]
+    attentions: tuple[MultiHeadOutput, ...]
 
 
 class Bert(nn.Module):
@@ -305,6 +328,7 @@ class Bert(nn.Module):
                 config.heads,
                 config.feedforward_dim,
                 dropout=config.dropout,
+                attention_dropout=config.attention_dropout,
                 norm="post",
                 activation="gelu",
                 epsilon=config.epsilon,
@@ -320,15 +344,15 @@ class Bert(nn.Module):
         types: Int[Tensor, "batch length"] | None = None,
         mask: Bool[Tensor, "batch length"] | None = None,
         *,
-        with_weights: bool = False,
-    ) -> Read:
+        need_weights: bool = False,
+    ) -> BertOutput:
         """Read texts.
 
         Args:
             ids: pieces.
             types: parts; None is 0 everywhere.
             mask: True at real pieces; None has no padding.
-            with_weights: also give what the heads saw.
+            need_weights: also give what the heads gave, weights included.
 
         Raises:
             ValueError: an id outside the vocabulary, or a text that is too long.
@@ -343,13 +367,16 @@ class Bert(nn.Module):
         vectors = self.words(ids) + self.places(ids.shape[1]) + self.types(types)
         states = self.dropout(self.norm(vectors))
         seen = None if mask is None else mask.unsqueeze(1)
-        below = [states]
-        looks: list[MultiHead] = []
+        hidden_states = [states]
+        attentions: list[MultiHeadOutput] = []
         for layer in self.layers:
-            states = layer(states, seen, looks if with_weights else None)
-            below.append(states)
+            states, heads = layer(states, seen, need_weights=need_weights)
+            attentions.append(heads)
+            hidden_states.append(states)
         pooled = torch.tanh(self.pool(states[:, 0]))
-        return Read(states, pooled, tuple(below), tuple(looks))
+        return BertOutput(
+            states, pooled, tuple(hidden_states), tuple(attentions) if need_weights else ()
+        )
 
 
 class Pretraining(nn.Module):
@@ -390,14 +417,14 @@ class Pretraining(nn.Module):
             hidden: what the model reads of them, and what is asked for.
             follows: 0 where the second part follows the first, else 1; None asks for pieces only.
         """
-        read: Read = self.bert(hidden.ids, texts.types, texts.mask)
+        output: BertOutput = self.bert(hidden.ids, texts.types, texts.mask)
         asked = hidden.targets != HIDDEN
         loss = functional.cross_entropy(
-            self.piece_logits(read.states[asked]), hidden.targets[asked]
+            self.piece_logits(output.states[asked]), hidden.targets[asked]
         )
         if follows is None:
             return loss
-        return loss + functional.cross_entropy(self.next_logits(read.pooled), follows)
+        return loss + functional.cross_entropy(self.next_logits(output.pooled), follows)
 
 
 class Classifier(nn.Module):
@@ -419,8 +446,8 @@ class Classifier(nn.Module):
 
     def forward(self, texts: Texts) -> Float[Tensor, "batch classes"]:
         """Unnormalised log-probabilities of the classes."""
-        read: Read = self.bert(texts.ids, texts.types, texts.mask)
-        logits: Tensor = self.output(self.dropout(read.pooled))
+        output: BertOutput = self.bert(texts.ids, texts.types, texts.mask)
+        logits: Tensor = self.output(self.dropout(output.pooled))
         return logits
 
 
@@ -436,6 +463,14 @@ def _initialise(module: nn.Module) -> None:
 
 # --- published weights ------------------------------------------------------------------------
 
+# Settings of Hugging Face's that change what a BERT computes, and the one value that is known here.
+READABLE = {
+    "hidden_act": "gelu",
+    "position_embedding_type": "absolute",
+    "is_decoder": False,
+    "add_cross_attention": False,
+    "tie_word_embeddings": True,
+}
 FILES = ("config.json", "vocab.txt", "tokenizer_config.json", "model.safetensors")
 
 
@@ -487,7 +522,12 @@ def _read_tokenizer(folder: Path) -> Tokenizer:
     options = folder / "tokenizer_config.json"
     kept = json.loads(options.read_text(encoding="utf-8")) if options.exists() else {}
     pieces = WordPiece.from_file(str(folder / "vocab.txt"), unk_token="[UNK]")
-    tokenizer = _tokenizer(pieces, kept.get("do_lower_case", True))
+    tokenizer = _tokenizer(
+        pieces,
+        kept.get("do_lower_case", True),
+        strip_accents=kept.get("strip_accents"),
+        chinese=kept.get("tokenize_chinese_chars", True),
+    )
     tokenizer.add_special_tokens(list(SPECIALS))
     return _framed(tokenizer)
 
@@ -519,8 +559,9 @@ def _config(folder: Path) -> BertConfig:
     settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     if (kind := settings.get("model_type", "bert")) != "bert":
         raise ValueError(f"{folder} holds a {kind}, and only BERT can be read")
-    if (activation := settings.get("hidden_act", "gelu")) != "gelu":
-        raise ValueError(f"{folder}: hidden_act is {activation}, and only gelu is known")
+    for name, usual in READABLE.items():
+        if (value := settings.get(name, usual)) != usual:
+            raise ValueError(f"{folder}: {name} is {value}, and only {usual} can be read")
     try:
         return BertConfig(
             vocabulary_size=settings["vocab_size"],
@@ -531,6 +572,7 @@ def _config(folder: Path) -> BertConfig:
             longest=settings["max_position_embeddings"],
             types=settings["type_vocab_size"],
             dropout=settings.get("hidden_dropout_prob", 0.1),
+            attention_dropout=settings.get("attention_probs_dropout_prob", 0.1),
             epsilon=settings.get("layer_norm_eps", 1e-12),
         )
     except KeyError as error:
@@ -553,7 +595,7 @@ def _today(name: str) -> str:
     return name.replace("LayerNorm.beta", "LayerNorm.bias")
 
 
-# Hugging Face's names and ours, of everything but the layers' queries, keys and values.
+# Hugging Face's names and ours.
 ENCODER = {
     "embeddings.word_embeddings.weight": "words.weight",
     "embeddings.position_embeddings.weight": "places.vectors.weight",
@@ -562,10 +604,13 @@ ENCODER = {
     "pooler.dense": "pool",
 }
 LAYER = {
-    "attention.output.dense": "attention.project_out",
+    "attention.self.query": "attention.q_proj",
+    "attention.self.key": "attention.k_proj",
+    "attention.self.value": "attention.v_proj",
+    "attention.output.dense": "attention.out_proj",
     "attention.output.LayerNorm": "around_attention.norm",
-    "intermediate.dense": "feedforward.widen",
-    "output.dense": "feedforward.narrow",
+    "intermediate.dense": "feedforward.linear1",
+    "output.dense": "feedforward.linear2",
     "output.LayerNorm": "around_feedforward.norm",
 }
 HEADS = {
@@ -583,13 +628,6 @@ def _encoder_weights(
     for number in range(config.layers):
         name, mine = f"encoder.layer.{number}.", f"{prefix}layers.{number}."
         ours |= _renamed(theirs, LAYER, name, mine)
-        for part in ("weight", "bias"):
-            three = [
-                theirs[f"{name}attention.self.{kind}.{part}"] for kind in ("query", "key", "value")
-                if f"{name}attention.self.{kind}.{part}" in theirs
-            ]  # fmt: skip
-            if three:
-                ours[f"{mine}attention.project_in.{part}"] = torch.cat(three)
     return ours
 
 

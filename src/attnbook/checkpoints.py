@@ -5,8 +5,10 @@ safetensors holds plain arrays and text and runs no code when it is read, unlike
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+from collections.abc import Callable, Mapping
 from importlib.metadata import metadata
 from importlib.resources import files
 from pathlib import Path
@@ -17,22 +19,15 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialize
 
-from attnbook.seq2seq import Config, Translator
+from attnbook.attention import Attention
+from attnbook.published import PUBLISHED
+from attnbook.scores import Score
+from attnbook.seq2seq import Config, Translator, score_of
 from attnbook.vocabulary import SPECIALS, Vocabulary
 
 __all__ = ["FORMAT", "PUBLISHED", "load", "read_card", "revision", "save"]
 
 FORMAT = 1
-
-# Models that the course shows. A name without a checksum lies inside the package; the others lie
-# in the repository's book/checkpoints, and are downloaded from the state of it that belongs to the
-# installed version when the package is used without it.
-PUBLISHED: dict[str, str | None] = {
-    "grammar-dot": None,
-    "grammar-sutskever": None,
-    "multi30k-dot": "52bf7e09f54242171632caa5d373225a5bbc928b6c4502072ad72681244a2cf4",
-    "multi30k-cho": "c61100034d8a776aa843fb121125905b34e3ec52d0201ede66991e9aada06b0c",
-}
 
 
 def save(
@@ -49,8 +44,13 @@ def save(
         path: of the file, usually ending in ``.safetensors``.
         card: what else is known, for instance data, seeds and scores; anything JSON can hold.
         half: store the weights in 16 bits (half the size, three significant digits).
+
+    Raises:
+        ValueError: an attention of one's own, which no file could bring back. (A score of one's own
+            can be saved; :func:`load` is then given its class.)
     """
     path = Path(path)
+    own = _own_score(translator)
     tensors = {}
     for name, tensor in translator.state_dict().items():
         if translator.config.tied and name == "decoder.output.weight":
@@ -64,7 +64,9 @@ def save(
         "source_vocabulary": json.dumps(_words(translator.source_vocabulary), ensure_ascii=False),
         "target_vocabulary": json.dumps(_words(translator.target_vocabulary), ensure_ascii=False),
         "card": json.dumps(card or {}, ensure_ascii=False),
+        **({"score": own} if own else {}),
     }
+    header["checksum"] = _checksum(header, tensors)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(path.name + ".unfinished")
     try:
@@ -74,29 +76,45 @@ def save(
         unfinished.unlink(missing_ok=True)
 
 
-def load(name_or_path: str | Path, *, device: str | torch.device = "cpu") -> Translator:
+def load(
+    name_or_path: str | Path,
+    *,
+    score: Score | Callable[[], Score] | None = None,
+    device: str | torch.device = "cpu",
+) -> Translator:
     """Read a translator, ready to translate (dropout off).
 
     Args:
         name_or_path: a published model's name (see :data:`PUBLISHED`) or a file that
             :func:`save` wrote.
+        score: of a model that was trained with a score of one's own, that class, or one of its
+            instances. A file names the class and can do no more: nothing that it names is run.
         device: where to put it.
 
     Raises:
         FileNotFoundError: neither a published name nor a file.
-        ValueError: the file is not a checkpoint, is cut short, was written by another version
-            of the package, or does not fit its own settings; the message says which.
+        ValueError: the file is not a checkpoint, is cut short or damaged, was written by another
+            version of the package, does not fit its own settings, holds weights that are not
+            finite, or needs another ``score``; the message says which.
         ConnectionError: the model had to be downloaded and that failed.
     """
     path = _find(name_or_path)
     header, tensors = _read(path, with_tensors=True)
+    if "checksum" in header and header["checksum"] != _checksum(header, tensors):
+        raise ValueError(
+            f"{path}: damaged; its checksum is not that of what it holds. Make or download it again"
+        )
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise ValueError(f"{path}: {name} holds numbers that are not finite; train it again")
+    own = _score_of(path, header, score)
     try:
         config = Config.from_dict(json.loads(header["config"]))
         source = Vocabulary(json.loads(header["source_vocabulary"]))
         target = Vocabulary(json.loads(header["target_vocabulary"]))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: its settings cannot be read ({error})") from error
-    translator = Translator(config, source, target, name=header.get("name", path.stem))
+    translator = Translator(config, source, target, name=header.get("name", path.stem), score=own)
     if config.tied:
         tensors["decoder.output.weight"] = tensors.get("decoder.embedding.weight", torch.empty(0))
     try:
@@ -121,6 +139,50 @@ def read_card(name_or_path: str | Path) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"{path}: its card cannot be read ({error})") from error
     return card
+
+
+def _own_score(translator: Translator) -> str | None:
+    """The class of the score, where it is not the one that the settings name."""
+    for attention in translator.decoder.attentions:
+        if isinstance(attention, Attention):
+            if type(attention) is not Attention:
+                raise ValueError(
+                    f"{type(attention).__name__} is an attention of your own, which a file cannot "
+                    "bring back; write it as a Score, or keep translator.state_dict() yourself"
+                )
+            if type(attention.score) is not type(score_of(translator.config)):
+                return type(attention.score).__name__
+    return None
+
+
+def _score_of(
+    path: Path, header: Mapping[str, str], score: Score | Callable[[], Score] | None
+) -> Score | None:
+    """The score that a model is to be built with; None is the one that its settings name."""
+    wanted = header.get("score")
+    given = score if score is None or isinstance(score, Score) else score()
+    if wanted is None and given is not None:
+        raise ValueError(f"{path}: has one of the package's scores; leave out score=")
+    if wanted is not None and given is None:
+        raise ValueError(
+            f"{path}: was trained with a score of somebody's own, {wanted}; give its class: "
+            f"load(…, score={wanted})"
+        )
+    if given is not None and type(given).__name__ != wanted:
+        raise ValueError(f"{path}: its score is {wanted}, and not {type(given).__name__}")
+    return given
+
+
+def _checksum(header: Mapping[str, str], tensors: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 of everything that a file holds, in an order of its own."""
+    total = hashlib.sha256()
+    for name, text in sorted(header.items()):
+        if name != "checksum":
+            total.update(f"{name}={text}\0".encode())
+    for name, tensor in sorted(tensors.items()):
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode())
+        total.update(tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()
 
 
 def _words(vocabulary: Vocabulary) -> list[str]:
@@ -161,6 +223,8 @@ def _find(name_or_path: str | Path) -> Path:
         return Path(str(files("attnbook"))) / "models" / f"{name}.safetensors"
     checkout = Path(__file__).parents[2] / "book" / "checkpoints" / f"{name}.safetensors"
     if checkout.is_file():
+        if hashlib.sha256(checkout.read_bytes()).hexdigest() != checksum:
+            raise ValueError(f"{checkout}: damaged; git restore {checkout.name} brings it back")
         return checkout
     try:
         return Path(

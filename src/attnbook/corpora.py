@@ -11,11 +11,10 @@ import gzip
 import hashlib
 import os
 import random
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import pooch
 
 from attnbook.vocabulary import tokenize
 
@@ -27,6 +26,7 @@ __all__ = [
     "read_lines",
     "read_parallel",
     "split_lines",
+    "split_tokens",
 ]
 
 SPLITS = {"train": "train", "val": "val", "test": "test_2016_flickr"}
@@ -151,14 +151,35 @@ def multi30k(split: str = "train", *, source: str = "de", target: str = "en") ->
     return _pairs(*lines, names=(source, target))
 
 
-def read_parallel(source: str | Path, target: str | Path) -> list[SentencePair]:
+def read_parallel(
+    source: str | Path, target: str | Path, *, pretokenized: bool = False
+) -> list[SentencePair]:
     """Read two UTF-8 text files whose lines translate each other.
+
+    Args:
+        source: sentences of the one language.
+        target: their translations.
+        pretokenized: the lines hold tokens, see :func:`split_tokens`; otherwise they are plain
+            text and cut by :func:`~attnbook.vocabulary.tokenize`.
 
     Raises:
         ValueError: a file is not UTF-8, a line is empty, or the files differ in length; the
             message names the file and the line.
     """
-    return _pairs(read_lines(source), read_lines(target), names=(str(source), str(target)))
+    return _pairs(
+        read_lines(source),
+        read_lines(target),
+        names=(str(source), str(target)),
+        cut=split_tokens if pretokenized else tokenize,
+    )
+
+
+def split_tokens(line: str) -> list[str]:
+    """The tokens of a line that is cut already, at blanks and tabs and nowhere else.
+
+    ``str.split`` would also cut at a no-break space, which tokenizers leave within a token.
+    """
+    return [token for token in re.split(r"[ \t]+", line) if token]
 
 
 def read_lines(path: str | Path) -> list[str]:
@@ -170,8 +191,8 @@ def read_lines(path: str | Path) -> list[str]:
     return split_lines(Path(path).read_bytes(), str(path))
 
 
-def split_lines(content: bytes, name: str) -> list[str]:
-    """The lines of UTF-8 ``content``; ``name`` is what a message calls it.
+def split_lines(content: bytes, name: str, *, first: int = 1) -> list[str]:
+    """The lines of UTF-8 ``content``; ``name`` is what a message calls it, from line ``first``.
 
     A line ends with ``\\n`` or ``\\r\\n`` and with nothing else: ``str.splitlines`` would also cut
     at rare Unicode line marks, and two parallel files would come out of step. A byte order mark,
@@ -180,7 +201,7 @@ def split_lines(content: bytes, name: str) -> list[str]:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
+        line = content[: error.start].count(b"\n") + first
         raise ValueError(
             f"{name}, line {line}: not UTF-8 ({error.reason}); save it as UTF-8, for instance "
             "with: iconv -f latin1 -t utf-8"
@@ -191,7 +212,11 @@ def split_lines(content: bytes, name: str) -> list[str]:
 
 
 def _pairs(
-    source: Sequence[str], target: Sequence[str], *, names: tuple[str, str]
+    source: Sequence[str],
+    target: Sequence[str],
+    *,
+    names: tuple[str, str],
+    cut: Callable[[str], list[str]] = tokenize,
 ) -> list[SentencePair]:
     if len(source) != len(target):
         raise ValueError(
@@ -202,7 +227,7 @@ def _pairs(
         raise ValueError(f"{names[0]} and {names[1]} are empty")
     pairs = []
     for number, lines in enumerate(zip(source, target, strict=True), start=1):
-        tokens = [tuple(tokenize(line)) for line in lines]
+        tokens = [tuple(cut(line)) for line in lines]
         for name, side in zip(names, tokens, strict=True):
             if not side:
                 raise ValueError(f"{name}, line {number}: an empty sentence; drop the pair")
@@ -227,6 +252,8 @@ def _multi30k_text(name: str) -> bytes:
                 f"is not {text_sum}); replace it, or unset ATTNBOOK_DATA to download it"
             )
         return content
+    import pooch  # only here: it takes as long to import as all else of the command line
+
     try:
         path = Path(
             pooch.retrieve(

@@ -9,58 +9,184 @@ what they know of the source ``x``:
   and what it sees goes into the update;
 - :class:`LuongDecoder` looks at them after its state is updated, and speaks from what it sees.
 
-All are called in the same way. ``forward`` reads any number of target words; training gives it
-the whole right answer at once (teacher forcing), decoding gives it one word at a time together
-with the state that the last call returned.
+All are called in the same way. ``forward`` reads any number of target words. Training gives it the
+whole right answer at once and what the encoder left (teacher forcing); decoding gives it one word
+at a time, each with the *cache* that the last call returned.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeGuard, final
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Generic, NamedTuple, TypeVar, final
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from attnbook.attention import Attended, Attention
-from attnbook.encoder import Encoded, State, check_ids, recurrent_layer
-from attnbook.fast import AdditiveSteps, LinearSteps, LSTMSteps, lstm_step
+from attnbook.attention import Attention, AttentionOutput
+from attnbook.encoder import EncoderOutput, RecurrentState, check_ids, recurrent_layer
+from attnbook.seam import exchangeable
 from attnbook.self_attention import MultiHeadAttention
 from attnbook.vocabulary import PAD
 
 __all__ = [
+    "AttentionCache",
     "BahdanauDecoder",
+    "Cache",
+    "ChoCache",
     "ChoDecoder",
-    "Decoded",
     "Decoder",
+    "DecoderOutput",
+    "LuongCache",
     "LuongDecoder",
+    "RecurrentCache",
     "RecurrentDecoder",
-    "Steps",
     "SutskeverDecoder",
+    "attend_step_by_step",
+    "linear_step_by_step",
+    "recur",
+    "recur_step_by_step",
 ]
 
 
-class Decoded(NamedTuple):
+# --- what a decoder keeps between two words ---------------------------------------------------
+
+
+C = TypeVar("C", bound="Cache")
+
+
+class Cache(ABC):
+    """What a decoder keeps between two words.
+
+    Something of each source sentence, computed once; and something of each *row*. A row is a
+    sentence, or one of the ``beam_size`` hypotheses of a sentence, which stand side by side.
+    """
+
+    @property
+    @abstractmethod
+    def rows(self) -> int:
+        """How many rows there are."""
+
+    @abstractmethod
+    def select(self: C, rows: Int[Tensor, " rows"], sentences: Int[Tensor, " n"] | None) -> C:
+        """Go on with the given rows, in their order, and the given sentences; None keeps all."""
+
+
+@dataclass(frozen=True)
+class RecurrentCache(Cache):
+    """What :class:`SutskeverDecoder` keeps: its state.
+
+    Attributes:
+        state: of each row, the recurrent state after the words so far.
+    """
+
+    state: RecurrentState
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return self.state.hidden.shape[1]
+
+    def select(
+        self, rows: Int[Tensor, " rows"], sentences: Int[Tensor, " n"] | None
+    ) -> RecurrentCache:
+        """Go on with the given rows and sentences."""
+        return replace(self, state=self.state.select(rows))
+
+
+@dataclass(frozen=True)
+class ChoCache(RecurrentCache):
+    """What :class:`ChoDecoder` keeps.
+
+    Attributes:
+        context: the summary ``c`` of each sentence.
+    """
+
+    context: Float[Tensor, "sentences hidden"]
+
+    def select(self, rows: Int[Tensor, " rows"], sentences: Int[Tensor, " n"] | None) -> ChoCache:
+        """Go on with the given rows and sentences."""
+        context = self.context if sentences is None else self.context[sentences]
+        return ChoCache(self.state.select(rows), context)
+
+
+@dataclass(frozen=True)
+class AttentionCache(RecurrentCache):
+    """What :class:`BahdanauDecoder` keeps.
+
+    Attributes:
+        source: what the encoder left of each sentence; its states are keys and values.
+        projected_keys: what the score computes of the keys alone.
+    """
+
+    source: EncoderOutput
+    projected_keys: Float[Tensor, "sentences source projected_dim"]
+
+    def select(
+        self, rows: Int[Tensor, " rows"], sentences: Int[Tensor, " n"] | None
+    ) -> AttentionCache:
+        """Go on with the given rows and sentences."""
+        kept = replace(self, state=self.state.select(rows))
+        if sentences is None:
+            return kept
+        states, mask = self.source.states[sentences], self.source.mask[sentences]
+        return replace(
+            kept,
+            source=EncoderOutput(states, None, mask),
+            projected_keys=self.projected_keys[sentences],
+        )
+
+
+@dataclass(frozen=True)
+class LuongCache(AttentionCache):
+    """What :class:`LuongDecoder` keeps.
+
+    Attributes:
+        attentional: with input feeding ``s̃_{t-1}`` of each row, otherwise None.
+    """
+
+    attentional: Float[Tensor, "rows readout_dim"] | None = None
+
+    def select(self, rows: Int[Tensor, " rows"], sentences: Int[Tensor, " n"] | None) -> LuongCache:
+        """Go on with the given rows and sentences."""
+        kept = super().select(rows, sentences)
+        assert isinstance(kept, LuongCache)
+        fed = None if self.attentional is None else self.attentional[rows]
+        return replace(kept, attentional=fed)
+
+
+class DecoderOutput(NamedTuple):
     """What a decoder has done with some target words.
 
     Attributes:
         readouts: ``(batch, target, readout_dim)``, what the logits are computed from.
         states: ``(batch, target, hidden)``, the decoder's top state ``s_t`` at each step.
-        attended: contexts, weights and scores of each step; None without attention.
-        state: what the next word is read with, to go on from.
-        queries: what each step asked with, ``s_t`` or ``s_{t-1}``; None without attention.
+        cache: what the next word is read with, to go on from.
+        attention: contexts, weights and scores of each step; None without attention.
+        queries: what the keys were compared with at each step, ``s_t`` or ``s_{t-1}``; None
+            without attention.
+        self_weights: of a Transformer, where they were asked for, the weights of every layer's
+            heads, ``(batch, heads, target, target)``.
+        cross_weights: likewise those of the attention to the source,
+            ``(batch, heads, target, source)``.
     """
 
     readouts: Float[Tensor, "batch target readout_dim"]
     states: Float[Tensor, "batch target hidden"]
-    attended: Attended | None
-    state: State
+    cache: Any
+    attention: AttentionOutput | None = None
     queries: Float[Tensor, "batch target query_dim"] | None = None
+    self_weights: tuple[Tensor, ...] = ()
+    cross_weights: tuple[Tensor, ...] = ()
 
 
-class Decoder(nn.Module, ABC):
+# --- decoders ---------------------------------------------------------------------------------
+
+
+class Decoder(nn.Module, ABC, Generic[C]):
     """What every decoder has: embedded words, and an output layer.
 
     The next word's distribution is ``softmax(W o_t + b)`` over the readout ``o_t``; each decoder
@@ -95,38 +221,41 @@ class Decoder(nn.Module, ABC):
     @property
     @abstractmethod
     def attentions(self) -> Sequence[Attention | MultiHeadAttention]:
-        """The modules that look at the source, in the order of their layers; none without."""
+        """The modules that attend to the source, in the order of their layers; none without."""
+
+    @property
+    def max_positions(self) -> int | None:
+        """How many words a translation can have; None where there is no end."""
+        return None
 
     @abstractmethod
-    def start(self, encoded: Encoded) -> State:
-        """What the first word is read with, each part ``(layers, batch, …)``."""
+    def start(self, source: EncoderOutput, beam_size: int = 1) -> C:
+        """What the first word is read with.
+
+        Args:
+            source: what the encoder left.
+            beam_size: rows for each sentence.
+        """
 
     @abstractmethod
     def forward(
         self,
-        previous: Int[Tensor, "batch target"],
-        encoded: Encoded,
-        state: State | None = None,
-    ) -> Decoded:
+        previous: Int[Tensor, "rows target"],
+        known: EncoderOutput | C,
+        *,
+        need_weights: bool = False,
+    ) -> DecoderOutput:
         """Read ``y_0 … y_{t-1}`` (``y_0`` is ``<sos>``) and compute what predicts the next words.
 
         Args:
             previous: ids of the words before each predicted one.
-            encoded: what the encoder left.
-            state: where the last call ended; None starts a sentence.
+            known: what the encoder left, to begin a sentence; or the cache of the last call, to
+                go on.
+            need_weights: also give the weights of attention, where giving them costs something.
 
         Raises:
-            ValueError: an id outside the vocabulary, or unequal numbers of sentences.
+            ValueError: an id outside the vocabulary, or another number of rows than in the cache.
         """
-
-    def recorded(self, previous: Int[Tensor, "batch target"], encoded: Encoded) -> Decoded:
-        """As :meth:`forward` from the start, and whatever a trace records."""
-        decoded: Decoded = self(previous, encoded)
-        return decoded
-
-    @abstractmethod
-    def prepare(self, encoded: Encoded) -> Encoded:
-        """Compute what depends on the source alone, for a caller who asks word by word."""
 
     def logits(self, readouts: Float[Tensor, "... readout_dim"]) -> Float[Tensor, "... words"]:
         """Unnormalised log-probabilities of the next word, ``W o + b``."""
@@ -134,19 +263,25 @@ class Decoder(nn.Module, ABC):
         return logits
 
     def _look_up(
-        self, previous: Int[Tensor, "batch target"], encoded: Encoded
-    ) -> Float[Tensor, "batch target embedding_dim"]:
+        self, previous: Int[Tensor, "rows target"], cache: C
+    ) -> Float[Tensor, "rows target embedding_dim"]:
         check_ids(previous, self.embedding.num_embeddings, "target")
-        if len(previous) != len(encoded.states) * encoded.rows:
+        if len(previous) != cache.rows:
             raise ValueError(
-                f"the target has {len(previous)} sentences and the source "
-                f"{len(encoded.states)} for {encoded.rows} each"
+                f"the target has {len(previous)} sentences and the source {cache.rows}"
             )
         vectors: Tensor = self.embedding(previous)
         return vectors
 
+    def _cache(self, known: EncoderOutput | C) -> C:
+        """What a call goes on from."""
+        return self.start(known) if isinstance(known, EncoderOutput) else known
 
-class RecurrentDecoder(Decoder):
+
+R = TypeVar("R", bound=RecurrentCache)
+
+
+class RecurrentDecoder(Decoder[R]):
     """A decoder whose state goes from word to word through a recurrent layer.
 
     Args:
@@ -195,112 +330,53 @@ class RecurrentDecoder(Decoder):
         """The one attention, if there is one."""
         return () if self.attention is None else (self.attention,)
 
-    def prepare(self, encoded: Encoded) -> Encoded:
-        """Compute what depends on the source alone, for a caller who asks word by word."""
-        if self.attention is None:
-            return encoded
-        return encoded._replace(prepared=self.attention.score.prepare(encoded.states))
+    def _state(self, first: Float[Tensor, "sentences hidden"]) -> RecurrentState:
+        """``s_0``, the same in every layer; an LSTM's cell starts at zero."""
+        hidden = first.expand(self.recurrent.num_layers, *first.shape).contiguous()
+        lstm = isinstance(self.recurrent, nn.LSTM)
+        return RecurrentState(hidden, torch.zeros_like(hidden) if lstm else None)
 
     def _embed(
-        self, previous: Int[Tensor, "batch target"], encoded: Encoded
-    ) -> Float[Tensor, "batch target embedding_dim"]:
-        embedded: Tensor = self.dropout(self._look_up(previous, encoded))
+        self, previous: Int[Tensor, "rows target"], cache: R
+    ) -> Float[Tensor, "rows target embedding_dim"]:
+        embedded: Tensor = self.dropout(self._look_up(previous, cache))
         return embedded
 
-    def _recur(
-        self, inputs: Float[Tensor, "batch target input_dim"], state: State
-    ) -> tuple[Float[Tensor, "batch target hidden"], State]:
-        """One fused call of the recurrent layer over all steps."""
-        return _run(self.recurrent, inputs, state)
 
-    def _steps(self, embedded: Float[Tensor, "batch target embedding_dim"]) -> Steps | LSTMSteps:
-        """The recurrent layer, to be called once for each word."""
-        layer, words = self.recurrent, embedded.shape[1]
-        if _plain_lstm(layer, embedded) and words > 1:
-            return LSTMSteps(layer, embedded)
-        return Steps(layer, embedded)
+A = TypeVar("A", bound=AttentionCache)
+
+
+class AttentionDecoder(RecurrentDecoder[A]):
+    """What Bahdanau's and Luong's decoders share: attention to the encoder's states."""
+
+    attention: Attention
 
     def _attend(
-        self,
-        queries: Float[Tensor, "rows target query_dim"],
-        encoded: Encoded,
-        prepared: Tensor | AdditiveSteps | None = None,
-    ) -> Attended:
-        """Look at the encoder's states, which are keys and values.
+        self, queries: Float[Tensor, "rows target query_dim"], cache: A, attend: Attend
+    ) -> AttentionOutput:
+        """Attend to the encoder's states, which are keys and values.
 
-        Rows that share a sentence ask together, as if they were steps of one row.
+        The rows of one sentence attend together, as if they were steps of one row.
         """
-        assert self.attention is not None
-        if encoded.rows > 1:
-            queries = queries.unflatten(0, (-1, encoded.rows)).flatten(1, 2)
-        mask = encoded.mask.unsqueeze(1)
-        if isinstance(prepared, AdditiveSteps):
-            attended = self.attention.weigh(prepared(queries), encoded.states, mask)
-        else:
-            attended = self.attention(
-                queries=queries,
-                keys=encoded.states,
-                values=encoded.states,
-                mask=mask,
-                prepared=encoded.prepared if prepared is None else prepared,
-            )
-        if encoded.rows == 1:
-            return attended
-        return Attended(*(part.unflatten(1, (encoded.rows, -1)).flatten(0, 1) for part in attended))
-
-    def _prepared(self, encoded: Encoded, steps: int) -> Tensor | AdditiveSteps:
-        """What the score computes of the keys, for so many steps."""
-        assert self.attention is not None
-        score, prepared = self.attention.score, encoded.prepared
-        if prepared is None:
-            prepared = score.prepare(encoded.states)
-        # Another attention, or several rows for a sentence, goes the readable way.
-        plain = type(self.attention).forward is Attention.forward and encoded.rows == 1
-        return score.steps(prepared, steps) if plain else prepared
-
-
-def _plain_lstm(layer: nn.Module, inputs: Tensor) -> TypeGuard[nn.LSTM]:
-    """Whether a layer is one that :mod:`attnbook.fast` knows, in full precision."""
-    low = torch.is_autocast_enabled(inputs.device.type)
-    return isinstance(layer, nn.LSTM) and layer.num_layers == 1 and not low
-
-
-def _run(
-    layer: nn.Module, inputs: Float[Tensor, "batch target input_dim"], state: State
-) -> tuple[Float[Tensor, "batch target hidden"], State]:
-    if inputs.shape[1] == 1 and not torch.is_grad_enabled() and _plain_lstm(layer, inputs):
-        hidden, cell = lstm_step(layer, inputs[:, 0], state[0][0], state[1][0])
-        return hidden.unsqueeze(1), (hidden.unsqueeze(0), cell.unsqueeze(0))
-    states, last = layer(inputs, state if len(state) == 2 else state[0])
-    return states, last if isinstance(last, tuple) else (last,)
-
-
-class Steps:
-    """A recurrent layer whose every input is a word beside a vector that the last step decides.
-
-    :class:`attnbook.fast.LSTMSteps` does the same with less work at each step.
-
-    Args:
-        layer: any batch-first recurrent layer with one direction.
-        words: the first part of every input, ``(batch, steps, embedding_dim)``.
-    """
-
-    def __init__(
-        self, layer: nn.RNNBase, words: Float[Tensor, "batch steps embedding_dim"]
-    ) -> None:
-        self.layer = layer
-        self.words = iter(words.split(1, dim=1))
-
-    def __call__(
-        self, other: Float[Tensor, "batch other_dim"], state: State
-    ) -> tuple[Float[Tensor, "batch 1 hidden"], State]:
-        """The next step: its output, and the state after it."""
-        inputs = torch.cat([next(self.words), other.unsqueeze(1)], dim=-1)
-        return _run(self.layer, inputs, state)
+        source = cache.source
+        beam_size = len(queries) // len(source.states)
+        if beam_size > 1:
+            queries = queries.unflatten(0, (-1, beam_size)).flatten(1, 2)
+        found = attend(
+            queries=queries,
+            keys=source.states,
+            values=source.states,
+            mask=source.mask.unsqueeze(1),
+        )
+        if beam_size == 1:
+            return found
+        return AttentionOutput(
+            *(part.unflatten(1, (beam_size, -1)).flatten(0, 1) for part in found)
+        )
 
 
 @final
-class SutskeverDecoder(RecurrentDecoder):
+class SutskeverDecoder(RecurrentDecoder[RecurrentCache]):
     """The encoder's last state is handed over, and that is all (Sutskever et al. 2014).
 
     ``s_0 = h_n``, ``s_t = f(y_{t-1}, s_{t-1})`` and ``p(y_t | …) = softmax(W P s_t)``: their
@@ -313,24 +389,26 @@ class SutskeverDecoder(RecurrentDecoder):
         super().__init__(vocabulary_size, embedding_dim, hidden_dim, **options)
         self.project = nn.Linear(hidden_dim, embedding_dim, bias=False)
 
-    def start(self, encoded: Encoded) -> State:
+    def start(self, source: EncoderOutput, beam_size: int = 1) -> RecurrentCache:
         """The encoder's last state, unchanged."""
-        return encoded.final
+        return RecurrentCache(_repeated(final_state(source), beam_size))
 
     def forward(
         self,
-        previous: Int[Tensor, "batch target"],
-        encoded: Encoded,
-        state: State | None = None,
-    ) -> Decoded:
+        previous: Int[Tensor, "rows target"],
+        known: EncoderOutput | RecurrentCache,
+        *,
+        need_weights: bool = False,
+    ) -> DecoderOutput:
         """Only the state knows the source."""
-        embedded = self._embed(previous, encoded)
-        states, last = self._recur(embedded, self.start(encoded) if state is None else state)
-        return Decoded(self.project(self.dropout(states)), states, None, last)
+        cache = self._cache(known)
+        embedded = self._embed(previous, cache)
+        states, last = recur(self.recurrent, embedded, cache.state)
+        return DecoderOutput(self.project(self.dropout(states)), states, RecurrentCache(last))
 
 
 @final
-class ChoDecoder(RecurrentDecoder):
+class ChoDecoder(RecurrentDecoder[ChoCache]):
     """One summary vector is read at every step (Cho et al. 2014, section 2.2 and appendix A).
 
     ``c = tanh(V h_n)``, ``s_0 = tanh(V' c)``, ``s_t = f([y_{t-1}; c], s_{t-1})``; the readout
@@ -347,42 +425,37 @@ class ChoDecoder(RecurrentDecoder):
         self.initial = nn.Linear(hidden_dim, hidden_dim)
         self.combine = nn.Linear(hidden_dim + embedding_dim + hidden_dim, 2 * embedding_dim)
 
-    def prepare(self, encoded: Encoded) -> Encoded:
-        """The summary ``c``."""
-        return encoded._replace(prepared=self.context(encoded))
-
-    def context(self, encoded: Encoded) -> Float[Tensor, "batch hidden"]:
+    def context(self, source: EncoderOutput) -> Float[Tensor, "sentences hidden"]:
         """``c = tanh(V h_n)``, from the top layer's last state."""
-        return torch.tanh(self.summarise(encoded.final[0][-1]))
+        return torch.tanh(self.summarise(final_state(source).hidden[-1]))
 
-    def start(self, encoded: Encoded) -> State:
+    def start(self, source: EncoderOutput, beam_size: int = 1) -> ChoCache:
         """``s_0 = tanh(V' c)`` in every layer; an LSTM's cell starts at zero."""
-        first = torch.tanh(self.initial(self.context(encoded)))
-        hidden = first.expand(self.recurrent.num_layers, *first.shape).contiguous()
-        return (hidden, torch.zeros_like(hidden))[: len(encoded.final)]
+        context = self.context(source)
+        first = torch.tanh(self.initial(context))
+        return ChoCache(_repeated(self._state(first), beam_size), context)
 
     def forward(
         self,
-        previous: Int[Tensor, "batch target"],
-        encoded: Encoded,
-        state: State | None = None,
-    ) -> Decoded:
+        previous: Int[Tensor, "rows target"],
+        known: EncoderOutput | ChoCache,
+        *,
+        need_weights: bool = False,
+    ) -> DecoderOutput:
         """The summary stands beside every word that is read, and beside every state."""
-        embedded = self._embed(previous, encoded)
-        context = self.context(encoded) if encoded.prepared is None else encoded.prepared
-        context = context.repeat_interleave(encoded.rows, dim=0)
+        cache = self._cache(known)
+        embedded = self._embed(previous, cache)
+        context = cache.context.repeat_interleave(cache.rows // len(cache.context), dim=0)
         context = context.unsqueeze(1).expand(-1, previous.shape[1], -1)
-        states, last = self._recur(
-            torch.cat([embedded, context], dim=-1),
-            self.start(encoded) if state is None else state,
-        )
+        inputs = torch.cat([embedded, context], dim=-1)
+        states, last = recur(self.recurrent, inputs, cache.state)
         pieces = self.combine(self.dropout(torch.cat([states, embedded, context], dim=-1)))
         readouts = pieces.unflatten(-1, (-1, 2)).amax(dim=-1)
-        return Decoded(readouts, states, None, last)
+        return DecoderOutput(readouts, states, ChoCache(last, cache.context))
 
 
 @final
-class BahdanauDecoder(RecurrentDecoder):
+class BahdanauDecoder(AttentionDecoder[AttentionCache]):
     """Look at the source, then update the state (Bahdanau et al. 2015, section 3.1).
 
     The query is the state before the update, and the context goes into it::
@@ -418,41 +491,43 @@ class BahdanauDecoder(RecurrentDecoder):
         self.initial = nn.Linear(key_dim, hidden_dim)
         self.combine = nn.Linear(hidden_dim + embedding_dim + key_dim, 2 * embedding_dim)
 
-    def start(self, encoded: Encoded) -> State:
+    def start(self, source: EncoderOutput, beam_size: int = 1) -> AttentionCache:
         """``s_0 = tanh(W_s h_n)`` in every layer; an LSTM's cell starts at zero."""
-        first = torch.tanh(self.initial(encoded.final[0][-1]))
-        hidden = first.expand(self.recurrent.num_layers, *first.shape).contiguous()
-        return (hidden, torch.zeros_like(hidden))[: len(encoded.final)]
+        first = torch.tanh(self.initial(final_state(source).hidden[-1]))
+        projected = self.attention.score.project_keys(source.states)
+        return AttentionCache(_repeated(self._state(first), beam_size), source, projected)
 
     def forward(
         self,
-        previous: Int[Tensor, "batch target"],
-        encoded: Encoded,
-        state: State | None = None,
-    ) -> Decoded:
+        previous: Int[Tensor, "rows target"],
+        known: EncoderOutput | AttentionCache,
+        *,
+        need_weights: bool = False,
+    ) -> DecoderOutput:
         """Step by step: attention with the last state, then the next state."""
-        embedded = self._embed(previous, encoded)
-        state = self.start(encoded) if state is None else state
-        first = state[0]
-        prepared = self._prepared(encoded, previous.shape[1])
-        step = self._steps(embedded)
-        states, steps = [], []
-        for _ in range(previous.shape[1]):
-            query = state[0][-1].unsqueeze(1)  # s_{t-1} of the top layer
-            attended = self._attend(query, encoded, prepared)
-            output, state = step(attended.context.squeeze(1), state)
+        cache = self._cache(known)
+        embedded = self._embed(previous, cache)
+        state, steps = cache.state, previous.shape[1]
+        first = state.hidden[-1].unsqueeze(1)
+        attend = attend_step_by_step(self.attention, cache.projected_keys, cache.rows, steps)
+        step = recur_step_by_step(self.recurrent, embedded)
+        states, found = [], []
+        for _ in range(steps):
+            query = state.hidden[-1].unsqueeze(1)  # s_{t-1} of the top layer
+            attention = self._attend(query, cache, attend)
+            output, state = step(attention.context.squeeze(1), state)
             states.append(output)
-            steps.append(attended)
+            found.append(attention)
         all_states = torch.cat(states, dim=1)
-        queries = torch.cat([first[-1].unsqueeze(1), all_states[:, :-1]], dim=1)
-        attended = _joined(steps)
-        known = torch.cat([all_states, embedded, attended.context], dim=-1)
-        readouts = self.combine(self.dropout(known)).unflatten(-1, (-1, 2)).amax(dim=-1)
-        return Decoded(readouts, all_states, attended, state, queries)
+        queries = torch.cat([first, all_states[:, :-1]], dim=1)
+        attention = _joined(found)
+        seen = torch.cat([all_states, embedded, attention.context], dim=-1)
+        readouts = self.combine(self.dropout(seen)).unflatten(-1, (-1, 2)).amax(dim=-1)
+        return DecoderOutput(readouts, all_states, replace(cache, state=state), attention, queries)
 
 
 @final
-class LuongDecoder(RecurrentDecoder):
+class LuongDecoder(AttentionDecoder[LuongCache]):
     """Update the state, look at the source, then speak (Luong et al. 2015, section 3).
 
     ``s_t = f(y_{t-1}, s_{t-1})`` is the query; the context ``c_t`` is the weighted sum of the
@@ -502,64 +577,147 @@ class LuongDecoder(RecurrentDecoder):
         self.input_feeding = input_feeding
         self.combine = nn.Linear((key_dim or hidden_dim) + hidden_dim, readout_dim)
 
-    def start(self, encoded: Encoded) -> State:
+    def start(self, source: EncoderOutput, beam_size: int = 1) -> LuongCache:
         """The encoder's last state, unchanged; with input feeding also ``s̃_0 = 0``."""
+        state = _repeated(final_state(source), beam_size)
+        projected = self.attention.score.project_keys(source.states)
         if not self.input_feeding:
-            return encoded.final
-        first = encoded.states.new_zeros(1, len(encoded.states), self.output.in_features)
-        return (*encoded.final, first)
+            return LuongCache(state, source, projected)
+        rows = len(source.states) * beam_size
+        first = source.states.new_zeros(rows, self.output.in_features)
+        return LuongCache(state, source, projected, first)
 
     def forward(
         self,
-        previous: Int[Tensor, "batch target"],
-        encoded: Encoded,
-        state: State | None = None,
-    ) -> Decoded:
+        previous: Int[Tensor, "rows target"],
+        known: EncoderOutput | LuongCache,
+        *,
+        need_weights: bool = False,
+    ) -> DecoderOutput:
         """States first, for all steps; then attention, for all steps."""
-        embedded = self._embed(previous, encoded)
+        cache = self._cache(known)
+        embedded = self._embed(previous, cache)
         if self.input_feeding:
-            return self._step_by_step(embedded, encoded, state)
-        states, last = self._recur(embedded, self.start(encoded) if state is None else state)
-        attended = self._attend(states, encoded)
-        both = torch.cat([attended.context, states], dim=-1)
+            return self._step_by_step(embedded, cache)
+        states, last = recur(self.recurrent, embedded, cache.state)
+        attend = partial(self.attention, projected_keys=cache.projected_keys)
+        attention = self._attend(states, cache, attend)
+        both = torch.cat([attention.context, states], dim=-1)
         readouts = torch.tanh(self.combine(self.dropout(both)))
-        return Decoded(readouts, states, attended, last, queries=states)
-
-    def _combining(self, embedded: Tensor) -> nn.Linear | LinearSteps:
-        """``W_c``, to be applied once for each word."""
-        rows, steps, _ = embedded.shape
-        low = torch.is_autocast_enabled(embedded.device.type)
-        if torch.is_grad_enabled() and steps > 1 and not low:
-            return LinearSteps(self.combine, rows, steps)
-        return self.combine
+        return DecoderOutput(readouts, states, replace(cache, state=last), attention, states)
 
     def _step_by_step(
-        self,
-        embedded: Float[Tensor, "batch target embedding_dim"],
-        encoded: Encoded,
-        state: State | None,
-    ) -> Decoded:
+        self, embedded: Float[Tensor, "rows target embedding_dim"], cache: LuongCache
+    ) -> DecoderOutput:
         """With input feeding: every step reads what the step before spoke from."""
-        state = self.start(encoded) if state is None else state
-        recurrent, fed = state[:-1], state[-1]
-        prepared = self._prepared(encoded, embedded.shape[1])
-        step, combine = self._steps(embedded), self._combining(embedded)
-        outputs, readouts, steps = [], [], []
-        for _ in range(embedded.shape[1]):
-            output, recurrent = step(fed.squeeze(0), recurrent)
-            attended = self._attend(output, encoded, prepared)
-            both = torch.cat([attended.context, output], dim=-1)
+        state, fed = cache.state, cache.attentional
+        assert fed is not None
+        rows, steps, _ = embedded.shape
+        attend = attend_step_by_step(self.attention, cache.projected_keys, rows, steps)
+        step = recur_step_by_step(self.recurrent, embedded)
+        combine = linear_step_by_step(self.combine, rows, steps)
+        outputs, readouts, found = [], [], []
+        for _ in range(steps):
+            output, state = step(fed, state)
+            attention = self._attend(output, cache, attend)
+            both = torch.cat([attention.context, output], dim=-1)
             readout = torch.tanh(combine(self.dropout(both)))
-            fed = readout.transpose(0, 1)
+            fed = readout.squeeze(1)
             outputs.append(output)
             readouts.append(readout)
-            steps.append(attended)
+            found.append(attention)
         states = torch.cat(outputs, dim=1)
-        return Decoded(
-            torch.cat(readouts, dim=1), states, _joined(steps), (*recurrent, fed), queries=states
+        cache = replace(cache, state=state, attentional=fed)
+        return DecoderOutput(torch.cat(readouts, dim=1), states, cache, _joined(found), states)
+
+
+# --- steps ------------------------------------------------------------------------------------
+
+
+@exchangeable
+def recur(
+    layer: nn.Module, inputs: Float[Tensor, "rows target input_dim"], state: RecurrentState
+) -> tuple[Float[Tensor, "rows target hidden"], RecurrentState]:
+    """One call of a recurrent layer over all steps: the states, and the last one to go on from."""
+    states, last = layer(inputs, state.for_torch)
+    return states, RecurrentState.of(last)
+
+
+@exchangeable
+def recur_step_by_step(
+    layer: nn.Module, words: Float[Tensor, "rows steps embedding_dim"]
+) -> Callable[[Tensor, RecurrentState], tuple[Tensor, RecurrentState]]:
+    """A recurrent layer whose every input is a word beside a vector that the last step decides.
+
+    Args:
+        layer: any batch-first recurrent layer with one direction.
+        words: the first part of every input.
+
+    Returns:
+        What is called with the other part, ``(rows, other_dim)``, and the state, once for each
+        word in turn; it gives the output, ``(rows, 1, hidden)``, and the next state.
+    """
+    waiting = iter(words.split(1, dim=1))
+
+    def step(other: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
+        return recur(layer, torch.cat([next(waiting), other.unsqueeze(1)], dim=-1), state)
+
+    return step
+
+
+Attend = Callable[..., AttentionOutput]  # of queries, keys, values and mask
+
+
+@exchangeable
+def attend_step_by_step(
+    attention: Attention,
+    projected_keys: Float[Tensor, "sentences source projected_dim"],
+    rows: int,
+    steps: int,
+) -> Attend:
+    """An attention that is called with one query of each row after the other.
+
+    Args:
+        attention: what is called.
+        projected_keys: what its score computes of the keys alone.
+        rows: how many there are, of all sentences together.
+        steps: how many queries of each will come.
+
+    Returns:
+        What is called with queries, keys, values and mask.
+    """
+    return partial(attention, projected_keys=projected_keys)
+
+
+@exchangeable
+def linear_step_by_step(
+    layer: nn.Linear, rows: int, steps: int
+) -> Callable[[Float[Tensor, "rows 1 in_features"]], Float[Tensor, "rows 1 out_features"]]:
+    """A linear layer that is called with one input of each row after the other."""
+    return layer
+
+
+def final_state(source: EncoderOutput) -> RecurrentState:
+    """The recurrent state that an encoder ended with.
+
+    Raises:
+        ValueError: it has none, being a Transformer's.
+    """
+    if source.final_state is None:
+        raise ValueError(
+            "a recurrent decoder starts from the encoder's last state, and a Transformer's encoder "
+            "has none"
         )
+    return source.final_state
 
 
-def _joined(steps: list[Attended]) -> Attended:
+def _repeated(state: RecurrentState, beam_size: int) -> RecurrentState:
+    """The state of each sentence for each row of its beam."""
+    if beam_size == 1:
+        return state
+    return state.each(lambda part: part.repeat_interleave(beam_size, dim=1))
+
+
+def _joined(steps: list[AttentionOutput]) -> AttentionOutput:
     """Steps of one target position each, as one."""
-    return Attended(*(torch.cat(parts, dim=1) for parts in zip(*steps, strict=True)))
+    return AttentionOutput(*(torch.cat(parts, dim=1) for parts in zip(*steps, strict=True)))

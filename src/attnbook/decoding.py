@@ -2,15 +2,16 @@
 
 The translator gives ``p(y_t | y_1 … y_{t-1}, x)``; nobody can try every sentence y, so both
 searches build one from left to right. Greedy search takes the most probable word at each step.
-Beam search keeps the ``beam_size`` best beginnings.
+Beam search keeps the ``beam_size`` best hypotheses.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -21,27 +22,31 @@ from tqdm.auto import tqdm
 
 from attnbook.batches import collate, pad
 from attnbook.corpora import SentencePair
-from attnbook.encoder import Encoded, State
-from attnbook.fast import largest, log_normalisers
-from attnbook.self_attention import MultiHead
+from attnbook.decoders import Cache, DecoderOutput
+from attnbook.encoder import EncoderOutput
+from attnbook.modes import evaluating
+from attnbook.seam import exchangeable
 from attnbook.seq2seq import Translator
 from attnbook.trace import AttentionMaps, Candidate, DecodingTrace
-from attnbook.transformer import TransformerDecoder, TransformerEncoder
 from attnbook.vocabulary import EOS, PAD, SOS
 
 __all__ = [
     "Hypothesis",
     "beam_search",
     "decode",
-    "default_limits",
-    "forced_weights",
+    "default_max_lengths",
     "greedy_search",
     "search",
+    "teacher_forced_attention",
     "translate",
 ]
 
 # Greedy search drops its finished sentences when no more than this part of a batch still runs.
 LEAVE = 0.8
+# More is no search that anybody wants, and takes all memory, or all digits.
+MAX_BEAM, MAX_PENALTY = 1000, 10
+
+C = TypeVar("C", bound=Cache)
 
 
 @dataclass(frozen=True)
@@ -67,146 +72,183 @@ class Hypothesis:
         return self.log_prob / divisor
 
 
-def default_limits(encoded: Encoded) -> list[int]:
+def default_max_lengths(translator: Translator, source: EncoderOutput) -> list[int]:
     """So many words may a translation have: twice the source's, and ten more.
 
     The limit is each sentence's own. One limit for a batch would let a sentence's translation
-    depend on its neighbours.
+    depend on its neighbours. A Transformer with learned positions has a last one.
     """
-    return [2 * int(words) + 10 for words in encoded.mask.sum(dim=1)]
+    most = translator.decoder.max_positions
+    wanted = [2 * int(words) + 10 for words in source.mask.sum(dim=1)]
+    return wanted if most is None else [min(most, words) for words in wanted]
 
 
 @torch.inference_mode()
 def greedy_search(
-    translator: Translator, encoded: Encoded, limits: Sequence[int] | None = None
+    translator: Translator, source: EncoderOutput, max_lengths: Sequence[int] | None = None
 ) -> list[Hypothesis]:
-    """At each step the most probable word, fed back, until ``<eos>`` or the limit.
+    """At each step the most probable word, fed back, until ``<eos>`` or the greatest length.
 
     Args:
         translator: in evaluation mode (dropout off), or the result is random.
-        encoded: what :meth:`~attnbook.seq2seq.Translator.encode` gave.
-        limits: most words each translation may have, ``<eos>`` counted; see
-            :func:`default_limits`.
+        source: what :meth:`~attnbook.seq2seq.Translator.encode` gave.
+        max_lengths: most words each translation may have, ``<eos>`` counted; see
+            :func:`default_max_lengths`.
     """
-    limits = _limits(limits, encoded)
-    encoded = translator.decoder.prepare(encoded)
-    state = translator.decoder.start(encoded)
-    word = torch.full((len(limits), 1), SOS, device=encoded.states.device)
-    words: list[list[int]] = [[] for _ in limits]
-    totals = [0.0] * len(limits)
-    running = list(range(len(limits)))  # sentences by row; a finished one leaves when many have
+    max_lengths = _max_lengths(translator, source, max_lengths)
+    cache = translator.decoder.start(source)
+    word = torch.full((len(max_lengths), 1), SOS, device=source.states.device)
+    words: list[list[int]] = [[] for _ in max_lengths]
+    totals = [0.0] * len(max_lengths)
+    running = list(range(len(max_lengths)))  # sentences by row; a finished one leaves in time
     unfinished = set(running)
     while unfinished:
-        logits, normalisers, state = _next_word(translator, word, encoded, state)
+        logits, normalisers, cache = _next_word(translator, word, cache)
         best, chosen = largest(logits, 1)
         log_probs = (best[:, 0] - normalisers).tolist()
         for number, log_prob, (found,) in zip(running, log_probs, chosen.tolist(), strict=True):
             if number in unfinished:
                 words[number].append(found)
                 totals[number] += log_prob
-                if found == EOS or len(words[number]) == limits[number]:
+                if found == EOS or len(words[number]) == max_lengths[number]:
                     unfinished.remove(number)
         word = chosen
         if len(unfinished) <= LEAVE * len(running):
             kept = [row for row, number in enumerate(running) if number in unfinished]
             running = [running[row] for row in kept]
             rows = torch.tensor(kept, dtype=torch.int64, device=word.device)
-            word, state = word[rows], _select_state(state, rows)
-            encoded = _select(encoded, rows)
+            word, cache = word[rows], cache.select(rows, rows)
     return [Hypothesis(tuple(ids), total) for ids, total in zip(words, totals, strict=True)]
+
+
+class Continuation(NamedTuple):
+    """A hypothesis with one more word.
+
+    Attributes:
+        log_prob: of all its words.
+        hypothesis: the number in the beam of what is continued.
+        word: the id of the word that is added.
+    """
+
+    log_prob: float
+    hypothesis: int
+    word: int
+
+
+class _Beam:
+    """The hypotheses of one sentence: unfinished ones, side by side, and finished ones.
+
+    Args:
+        size: how many unfinished ones are kept.
+        max_length: most words of a translation.
+    """
+
+    def __init__(self, size: int, max_length: int) -> None:
+        self.size, self.max_length = size, max_length
+        # At the start all are the same empty one, so that only the first may be continued.
+        self.words: list[tuple[int, ...]] = [()] * size
+        self.log_probs = [0.0] + [-math.inf] * (size - 1)
+        self.finished: list[Hypothesis] = []
+
+    def expand(self, ranked: Sequence[Continuation]) -> list[Continuation] | None:
+        """Take the best continuations of all hypotheses, best first.
+
+        Those among the first ``size`` that end the sentence are set aside, and of the others so
+        many go on.
+
+        Returns:
+            The ``size`` that go on, or None if the sentence is done.
+        """
+        for one in ranked[: self.size]:
+            if one.word == EOS and one.log_prob > -math.inf:
+                self.finished.append(self._with(one))
+        alive = [one for one in ranked if one.word != EOS and one.log_prob > -math.inf]
+        alive = alive[: self.size]
+        last = len(self.words[0]) + 1 == self.max_length
+        if last or not alive:
+            # Cut short: what is unfinished counts only if nothing was finished.
+            self.finished = self.finished or [self._with(one) for one in alive]
+            return None
+        if len(self.finished) >= self.size:
+            return None
+        while len(alive) < self.size:  # a vocabulary smaller than the beam
+            alive.append(alive[0]._replace(log_prob=-math.inf))
+        self.words = [(*self.words[one.hypothesis], one.word) for one in alive]
+        self.log_probs = [one.log_prob for one in alive]
+        return alive
+
+    def best(self, length_penalty: float) -> list[Hypothesis]:
+        """The finished translations, best first."""
+        ranked = sorted(self.finished, key=lambda found: -found.score(length_penalty))
+        return ranked[: self.size]
+
+    def _with(self, one: Continuation) -> Hypothesis:
+        return Hypothesis((*self.words[one.hypothesis], one.word), one.log_prob)
 
 
 @torch.inference_mode()
 def beam_search(
     translator: Translator,
-    encoded: Encoded,
-    limits: Sequence[int] | None = None,
+    source: EncoderOutput,
+    max_lengths: Sequence[int] | None = None,
     *,
     beam_size: int = 5,
     length_penalty: float = 1.0,
 ) -> list[list[Hypothesis]]:
-    """Keep the ``beam_size`` best beginnings at every step.
+    """Keep the ``beam_size`` best hypotheses at every step.
 
-    Every kept beginning is continued with every word; of all continuations the best survive. One
+    Every kept hypothesis is continued with every word; of all continuations the best survive. One
     that ends with ``<eos>`` among the best is set aside, and its place goes to the next
     unfinished one. A sentence is done when ``beam_size`` translations are set aside, or at its
-    limit.
+    greatest length.
+
+    Args:
+        translator: in evaluation mode (dropout off), or the result is random.
+        source: what :meth:`~attnbook.seq2seq.Translator.encode` gave.
+        max_lengths: see :func:`default_max_lengths`.
+        beam_size: hypotheses kept for each sentence.
+        length_penalty: see :meth:`Hypothesis.score`.
 
     Returns:
         For each sentence its translations, best first by :meth:`Hypothesis.score`.
     """
-    if beam_size < 1:
-        raise ValueError(f"beam_size must be at least 1, got {beam_size}")
-    limits = _limits(limits, encoded)
-    device = encoded.states.device
-    encoded = translator.decoder.prepare(encoded)
-    # Row number * beam_size + k holds beginning k of sentence number.
-    rows = torch.arange(len(limits), device=device).repeat_interleave(beam_size)
-    state = _select_state(translator.decoder.start(encoded), rows)
-    encoded = encoded._replace(rows=beam_size)
-    sentences = list(range(len(limits)))  # those not done, in the order of their rows
-    done: list[list[Hypothesis]] = [[] for _ in limits]
-    words: list[list[tuple[int, ...]]] = [[()] * beam_size for _ in limits]
-    # At the start all beginnings are the same empty one: only the first may be continued.
-    totals = torch.full((len(limits), beam_size), -torch.inf, device=device)
-    totals[:, 0] = 0.0
-    word = torch.full((len(rows), 1), SOS, device=device)
-    length = 0
-    while sentences:
-        length += 1
-        logits, normalisers, state = _next_word(translator, word, encoded, state)
-        logits += (totals.flatten() - normalisers).unsqueeze(1)
-        continued = logits.unflatten(0, (len(sentences), beam_size)).flatten(1)
+    _check_search(beam_size, length_penalty)
+    beams = [_Beam(beam_size, words) for words in _max_lengths(translator, source, max_lengths)]
+    device = source.states.device
+    # Row number * beam_size + k holds hypothesis k of the sentence that is running number-th.
+    cache = translator.decoder.start(source, beam_size)
+    word = torch.full((len(beams) * beam_size, 1), SOS, device=device)
+    running = beams
+    while running:
+        logits, normalisers, cache = _next_word(translator, word, cache)
+        log_probs = torch.tensor([beam.log_probs for beam in running], device=device)
+        logits += (log_probs.flatten() - normalisers).unsqueeze(1)
+        continued = logits.unflatten(0, (len(running), beam_size)).flatten(1)
         # Twice as many as are kept: at most beam_size of them end the sentence.
-        best, place = largest(continued, min(2 * beam_size, continued.shape[1]))
-        kept_rows: list[int] = []
-        kept_words: list[int] = []
-        kept_totals: list[list[float]] = []
-        remaining: list[int] = []
-        kept_sentences: list[int] = []
-        ends, places = best.tolist(), place.tolist()
-        for position, number in enumerate(sentences):
-            alive: list[tuple[float, int, int]] = []  # total, beginning, word
-            ranked = zip(ends[position], places[position], strict=True)
-            for rank, (total, where) in enumerate(ranked):
-                beginning, chosen = divmod(where, logits.shape[1])
-                if total == -torch.inf:
-                    continue
-                if chosen == EOS:
-                    if rank < beam_size:
-                        ids = (*words[number][beginning], EOS)
-                        done[number].append(Hypothesis(ids, total))
-                elif len(alive) < beam_size:
-                    alive.append((total, beginning, chosen))
-            if length == limits[number] or not alive:
-                # Cut short: what is unfinished counts only if nothing was finished.
-                done[number] = done[number] or [
-                    Hypothesis((*words[number][beginning], chosen), total)
-                    for total, beginning, chosen in alive
-                ]
-                continue
-            if len(done[number]) >= beam_size:
-                continue
-            while len(alive) < beam_size:  # a vocabulary smaller than the beam
-                alive.append((-torch.inf, alive[0][1], alive[0][2]))
-            words[number] = [(*words[number][beginning], chosen) for _, beginning, chosen in alive]
-            kept_rows += [position * beam_size + beginning for _, beginning, _ in alive]
-            kept_words += [chosen for _, _, chosen in alive]
-            kept_totals.append([total for total, _, _ in alive])
-            remaining.append(number)
-            kept_sentences.append(position)
-        if remaining:
-            rows = torch.tensor(kept_rows, device=device)
-            state = _select_state(state, rows)
-            if len(remaining) < len(sentences):
-                encoded = _select(encoded, torch.tensor(kept_sentences, device=device))
-            word = torch.tensor(kept_words, device=device).unsqueeze(1)
-            totals = torch.tensor(kept_totals, device=device)
-        sentences = remaining
-    return [
-        sorted(found, key=lambda hypothesis: -hypothesis.score(length_penalty))[:beam_size]
-        for found in done
-    ]
+        best, places = largest(continued, min(2 * beam_size, continued.shape[1]))
+        going_on: list[int] = []  # the numbers of the sentences
+        rows: list[int] = []
+        chosen: list[int] = []
+        for number, beam in enumerate(running):
+            ranked = [
+                Continuation(log_prob, *divmod(place, logits.shape[1]))
+                for log_prob, place in zip(
+                    best[number].tolist(), places[number].tolist(), strict=True
+                )
+            ]
+            if (kept := beam.expand(ranked)) is not None:
+                going_on.append(number)
+                rows += [number * beam_size + one.hypothesis for one in kept]
+                chosen += [one.word for one in kept]
+        if going_on:
+            all_go_on = len(going_on) == len(running)
+            cache = cache.select(
+                torch.tensor(rows, device=device),
+                None if all_go_on else torch.tensor(going_on, device=device),
+            )
+            word = torch.tensor(chosen, device=device).unsqueeze(1)
+        running = [running[number] for number in going_on]
+    return [beam.best(length_penalty) for beam in beams]
 
 
 def translate(
@@ -236,28 +278,22 @@ def translate(
     """
     if empty := [number for number, sentence in enumerate(sentences) if not sentence]:
         raise ValueError(f"sentence {empty[0]} is empty; give it at least one word")
-    if beam_size < 1:
-        raise ValueError(f"beam_size must be at least 1, got {beam_size}")
+    _check_search(beam_size, length_penalty)
     ids = [[*translator.source_ids(sentence), EOS] for sentence in sentences]
     order = sorted(range(len(ids)), key=lambda number: len(ids[number]))
     translations: list[list[str]] = [[] for _ in ids]
-    training = translator.training
-    translator.eval()
-    try:
-        with tqdm(total=len(ids), unit="sentence", disable=not progress) as bar:
-            while order:
-                size = max(1, batch_tokens // (beam_size * len(ids[order[-1]])))
-                numbers, order = order[-size:], order[:-size]
-                source, lengths = pad([ids[number] for number in numbers])
-                with torch.inference_mode():
-                    encoded = translator.encode(source.to(translator.device), lengths)
-                found = search(translator, encoded, beam_size, length_penalty)
-                for number, hypothesis in zip(numbers, found, strict=True):
-                    words = hypothesis.ids[:-1] if hypothesis.finished else hypothesis.ids
-                    translations[number] = translator.target_vocabulary.decode(words)
-                bar.update(len(numbers))
-    finally:
-        translator.train(training)
+    with evaluating(translator), tqdm(total=len(ids), unit="sentence", disable=not progress) as bar:
+        while order:
+            size = max(1, batch_tokens // (beam_size * len(ids[order[-1]])))
+            numbers, order = order[-size:], order[:-size]
+            batch, lengths = pad([ids[number] for number in numbers])
+            with torch.inference_mode():
+                source = translator.encode(batch.to(translator.device), lengths)
+            found = search(translator, source, beam_size, length_penalty)
+            for number, hypothesis in zip(numbers, found, strict=True):
+                words = hypothesis.ids[:-1] if hypothesis.finished else hypothesis.ids
+                translations[number] = translator.target_vocabulary.decode(words)
+            bar.update(len(numbers))
     return translations
 
 
@@ -269,7 +305,7 @@ def decode(
     beam_size: int = 1,
     length_penalty: float = 1.0,
     temperature: float = 1.0,
-    hidden: Collection[int] = (),
+    masked: Collection[int] = (),
     target: Sequence[str] | None = None,
     gold_links: Iterable[tuple[int, int]] | None = None,
     candidates: int = 5,
@@ -287,105 +323,93 @@ def decode(
         length_penalty: see :meth:`Hypothesis.score`.
         temperature: scores are divided by it before the attention's softmax; 1 is the model as
             it was trained.
-        hidden: positions in ``tokens`` that the attention may not look at. The encoder has read
+        masked: positions in ``tokens`` that the attention may not look at. The encoder has read
             them all the same, and its other states know of them.
         target: record how the model would have written these words instead (teacher forcing).
         gold_links: pairs ``(position in tokens, position in the target)``, kept in the trace.
         candidates: how many of the most probable words to record at each step.
 
     Raises:
-        ValueError: an empty sentence, or a hidden position outside it.
+        ValueError: an empty sentence, or a masked position outside it.
     """
     ids = [*translator.source_ids(tokens), EOS]
     words = len(ids) - 1
-    if outside := sorted(position for position in hidden if not 0 <= position < words):
+    if outside := sorted(position for position in masked if not 0 <= position < words):
         raise ValueError(
-            f"hidden position {outside[0]} lies outside the {words} source words (counted from 0)"
+            f"masked position {outside[0]} lies outside the {words} source words (counted from 0)"
         )
     backwards = translator.config.reverse_source
 
     def place(position: int) -> int:
         return words - 1 - position if backwards else position
 
-    training = translator.training
-    translator.eval()
-    try:
-        with _temperature(translator, temperature):
-            source = torch.tensor([ids], device=translator.device)
-            encoded = translator.encode(source, torch.tensor([len(ids)]))
-            for position in hidden:
-                encoded.mask[0, place(position)] = False
-            if target is not None:
-                written = [*translator.target_vocabulary.encode(target), EOS]
-            else:
-                written = list(search(translator, encoded, beam_size, length_penalty)[0].ids)
-            previous = torch.tensor([[SOS, *written[:-1]]], device=translator.device)
-            decoded = translator.decoder.recorded(previous, encoded)
-            looks = _looks(translator, source, previous, encoded)
-            logits = translator.decoder.logits(decoded.readouts[0]).double()
-    finally:
-        translator.train(training)
+    with evaluating(translator), _temperature(translator, temperature):
+        source = translator.encode(
+            torch.tensor([ids], device=translator.device),
+            torch.tensor([len(ids)]),
+            need_weights=True,
+        )
+        # A hidden word takes no room away from the translation.
+        max_lengths = default_max_lengths(translator, source)
+        shown = source.mask.clone()
+        shown[0, [place(position) for position in masked]] = False
+        source = source._replace(mask=shown)
+        if target is not None:
+            written = [*translator.target_vocabulary.encode(target), EOS]
+        else:
+            found = search(translator, source, beam_size, length_penalty, max_lengths)
+            written = list(found[0].ids)
+        previous = torch.tensor([[SOS, *written[:-1]]], device=translator.device)
+        cache = translator.decoder.start(source)
+        output: DecoderOutput = translator.decoder(previous, cache, need_weights=True)
+        logits = translator.decoder.logits(output.readouts[0]).cpu().double()
     log_probs = torch.log_softmax(logits, dim=-1)
     read = list(tokens[:words])
-    attended = decoded.attended
+    attention = output.attention
     source_tokens = (*(read[::-1] if backwards else read), "<eos>")
     target_tokens = tuple(translator.target_vocabulary.decode(written))
+    queries = None if output.queries is output.states else output.queries
     return DecodingTrace(
         model=translator.name,
         source_tokens=source_tokens,
         target_tokens=target_tokens,
         log_probs=_array(log_probs[range(len(written)), written]),
         candidates=_candidates(translator, log_probs, candidates),
-        encoder_states=_array(encoded.states[0]),
-        decoder_states=_array(decoded.states[0]),
-        scores=None if attended is None or looks else _array(attended.scores[0]),
-        weights=None if attended is None else _array(attended.weights[0]),
-        contexts=None if attended is None else _array(attended.context[0]),
-        queries=None
-        if decoded.queries is None or decoded.queries is decoded.states
-        else _array(decoded.queries[0]),
+        encoder_states=_array(source.states[0]),
+        decoder_states=_array(output.states[0]),
+        # The mean of several heads has no scores of its own.
+        scores=None if attention is None or output.cross_weights else _array(attention.scores[0]),
+        weights=None if attention is None else _array(attention.weights[0]),
+        contexts=None if attention is None else _array(attention.context[0]),
+        queries=None if queries is None else _array(queries[0]),
         gold_links=None
         if gold_links is None
         else frozenset((place(i), j) for i, j in gold_links if i < words),
-        maps=_maps(looks, source_tokens, target_tokens),
+        maps=_maps(source, output, source_tokens, target_tokens),
     )
-
-
-def _looks(
-    translator: Translator, source: Tensor, previous: Tensor, encoded: Encoded
-) -> dict[str, list[MultiHead]]:
-    """What the heads of a Transformer saw, layer by layer; nothing of any other model."""
-    encoder, decoder = translator.encoder, translator.decoder
-    if not isinstance(encoder, TransformerEncoder) or not isinstance(decoder, TransformerDecoder):
-        return {}
-    within: list[MultiHead] = []
-    across: list[tuple[MultiHead, MultiHead]] = []
-    encoder(source, torch.tensor([source.shape[1]]), looks=within)
-    decoder(previous, encoded, looks=across)
-    written, looked = zip(*across, strict=True)
-    return {"source": list(looked), "written": list(written), "encoder": within}
 
 
 def _maps(
-    looks: dict[str, list[MultiHead]], source: tuple[str, ...], target: tuple[str, ...]
+    source: EncoderOutput,
+    output: DecoderOutput,
+    source_tokens: tuple[str, ...],
+    target_tokens: tuple[str, ...],
 ) -> tuple[AttentionMaps, ...]:
+    """The weights of a Transformer's heads, layer by layer; nothing of any other model."""
     # A step has read the words before the one it writes.
-    words = {
-        "source": (target, source),
-        "written": (target, ("<sos>", *target[:-1])),
-        "encoder": (source, source),
+    kinds = {
+        "source": (target_tokens, source_tokens, output.cross_weights),
+        "written": (target_tokens, ("<sos>", *target_tokens[:-1]), output.self_weights),
+        "encoder": (source_tokens, source_tokens, source.self_weights),
     }
     return tuple(
-        AttentionMaps(
-            kind,
-            *words[kind],
-            np.stack([_array(one.weights[0]) for one in layers if one.weights is not None]),
-        )
-        for kind, layers in looks.items()
+        AttentionMaps(kind, rows, columns, np.stack([_array(one[0]) for one in layers]))
+        for kind, (rows, columns, layers) in kinds.items()
+        if layers
     )
 
 
-def forced_weights(
+def teacher_forced_attention(
     translator: Translator,
     pairs: Sequence[SentencePair],
     *,
@@ -421,73 +445,97 @@ def forced_weights(
             )
     order = sorted(range(len(examples)), key=lambda number: max(map(len, examples[number])))
     weights: list[NDArray[np.float64]] = [np.empty(0)] * len(examples)
-    training = translator.training
-    translator.eval()
-    try:
-        with tqdm(total=len(order), unit="sentence", disable=not progress) as bar:
-            while order:
-                size = max(1, batch_tokens // (1 + max(map(len, examples[order[-1]]))))
-                numbers, order = order[-size:], order[:-size]
-                batch = collate([examples[number] for number in numbers])
-                with torch.inference_mode():
-                    batch = batch.to(translator.device)
-                    encoded = translator.encode(batch.source, batch.source_lengths)
-                    attended = translator.decoder.recorded(batch.target_in, encoded).attended
-                assert attended is not None
-                for row, number in enumerate(numbers):
-                    words = tuple(map(len, examples[number]))
-                    found = _array(attended.weights[row, : words[1], : words[0] + 1])
-                    if translator.config.reverse_source:
-                        found = np.concatenate([found[:, -2::-1], found[:, -1:]], axis=1)
-                    weights[number] = found
-                bar.update(len(numbers))
-    finally:
-        translator.train(training)
+    with (
+        evaluating(translator),
+        torch.inference_mode(),
+        tqdm(total=len(order), unit="sentence", disable=not progress) as bar,
+    ):
+        while order:
+            size = max(1, batch_tokens // (1 + max(map(len, examples[order[-1]]))))
+            numbers, order = order[-size:], order[:-size]
+            batch = collate([examples[number] for number in numbers]).to(translator.device)
+            attention = translator(batch, need_weights=True).attention
+            assert attention is not None
+            for row, number in enumerate(numbers):
+                words, answers = map(len, examples[number])
+                found = _array(attention.weights[row, :answers, : words + 1])
+                if translator.config.reverse_source:
+                    found = np.concatenate([found[:, -2::-1], found[:, -1:]], axis=1)
+                weights[number] = found
+            bar.update(len(numbers))
     return weights
 
 
 def search(
-    translator: Translator, encoded: Encoded, beam_size: int = 1, length_penalty: float = 1.0
+    translator: Translator,
+    source: EncoderOutput,
+    beam_size: int = 1,
+    length_penalty: float = 1.0,
+    max_lengths: Sequence[int] | None = None,
 ) -> list[Hypothesis]:
     """The best translation of each sentence: greedy where ``beam_size`` is 1, else beam search."""
+    _check_search(beam_size, length_penalty)
     if beam_size == 1:
-        return greedy_search(translator, encoded)
-    found = beam_search(translator, encoded, beam_size=beam_size, length_penalty=length_penalty)
+        return greedy_search(translator, source, max_lengths)
+    found = beam_search(
+        translator, source, max_lengths, beam_size=beam_size, length_penalty=length_penalty
+    )
     return [ranked[0] for ranked in found]
 
 
+def _check_search(beam_size: int, length_penalty: float) -> None:
+    if not 1 <= beam_size <= MAX_BEAM:
+        raise ValueError(f"beam_size must lie between 1 and {MAX_BEAM}, got {beam_size}")
+    if not abs(length_penalty) <= MAX_PENALTY:
+        raise ValueError(
+            f"length_penalty must lie between -{MAX_PENALTY} and {MAX_PENALTY}, got "
+            f"{length_penalty}; 1 is the mean per word, 0 the plain sum"
+        )
+
+
 def _next_word(
-    translator: Translator, word: Int[Tensor, "batch 1"], encoded: Encoded, state: State
-) -> tuple[Float[Tensor, "batch words"], Float[Tensor, " batch"], State]:
+    translator: Translator, word: Int[Tensor, "rows 1"], cache: C
+) -> tuple[Float[Tensor, "rows words"], Float[Tensor, " rows"], C]:
     """Logits ``x`` after one more word, and ``log Σ exp(x)``; less it, they are log-probabilities.
 
     ``<pad>`` and ``<sos>`` are never written; the normaliser counts them, as it did in training.
     """
-    decoded = translator.decoder(word, encoded, state)
-    logits = translator.decoder.logits(decoded.readouts[:, -1]).float()
+    output = translator.decoder(word, cache)
+    logits = translator.decoder.logits(output.readouts[:, -1]).float()
     normalisers = log_normalisers(logits)
     logits[:, PAD] = logits[:, SOS] = -torch.inf
-    return logits, normalisers, decoded.state
+    return logits, normalisers, output.cache
 
 
-def _limits(limits: Sequence[int] | None, encoded: Encoded) -> list[int]:
-    if limits is None:
-        return default_limits(encoded)
-    if len(limits) != len(encoded.states):
-        raise ValueError(f"got {len(encoded.states)} sentences and {len(limits)} limits")
-    if min(limits) < 1:
-        raise ValueError(f"a translation needs room for at least one word, got {min(limits)}")
-    return list(limits)
+@exchangeable
+def log_normalisers(logits: Float[Tensor, "rows words"]) -> Float[Tensor, " rows"]:
+    """``log Σ_w exp(x_w)`` of each row."""
+    return logits.logsumexp(dim=1)
 
 
-def _select(encoded: Encoded, rows: Int[Tensor, " rows"]) -> Encoded:
-    prepared = None if encoded.prepared is None else encoded.prepared[rows]
-    final = _select_state(encoded.final, rows)
-    return Encoded(encoded.states[rows], final, encoded.mask[rows], prepared, encoded.rows)
+@exchangeable
+def largest(
+    values: Float[Tensor, "rows words"], count: int
+) -> tuple[Float[Tensor, "rows count"], Int[Tensor, "rows count"]]:
+    """The ``count`` largest numbers of each row, largest first, and where they stand."""
+    return values.topk(count, dim=1)
 
 
-def _select_state(state: State, rows: Int[Tensor, " rows"]) -> State:
-    return tuple(part[:, rows] for part in state)
+def _max_lengths(
+    translator: Translator, source: EncoderOutput, given: Sequence[int] | None
+) -> list[int]:
+    if given is None:
+        return default_max_lengths(translator, source)
+    if len(given) != len(source.states):
+        raise ValueError(f"got {len(source.states)} sentences and {len(given)} max_lengths")
+    if min(given) < 1:
+        raise ValueError(f"a translation needs room for at least one word, got {min(given)}")
+    most = translator.decoder.max_positions
+    if most is not None and max(given) > most:
+        raise ValueError(
+            f"max_lengths: the model has {most} positions, so {max(given)} words are too many"
+        )
+    return list(given)
 
 
 @contextmanager

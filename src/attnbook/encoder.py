@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -9,23 +10,20 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from attnbook.fast import read_unpacked
 from attnbook.masks import padding_mask
+from attnbook.seam import exchangeable
 from attnbook.vocabulary import PAD
 
 __all__ = [
     "CELLS",
-    "Encoded",
     "Encoder",
-    "State",
+    "EncoderOutput",
+    "RecurrentState",
     "check_ids",
     "check_sentences",
-    "read_packed",
+    "read_sentences",
     "recurrent_layer",
 ]
-
-# A recurrent state: (h,) of an RNN or a GRU, (h, c) of an LSTM, each (layers, batch, hidden).
-State = tuple[Tensor, ...]
 
 CELLS: dict[str, type[nn.RNN] | type[nn.GRU] | type[nn.LSTM]] = {
     "rnn": nn.RNN,
@@ -41,22 +39,58 @@ def recurrent_layer(cell: str, input_dim: int, hidden_dim: int, **options: Any) 
     return CELLS[cell](input_dim, hidden_dim, batch_first=True, **options)
 
 
-class Encoded(NamedTuple):
-    """What the encoder leaves behind for the decoder.
+class RecurrentState(NamedTuple):
+    """What a recurrent layer hands on from one word to the next.
 
     Attributes:
-        states: ``(batch, source, key_dim)``, the state after each source word.
-        final: the recurrent state after the last word, each part ``(layers, batch, hidden)``.
-        mask: ``(batch, source)``, True at real words.
-        prepared: what :meth:`~attnbook.decoders.Decoder.prepare` has computed of it beforehand.
-        rows: how many rows of a decoder's input belong to each sentence; above 1 in a beam.
+        hidden: ``h``, of every layer.
+        cell: ``c``, of every layer of an LSTM; None for other cells.
+    """
+
+    hidden: Float[Tensor, "layers batch hidden"]
+    cell: Float[Tensor, "layers batch hidden"] | None = None
+
+    @classmethod
+    def of(cls, given: Tensor | tuple[Tensor, Tensor]) -> RecurrentState:
+        """What one of torch's layers returned: ``h``, or ``(h, c)`` of an LSTM."""
+        return cls(*given) if isinstance(given, tuple) else cls(given)
+
+    @property
+    def parts(self) -> tuple[Tensor, ...]:
+        """``h``, and ``c`` where there is one."""
+        return (self.hidden,) if self.cell is None else (self.hidden, self.cell)
+
+    @property
+    def for_torch(self) -> Tensor | tuple[Tensor, Tensor]:
+        """As one of torch's layers takes it."""
+        return self.hidden if self.cell is None else (self.hidden, self.cell)
+
+    def select(self, rows: Int[Tensor, " rows"]) -> RecurrentState:
+        """The given rows of the batch, in their order."""
+        return self.each(lambda part: part[:, rows])
+
+    def each(self, function: Callable[[Tensor], Tensor]) -> RecurrentState:
+        """The function of ``h``, and of ``c`` where there is one."""
+        cell = None if self.cell is None else function(self.cell)
+        return RecurrentState(function(self.hidden), cell)
+
+
+class EncoderOutput(NamedTuple):
+    """What an encoder leaves for the decoder.
+
+    Attributes:
+        states: after each source word; the keys and values of attention.
+        final_state: of the recurrent layers after the last word; None of a Transformer, which has
+            no such state.
+        mask: True at real words.
+        self_weights: of a Transformer, where they were asked for, the weights of every layer's
+            heads, ``(batch, heads, source, source)``.
     """
 
     states: Float[Tensor, "batch source key_dim"]
-    final: State
+    final_state: RecurrentState | None
     mask: Bool[Tensor, "batch source"]
-    prepared: Tensor | None = None
-    rows: int = 1
+    self_weights: tuple[Tensor, ...] = ()
 
 
 class Encoder(nn.Module):
@@ -106,7 +140,7 @@ class Encoder(nn.Module):
 
     def forward(
         self, source: Int[Tensor, "batch source"], lengths: Int[Tensor, " batch"]
-    ) -> Encoded:
+    ) -> EncoderOutput:
         """Read the sentences; padding changes no state of a real word.
 
         Args:
@@ -119,8 +153,8 @@ class Encoder(nn.Module):
         """
         mask = check_sentences(source, lengths, self.embedding.num_embeddings)
         embedded = self.dropout(self.embedding(source))
-        states, final = _read(self.recurrent, embedded, lengths)
-        return Encoded(states, tuple(self._join_directions(part) for part in final), mask)
+        states, final = read_sentences(self.recurrent, embedded, lengths)
+        return EncoderOutput(states, final.each(self._join_directions), mask)
 
     def _join_directions(
         self, final: Float[Tensor, "layers_directions batch width"]
@@ -132,38 +166,22 @@ class Encoder(nn.Module):
         return torch.cat([final[0::2], final[1::2]], dim=-1)
 
 
-def _read(
+@exchangeable
+def read_sentences(
     layer: nn.Module,
     inputs: Float[Tensor, "batch source input_dim"],
     lengths: Int[Tensor, " batch"],
-) -> tuple[Float[Tensor, "batch source hidden"], tuple[Tensor, ...]]:
-    """Run a recurrent layer over padded sentences as if each stood alone, the fastest way."""
-    if int(lengths.min()) == inputs.shape[1]:  # nothing is padded
-        states, final = layer(inputs)
-        return states, final if isinstance(final, tuple) else (final,)
-    assert isinstance(layer, nn.RNNBase)  # any other reader must be given unpadded sentences
-    if inputs.device.type == "cpu":
-        return read_unpacked(layer, inputs, lengths)
-    return read_packed(layer, inputs, lengths)
-
-
-def read_packed(
-    layer: nn.RNNBase,
-    inputs: Float[Tensor, "batch source input_dim"],
-    lengths: Int[Tensor, " batch"],
-) -> tuple[Float[Tensor, "batch source hidden"], tuple[Tensor, ...]]:
-    """Run a recurrent layer over padded sentences as if each stood alone: packed, as torch says.
-
-    :func:`attnbook.fast.read_unpacked` gives the same numbers, on a CPU in half the time.
+) -> tuple[Float[Tensor, "batch source hidden"], RecurrentState]:
+    """Run a recurrent layer over padded sentences as if each stood alone.
 
     Returns:
-        All states, zero on padding, and the states after each sentence's last word, each part
+        All states, zero on padding, and the state after each sentence's last word, each part
         ``(layers · directions, batch, width)``.
     """
     packed = pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False)
     states, final = layer(packed)
     states, _ = pad_packed_sequence(states, batch_first=True, total_length=inputs.shape[1])
-    return states, final if isinstance(final, tuple) else (final,)
+    return states, RecurrentState.of(final)
 
 
 def check_sentences(

@@ -17,6 +17,8 @@ from torch.nn import functional
 
 from attnbook.batches import Batch, bucketed_batches, collate
 from attnbook.corpora import SentencePair
+from attnbook.decoders import DecoderOutput
+from attnbook.modes import evaluating
 from attnbook.seq2seq import Translator
 from attnbook.vocabulary import EOS, PAD, SOS
 
@@ -137,17 +139,13 @@ def _perplexity(
     if not pairs:
         raise ValueError("a perplexity needs at least one sentence pair")
     examples = translator.examples(pairs)
-    training = translator.training
-    translator.eval()
     total, tokens = 0.0, 0
-    try:
-        with torch.inference_mode():
-            for numbers in bucketed_batches(examples, 4000, seed=0):
-                batch = collate([examples[number] for number in numbers]).to(translator.device)
-                total += float(log_probs(translator, batch).double().sum())
-                tokens += batch.target_tokens
-    finally:
-        translator.train(training)
+    with evaluating(translator), torch.inference_mode():
+        for numbers in bucketed_batches(examples, 4000, seed=0):
+            batch = collate([examples[number] for number in numbers]).to(translator.device)
+            # On the CPU, because not every device has numbers of 64 bits.
+            total += float(log_probs(translator, batch).cpu().double().sum())
+            tokens += batch.target_tokens
     return math.exp(-total / tokens)
 
 
@@ -157,15 +155,15 @@ def _teacher_forced(translator: Translator, batch: Batch) -> torch.Tensor:
 
 def _free_running(translator: Translator, batch: Batch) -> torch.Tensor:
     """``log p`` of each right word after the model's own words, one value a real token."""
-    encoded = translator.encode(batch.source, batch.source_lengths)
-    state = translator.decoder.start(encoded)
+    source = translator.encode(batch.source, batch.source_lengths)
+    cache = translator.decoder.start(source)
     word = torch.full_like(batch.target_in[:, :1], SOS)
     steps = []
     for step in range(batch.target_out.shape[1]):
-        decoded = translator.decoder(word, encoded, state)
-        state = decoded.state
+        output: DecoderOutput = translator.decoder(word, cache)
+        cache = output.cache
         log_probs = torch.log_softmax(
-            translator.decoder.logits(decoded.readouts[:, -1]).float(), dim=-1
+            translator.decoder.logits(output.readouts[:, -1]).float(), dim=-1
         )
         steps.append(functional.nll_loss(log_probs, batch.target_out[:, step], reduction="none"))
         log_probs[:, [PAD, SOS, EOS]] = -torch.inf

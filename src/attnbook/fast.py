@@ -1,30 +1,32 @@
 """The same numbers in less time and memory.
 
-Each function here computes what a readable one elsewhere defines, and the tests hold both equal,
-forward and backward:
+Each public function here takes the place of the readable one of the same name, by
+:mod:`attnbook.seam`, and targets ``NotImplemented`` for a case that it does not know:
 
-- :func:`recomputed_additive_scores` is :func:`attnbook.scores.additive_scores`, and
-  :class:`AdditiveSteps` the same for one query after the other;
-- :class:`LinearSteps` is :class:`torch.nn.Linear` for one input after the other;
-- :func:`read_unpacked` is :func:`attnbook.encoder.read_packed`;
-- :class:`LSTMSteps` is :class:`attnbook.decoders.Steps` for one LSTM layer, and :func:`lstm_step`
-  one step of that layer, without gradients;
-- :func:`log_normalisers` is :func:`torch.logsumexp` and :func:`largest` is :func:`torch.topk`, of
-  rows as long as a vocabulary;
-- :func:`chunked_cross_entropy` is :func:`attnbook.losses.smoothed_cross_entropy` of an output
-  layer's logits.
+================================  ==============================================================
+:func:`additive_scores`           :func:`attnbook.scores.additive_scores`
+:func:`attend_step_by_step`       :func:`attnbook.decoders.attend_step_by_step`
+:func:`linear_step_by_step`       :func:`attnbook.decoders.linear_step_by_step`
+:func:`recur`                     :func:`attnbook.decoders.recur`
+:func:`recur_step_by_step`        :func:`attnbook.decoders.recur_step_by_step`
+:func:`read_sentences`            :func:`attnbook.encoder.read_sentences`
+:func:`log_normalisers`           :func:`attnbook.decoding.log_normalisers`
+:func:`largest`                   :func:`attnbook.decoding.largest`
+:func:`output_cross_entropy`      :func:`attnbook.losses.output_cross_entropy`
+================================  ==============================================================
 
 Scores and cross-entropy avoid one tensor that is much larger than all others and is written to
 memory only to be read back once or twice: all pairs of a target and a source word, and all logits.
 They go through it a block at a time, and a block stays in the processor's cache. What the backward
 pass needs of it is computed once more (Chen et al. 2016, "Training deep nets with sublinear memory
-cost"), or before it is thrown away.
+cost"), or before it is thrown away. What goes step by step notes what it reads, so that the
+gradient of a weight is one product at the end in place of one at every step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeGuard
 
 import torch
 from jaxtyping import Float, Int
@@ -32,16 +34,21 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from attnbook.attention import Attention, AttentionOutput
+from attnbook.encoder import RecurrentState
+from attnbook.scores import AdditiveScore, ConcatScore
+from attnbook.seam import Unsuitable
+
 __all__ = [
-    "AdditiveSteps",
-    "LSTMSteps",
-    "LinearSteps",
-    "chunked_cross_entropy",
+    "additive_scores",
+    "attend_step_by_step",
     "largest",
+    "linear_step_by_step",
     "log_normalisers",
-    "lstm_step",
-    "read_unpacked",
-    "recomputed_additive_scores",
+    "output_cross_entropy",
+    "read_sentences",
+    "recur",
+    "recur_step_by_step",
 ]
 
 # Numbers in one block of pairs, and of logits: on a CPU about what a core's caches hold. A GPU
@@ -58,7 +65,7 @@ def _rows(tensor: Tensor, row: int) -> int:
 # --- additive scores --------------------------------------------------------------------------
 
 
-def recomputed_additive_scores(
+def additive_scores(
     queries: Float[Tensor, "*batch target attention_dim"],
     keys: Float[Tensor, "*batch source attention_dim"],
     v: Float[Tensor, " attention_dim"],
@@ -115,7 +122,45 @@ def _blocks(queries: Tensor, keys: Tensor) -> Iterator[slice]:
         yield slice(start, start + size)
 
 
-class AdditiveSteps:
+def attend_step_by_step(
+    attention: Attention,
+    projected_keys: Float[Tensor, "sentences source projected_dim"],
+    rows: int,
+    steps: int,
+) -> Callable[..., AttentionOutput]:
+    """An attention whose additive scores add up their gradients in one place.
+
+    It knows the two additive scores, for training in full precision with one row a sentence.
+    """
+    score = attention.score
+    if (
+        type(attention).forward is not Attention.forward  # somebody's own
+        or rows != len(projected_keys)
+        or not _worthwhile(projected_keys, steps)
+    ):
+        raise Unsuitable
+    match score:
+        case AdditiveScore():
+            weight = score.query.weight
+        case ConcatScore():
+            weight = score.both.weight[:, : score.query_dim]
+        case _:
+            raise Unsuitable
+    scores = _AdditiveSteps(weight, projected_keys, score.v, steps)
+
+    def attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> AttentionOutput:
+        return attention.weighted_sum(scores(queries), values, mask)
+
+    return attend
+
+
+def _worthwhile(tensor: Tensor, steps: int) -> bool:
+    """Whether noting gradients pays off: there are some, in full precision, of several steps."""
+    low = torch.is_autocast_enabled(tensor.device.type)
+    return torch.is_grad_enabled() and steps > 1 and not low
+
+
+class _AdditiveSteps:
     """``vᵀ tanh(W s + k)`` of one query s after the other with the same keys k, projected already.
 
     Where autograd would make a gradient of all keys at every step, and add it to the last one's,
@@ -243,7 +288,16 @@ class _StepPairs(torch.autograd.Function):
 # --- a linear layer, step by step -------------------------------------------------------------
 
 
-class LinearSteps:
+def linear_step_by_step(
+    layer: nn.Linear, rows: int, steps: int
+) -> Callable[[Float[Tensor, "rows 1 in_features"]], Float[Tensor, "rows 1 out_features"]]:
+    """A linear layer whose gradient is one product at the end, in training in full precision."""
+    if layer.bias is None or not _worthwhile(layer.weight, steps):
+        raise Unsuitable
+    return _LinearSteps(layer, rows, steps)
+
+
+class _LinearSteps:
     """A linear layer applied to one input after the other, its gradient one product at the end.
 
     Args:
@@ -321,11 +375,11 @@ class _StepLinear(torch.autograd.Function):
 SHUT = 1e4
 
 
-def read_unpacked(
-    layer: nn.RNNBase,
+def read_sentences(
+    layer: nn.Module,
     inputs: Float[Tensor, "batch source input_dim"],
     lengths: Int[Tensor, " batch"],
-) -> tuple[Float[Tensor, "batch source hidden"], tuple[Tensor, ...]]:
+) -> tuple[Float[Tensor, "batch source hidden"], RecurrentState]:
     """Run a recurrent layer over padded sentences as if each stood alone, in one call a direction.
 
     On a CPU, torch steps through a packed batch position by position, and through an unpacked one
@@ -334,6 +388,11 @@ def read_unpacked(
     within its own length. An LSTM's final cell is not among its outputs; it is carried through the
     padding by one more input, 1 on padding, that shuts the input gate and opens the forget gate.
     """
+    if int(lengths.min()) == inputs.shape[1]:  # nothing is padded
+        states, final = layer(inputs)
+        return states, RecurrentState.of(final)
+    if inputs.device.type != "cpu" or not isinstance(layer, nn.RNNBase):
+        raise Unsuitable
     count, size, _ = inputs.shape
     lengths = lengths.to(inputs.device).unsqueeze(1)
     positions = torch.arange(size, device=inputs.device)
@@ -353,7 +412,7 @@ def read_unpacked(
         inputs = torch.cat(read, dim=-1) if directions == 2 else read[0]
         if depth + 1 < layer.num_layers:
             inputs = functional.dropout(inputs, layer.dropout, layer.training)
-    last = tuple(torch.stack(parts) for parts in zip(*finals, strict=True))
+    last = RecurrentState(*(torch.stack(parts) for parts in zip(*finals, strict=True)))
     return inputs * real, last
 
 
@@ -381,7 +440,33 @@ def _run_unpacked(
 # --- an LSTM, step by step --------------------------------------------------------------------
 
 
-class LSTMSteps:
+def recur_step_by_step(
+    layer: nn.Module, words: Float[Tensor, "rows steps embedding_dim"]
+) -> Callable[[Tensor, RecurrentState], tuple[Tensor, RecurrentState]]:
+    """An LSTM of one layer whose every input is a word beside a vector, in full precision."""
+    if not _plain_lstm(layer, words) or words.shape[1] == 1:
+        raise Unsuitable
+    return _LSTMSteps(layer, words)
+
+
+def recur(
+    layer: nn.Module, inputs: Float[Tensor, "rows target input_dim"], state: RecurrentState
+) -> tuple[Float[Tensor, "rows target hidden"], RecurrentState]:
+    """One step of an LSTM of one layer without gradients, in full precision."""
+    if inputs.shape[1] != 1 or torch.is_grad_enabled() or not _plain_lstm(layer, inputs):
+        raise Unsuitable
+    assert state.cell is not None
+    hidden, cell = _lstm_step(layer, inputs[:, 0], state.hidden[0], state.cell[0])
+    return hidden.unsqueeze(1), RecurrentState(hidden.unsqueeze(0), cell.unsqueeze(0))
+
+
+def _plain_lstm(layer: nn.Module, inputs: Tensor) -> TypeGuard[nn.LSTM]:
+    """Whether a layer is an LSTM of one layer in full precision."""
+    low = torch.is_autocast_enabled(inputs.device.type)
+    return isinstance(layer, nn.LSTM) and layer.num_layers == 1 and not low
+
+
+class _LSTMSteps:
     """An LSTM whose every input is a word, known beforehand, beside a vector that is not.
 
     ``W_ih [word; other] = W_word word + W_other other``. The first product is done for all words
@@ -408,13 +493,14 @@ class LSTMSteps:
         self.step = 0
 
     def __call__(
-        self, other: Float[Tensor, "batch other_dim"], state: tuple[Tensor, ...]
-    ) -> tuple[Float[Tensor, "batch 1 hidden"], tuple[Tensor, ...]]:
-        """The next step: its output, and the state after it, ``(1, batch, hidden)`` each."""
+        self, other: Float[Tensor, "batch other_dim"], state: RecurrentState
+    ) -> tuple[Float[Tensor, "batch 1 hidden"], RecurrentState]:
+        """The next step: its output, and the state after it."""
+        assert state.cell is not None
         gates, read = self.gates[self.step], self.read[self.step]
         self.step += 1
-        hidden, cell = _Step.apply(gates, other, state[0][0], state[1][0], self.weight, read)
-        return hidden.unsqueeze(1), (hidden.unsqueeze(0), cell.unsqueeze(0))
+        hidden, cell = _Step.apply(gates, other, state.hidden[0], state.cell[0], self.weight, read)
+        return hidden.unsqueeze(1), RecurrentState(hidden.unsqueeze(0), cell.unsqueeze(0))
 
 
 class _Words(torch.autograd.Function):
@@ -495,7 +581,7 @@ class _Step(torch.autograd.Function):
         return slope, to_read[:, : ctx.width], to_read[:, ctx.width :], to_after * keep, None, None
 
 
-def lstm_step(
+def _lstm_step(
     layer: nn.LSTM,
     inputs: Float[Tensor, "batch input_dim"],
     hidden: Float[Tensor, "batch hidden"],
@@ -561,20 +647,22 @@ def largest(
 # --- cross-entropy ----------------------------------------------------------------------------
 
 
-def chunked_cross_entropy(
-    readouts: Float[Tensor, "tokens dim"],
-    weight: Float[Tensor, "words dim"],
-    bias: Float[Tensor, " words"],
-    answers: Int[Tensor, " tokens"],
+def output_cross_entropy(
+    output: nn.Linear,
+    readouts: Float[Tensor, "tokens readout_dim"],
+    targets: Int[Tensor, " tokens"],
     label_smoothing: float = 0.0,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """The smoothed cross-entropy of the logits ``W o + b``, which never exist all at once.
 
     The gradient with respect to a token's logits is ``(p - q) / tokens``, known as soon as they
     are. So the forward pass multiplies it into the gradients of readouts, weight and bias on the
-    spot, and the backward pass has only to hand them out.
+    spot, and the backward pass has only to hand them out. Under autocast the readable way is
+    taken: gradients in 16 bits have to be scaled before they are computed, not after.
     """
-    objective, nats = _Chunked.apply(readouts, weight, bias, answers, label_smoothing)
+    if torch.is_autocast_enabled(readouts.device.type):
+        raise Unsuitable
+    objective, nats = _Chunked.apply(readouts, output.weight, output.bias, targets, label_smoothing)
     return objective, nats
 
 
@@ -583,15 +671,17 @@ class _Chunked(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, readouts: Tensor, weight: Tensor, bias: Tensor, answers: Tensor, smoothing: float
+        ctx: Any, readouts: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, smoothing: float
     ) -> tuple[Tensor, Tensor]:
         tokens, words = len(readouts), len(weight)
         needed = any(ctx.needs_input_grad[:3])
         gradients = tuple(map(torch.zeros_like, (readouts, weight, bias))) if needed else ()
-        nats, smooth = readouts.new_zeros(()), readouts.new_zeros(())
+        # Sums of thousands of losses: in 16 bits they would lose digits, or be infinite.
+        wide = torch.promote_types(readouts.dtype, torch.float32)
+        nats, smooth = (readouts.new_zeros((), dtype=wide) for _ in range(2))
         for start in range(0, tokens, size := _rows(readouts, words)):
-            some, right = readouts[start : start + size], answers[start : start + size, None]
-            log_probs = torch.addmm(bias, some, weight.T).log_softmax(dim=-1)
+            some, right = readouts[start : start + size], targets[start : start + size, None]
+            log_probs = torch.addmm(bias, some, weight.T).log_softmax(dim=-1, dtype=wide)
             of_right = log_probs.gather(1, right)
             nats -= of_right.sum()
             if smoothing:
@@ -602,6 +692,7 @@ class _Chunked(torch.autograd.Function):
                 if smoothing:
                     slope -= smoothing / words
                 slope.scatter_add_(1, right, torch.full_like(of_right, smoothing - 1))  # p - q
+                slope = slope.to(weight.dtype)
                 torch.mm(slope, weight, out=to_readouts[start : start + size])
                 to_weight.addmm_(slope.T, some)
                 to_bias += slope.sum(dim=0)

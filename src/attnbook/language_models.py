@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
+from attnbook.modes import evaluating
 from attnbook.vocabulary import EOS, PAD, SOS, Vocabulary
 
 __all__ = [
@@ -372,23 +373,19 @@ class NeuralLanguageModel(nn.Module):
     @torch.no_grad()
     def log_probabilities(self, sentences: Sentences) -> list[float]:
         """``ln P(token | window)`` for each word of each sentence and its ``<eos>``."""
-        was_training = self.training
-        self.eval()
         contexts, words = self._examples(sentences)
         result: list[float] = []
-        for context, word in zip(contexts.split(1024), words.split(1024), strict=True):
-            result += self(context).gather(1, word[:, None])[:, 0].tolist()
-        self.train(was_training)
+        with evaluating(self):
+            for context, word in zip(contexts.split(1024), words.split(1024), strict=True):
+                result += self(context).gather(1, word[:, None])[:, 0].tolist()
         return result
 
     @torch.no_grad()
     def probability(self, word: str, context: Sequence[str] = ()) -> float:
         """P(word | context), the context being the sentence so far; see :class:`NGramModel`."""
-        was_training = self.training
-        self.eval()
         ids = ([SOS] * self.window + self.vocabulary.encode(context))[-self.window :]
-        log_probs = self(torch.tensor([ids], device=self.never.device))[0]
-        self.train(was_training)
+        with evaluating(self):
+            log_probs = self(torch.tensor([ids], device=self.never.device))[0]
         return float(log_probs[self.vocabulary.encode([word])[0]].exp())
 
     def _examples(

@@ -66,6 +66,13 @@ def check_mask(mask: Tensor, scores: Tensor) -> None:
             f"a mask must be bool with True = may be attended to, got {mask.dtype}; "
             "compare it first, for instance mask == 1"
         )
+    batched = scores.ndim > 2 and scores.shape[0] > 1
+    if batched and mask.ndim == 2 and scores.shape[0] == scores.shape[-2]:
+        raise ValueError(
+            f"a mask of shape {tuple(mask.shape)} may be (batch, source) or (target, source) for "
+            f"scores of shape {tuple(scores.shape)}; say which: a padding mask is "
+            "mask.unsqueeze(1), one that holds for every sentence mask.unsqueeze(0)"
+        )
     try:
         fits = torch.broadcast_shapes(mask.shape, scores.shape) == scores.shape
     except RuntimeError:

@@ -23,10 +23,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from attnbook.attention import Attended, Attention, masked_softmax
+from attnbook.attention import Attention, AttentionOutput, masked_softmax
 from attnbook.batches import Batch, Example, collate, pad
 from attnbook.corpora import SentencePair
-from attnbook.decoding import forced_weights, translate
+from attnbook.decoders import DecoderOutput
+from attnbook.decoding import teacher_forced_attention, translate
 from attnbook.encoder import Encoder
 from attnbook.evaluation import free_running_perplexity, teacher_forced_perplexity
 from attnbook.masks import causal_mask
@@ -67,6 +68,12 @@ class Exhibit:
         )
 
 
+def expect(holds: object, message: str) -> None:
+    """Raise ``AssertionError`` with the message unless something holds, under ``python -O`` too."""
+    if not holds:
+        raise AssertionError(message)
+
+
 # --- scores -----------------------------------------------------------------------------------
 
 
@@ -87,12 +94,12 @@ class AttentionByPosition(Attention):
         keys: Float[Tensor, "*batch source key_dim"],
         values: Float[Tensor, "*batch source value_dim"],
         mask: Bool[Tensor, ...] | None = None,
-        prepared: Float[Tensor, "*batch source prepared_dim"] | None = None,
-    ) -> Attended:
+        projected_keys: Float[Tensor, "*batch source projected_dim"] | None = None,
+    ) -> AttentionOutput:
         """A score for the first place, one for the second, and so on."""
         scores = self.position(queries)[..., : keys.shape[-2]]
         weights = masked_softmax(scores, mask)
-        return Attended(weights @ values, weights, scores)
+        return AttentionOutput(weights @ values, weights, scores)
 
 
 def without_tanh(
@@ -114,9 +121,10 @@ def check_source_matters(attention: Callable[..., Attention]) -> None:
     keys = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [0, 1, 1], [-1, 0, 0]])
     look = attention(DotScore())
     before, after = look(query, keys, keys).weights[0], look(query, keys.flip(0), keys).weights[0]
-    assert torch.allclose(after, before.flip(0), atol=1e-6), (
+    expect(
+        torch.allclose(after, before.flip(0), atol=1e-6),
         f"the keys were reversed, and the weights {_row(before)} became {_row(after)}, "
-        f"not {_row(before.flip(0))}: the weights do not depend on what the keys are"
+        f"not {_row(before.flip(0))}: the weights do not depend on what the keys are",
     )
 
 
@@ -130,9 +138,10 @@ def check_formula(scores: Callable[..., Tensor]) -> None:
         for i, key in enumerate(keys.tolist()):
             pair = [math.tanh(q + k) for q, k in zip(query, key, strict=True)]
             right = 2.0 * pair[0] - 1.0 * pair[1]
-            assert math.isclose(found[t][i], right, abs_tol=1e-5), (
+            expect(
+                math.isclose(found[t][i], right, abs_tol=1e-5),
                 f"query {t} and key {i} have the score {found[t][i]:.3f}; "
-                f"by the formula it is {right:.3f}"
+                f"by the formula it is {right:.3f}",
             )
 
 
@@ -225,15 +234,15 @@ class AttentionWith(Attention):
         super().__init__(score)
         self.softmax = softmax
 
-    def weigh(
+    def weighted_sum(
         self,
         scores: Float[Tensor, "*batch target source"],
         values: Float[Tensor, "*batch source value_dim"],
         mask: Bool[Tensor, ...] | None = None,
-    ) -> Attended:
+    ) -> AttentionOutput:
         """The other softmax, weighted sum."""
         weights = self.softmax(scores, mask)
-        return Attended(weights @ values, weights, scores)
+        return AttentionOutput(weights @ values, weights, scores)
 
 
 def check_rows(softmax: Softmax) -> None:
@@ -242,9 +251,10 @@ def check_rows(softmax: Softmax) -> None:
     weights = softmax(scores, torch.ones(2, 1, 2, dtype=torch.bool))
     for number, right in enumerate(([0.25, 0.75], [0.5, 0.5])):
         row = weights[number, 0]
-        assert torch.allclose(row, torch.tensor(right), atol=1e-6), (
+        expect(
+            torch.allclose(row, torch.tensor(right), atol=1e-6),
             f"sentence {number} has the weights {_row(row)}, which sum to {float(row.sum()):.2f}; "
-            f"by hand they are {_row(torch.tensor(right))}"
+            f"by hand they are {_row(torch.tensor(right))}",
         )
 
 
@@ -253,9 +263,8 @@ def check_padding(softmax: Softmax) -> None:
     scores = torch.tensor([0.0, math.log(3), math.log(4)]).repeat(1, 3, 1)
     mask = torch.tensor([[[True, True, False]]])
     for number, row in enumerate(softmax(scores, mask)[0]):
-        assert torch.allclose(row, torch.tensor([0.25, 0.75, 0.0]), atol=1e-6), (
-            f"row {number} has the weights {_row(row)}; without the padding they are 0.250, 0.750"
-        )
+        right = torch.allclose(row, torch.tensor([0.25, 0.75, 0.0]), atol=1e-6)
+        expect(right, f"row {number} has the weights {_row(row)}, and 0.250, 0.750 are right")
 
 
 def check_extremes(softmax: Softmax) -> None:
@@ -263,9 +272,9 @@ def check_extremes(softmax: Softmax) -> None:
     real = [-110208.0, -110190.0, -110207.0, -110208.0, -110193.0]
     scores = torch.tensor([[[*real, 0.0, 0.0, 0.0]]])
     hidden = float(softmax(scores, torch.arange(8).view(1, 1, 8) < 5)[0, 0, 5:].sum())
-    assert hidden == 0, f"all allowed scores are below -110,000, and {hidden:.3f} goes elsewhere"
+    expect(hidden == 0, f"all allowed scores are below -110,000, and {hidden:.3f} goes elsewhere")
     nowhere = softmax(torch.zeros(1, 1, 5), torch.zeros(1, 1, 5, dtype=torch.bool))[0, 0]
-    assert not nowhere.any(), f"a row that may look nowhere has the weights {_row(nowhere)}"
+    expect(not nowhere.any(), f"a row that may look nowhere has the weights {_row(nowhere)}")
 
 
 # --- time -------------------------------------------------------------------------------------
@@ -339,9 +348,10 @@ def check_future(mask: Callable[[int], Tensor]) -> None:
     attention = Attention(DotScore())
     before, after = (attention(w, w, w, mask(5)).context for w in (words, changed))
     for number in range(4):
-        assert torch.allclose(before[number], after[number], atol=1e-6), (
+        expect(
+            torch.allclose(before[number], after[number], atol=1e-6),
             f"word 4 was changed, and what word {number} has seen went from "
-            f"{_row(before[number])} to {_row(after[number])}: it looks into the future"
+            f"{_row(before[number])} to {_row(after[number])}: it looks into the future",
         )
 
 
@@ -350,8 +360,9 @@ def check_shift(batching: Callable[[Sequence[Example]], Batch]) -> None:
     batch = batching([([5], [7, 11, 13])])
     read, written = batch.target_in[0].tolist(), batch.target_out[0].tolist()
     for step, word in enumerate(written):
-        assert word not in read[: step + 1], (
-            f"at step {step} the decoder must write {word} and has read {read[: step + 1]}"
+        expect(
+            word not in read[: step + 1],
+            f"at step {step} the decoder must write {word} and has read {read[: step + 1]}",
         )
 
 
@@ -391,7 +402,7 @@ def weights_to_draw(translator: Translator, pairs: Sequence[SentencePair]) -> li
     Seen in huggingface/torchMoji#25, where the outputs were put back in order and the weights not.
     """
     order = sorted(range(len(pairs)), key=lambda number: -len(pairs[number].source))
-    return list(forced_weights(translator, [pairs[number] for number in order]))
+    return list(teacher_forced_attention(translator, [pairs[number] for number in order]))
 
 
 def perplexity_of_own_words(translator: Translator, pairs: Sequence[SentencePair]) -> float:
@@ -423,12 +434,13 @@ def check_neighbours(encoder: type[Encoder]) -> None:
         torch.manual_seed(0)
         reader = encoder(11, 5, 4, bidirectional=True).eval()
     sentences = torch.tensor([[4, 9], [7, 5], [10, 8]])
-    together = reader(sentences, torch.tensor([2, 2, 2])).final[0]
+    together = reader(sentences, torch.tensor([2, 2, 2])).final_state.hidden
     for number, sentence in enumerate(sentences):
-        alone = reader(sentence[None], torch.tensor([2])).final[0]
-        assert torch.allclose(together[:, number], alone[:, 0], atol=1e-6), (
+        alone = reader(sentence[None], torch.tensor([2])).final_state.hidden
+        expect(
+            torch.allclose(together[:, number], alone[:, 0], atol=1e-6),
             f"sentence {number} ends in {_row(together[0, number])} in company and in "
-            f"{_row(alone[0, 0])} alone"
+            f"{_row(alone[0, 0])} alone",
         )
 
 
@@ -439,9 +451,10 @@ def check_order(translating: Callable[..., list[list[str]]]) -> None:
     together = translating(translator, sentences)
     for number, sentence in enumerate(sentences):
         alone = translating(translator, [sentence])[0]
-        assert together[number] == alone, (
+        expect(
+            together[number] == alone,
             f"sentence {number} of {len(sentences)} becomes {' '.join(together[number])!r} in "
-            f"company and {' '.join(alone)!r} alone"
+            f"company and {' '.join(alone)!r} alone",
         )
 
 
@@ -455,10 +468,11 @@ def check_weights(weights_of: Callable[..., list[Any]]) -> None:
     for number, pair in enumerate(pairs):
         alone = weights_of(translator, [pair])[0]
         found = together[number]
-        assert found.shape == alone.shape, (
-            f"pair {number} has {len(pair.source)} words and <eos>, and {found.shape[1]} columns"
+        expect(
+            found.shape == alone.shape,
+            f"pair {number} has {len(pair.source)} words and <eos>, and {found.shape[1]} columns",
         )
-        assert abs(found - alone).max() < 1e-5, f"pair {number} has the weights of another pair"
+        expect(abs(found - alone).max() < 1e-5, f"pair {number} has the weights of another pair")
 
 
 def check_perplexity(perplexity: Callable[..., float]) -> None:
@@ -466,16 +480,17 @@ def check_perplexity(perplexity: Callable[..., float]) -> None:
     translator, pair = tiny_translator(), SentencePair(("b", "a"), ("c", "a", "b"))
     batch = collate(translator.examples([pair]))
     with torch.inference_mode():
-        encoded = translator.encode(batch.source, batch.source_lengths)
-        state, nats = translator.decoder.start(encoded), 0.0
+        source = translator.encode(batch.source, batch.source_lengths)
+        cache, nats = translator.decoder.start(source), 0.0
         for read, write in zip(batch.target_in[0], batch.target_out[0], strict=True):
-            decoded = translator.decoder(read.view(1, 1), encoded, state)
-            state = decoded.state
-            log_probs = torch.log_softmax(translator.decoder.logits(decoded.readouts[0, 0]), dim=0)
+            output: DecoderOutput = translator.decoder(read.view(1, 1), cache)
+            cache = output.cache
+            log_probs = torch.log_softmax(translator.decoder.logits(output.readouts[0, 0]), dim=0)
             nats -= float(log_probs[write])
     right, found = math.exp(nats / 4), perplexity(translator, [pair])
-    assert math.isclose(found, right, rel_tol=1e-4), (
-        f"the perplexity is {found:.2f}; when the right words are read, it is {right:.2f}"
+    expect(
+        math.isclose(found, right, rel_tol=1e-4),
+        f"the perplexity is {found:.2f}; when the right words are read, it is {right:.2f}",
     )
 
 
@@ -607,7 +622,7 @@ _CATALOGUE = (
         "wrong-weights",
         "the figure shows other weights",
         weights_to_draw,
-        forced_weights,
+        teacher_forced_attention,
         check_weights,
         ("huggingface/torchMoji#25", "harvardnlp/annotated-transformer#54"),
     ),

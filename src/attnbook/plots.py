@@ -1,6 +1,6 @@
 """Figures in the course's style: transparent, black on nothing, one colour for each role.
 
-A page puts such a figure into its own text (see :mod:`attnbook.directives`), turns black into its
+A page puts such a figure into its own text (:mod:`attnbook.site.svg`), turns black into its
 text colour and uses its own font. So the figures here are SVG with text as text, without a
 background, and the same file comes out of the same numbers every time.
 """
@@ -49,7 +49,7 @@ VALUE = "#009E73"
 CONTEXT = "#CC79A7"
 GOLD = "#E69F00"
 # What weights and signed numbers are painted with: the deeper, the larger. On a dark page of the
-# site the light partner of each takes its place (attnbook.directives).
+# site the light partner of each takes its place (attnbook.site.svg).
 WEIGHT = "#08306b"
 NEGATIVE = "#8c510a"
 POSITIVE = "#01665e"

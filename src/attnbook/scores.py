@@ -13,7 +13,7 @@ Written with a query s and a key h::
     additive    vᵀ tanh(W s + U h)        Bahdanau et al. 2015, appendix A.1.2
 
 A part of the work depends on the keys alone. A decoder that asks step by step has it done once,
-by :meth:`Score.prepare`, and only :meth:`Score.compare` again at every step.
+by :meth:`Score.project_keys`, and only :meth:`Score.score` again at every step.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from attnbook.fast import AdditiveSteps, recomputed_additive_scores
+from attnbook.seam import exchangeable
 
 __all__ = [
     "AdditiveScore",
@@ -43,30 +43,19 @@ __all__ = [
 class Score(nn.Module, ABC):
     """A function of a query and a key that is large where the key answers the query."""
 
-    def prepare(
+    def project_keys(
         self, keys: Float[Tensor, "*batch source key_dim"]
-    ) -> Float[Tensor, "*batch source prepared_dim"]:
+    ) -> Float[Tensor, "*batch source projected_dim"]:
         """What can be computed from the keys alone; here nothing."""
         return keys
 
-    def steps(
-        self, prepared: Float[Tensor, "*batch source prepared_dim"], count: int
-    ) -> Float[Tensor, "*batch source prepared_dim"] | AdditiveSteps:
-        """Prepared keys for a caller who asks one query at a time, at most ``count`` of them.
-
-        Args:
-            prepared: what :meth:`prepare` gave.
-            count: queries to come.
-        """
-        return prepared
-
     @abstractmethod
-    def compare(
+    def score(
         self,
         queries: Float[Tensor, "*batch target query_dim"],
-        prepared: Float[Tensor, "*batch source prepared_dim"],
+        projected_keys: Float[Tensor, "*batch source projected_dim"],
     ) -> Float[Tensor, "*batch target source"]:
-        """The score of every query with every prepared key."""
+        """The score of every query with every projected key."""
 
     def forward(
         self,
@@ -74,7 +63,7 @@ class Score(nn.Module, ABC):
         keys: Float[Tensor, "*batch source key_dim"],
     ) -> Float[Tensor, "*batch target source"]:
         """The score of every query with every key."""
-        return self.compare(queries, self.prepare(keys))
+        return self.score(queries, self.project_keys(keys))
 
 
 @final
@@ -84,14 +73,14 @@ class DotScore(Score):
     It has no parameters, and needs queries and keys of equal width.
     """
 
-    def compare(
+    def score(
         self,
         queries: Float[Tensor, "*batch target query_dim"],
-        prepared: Float[Tensor, "*batch source prepared_dim"],
+        projected_keys: Float[Tensor, "*batch source projected_dim"],
     ) -> Float[Tensor, "*batch target source"]:
         """The dot product of every query with every key."""
-        _check_widths(queries, prepared)
-        return queries @ prepared.transpose(-2, -1)
+        _check_widths(queries, projected_keys)
+        return queries @ projected_keys.transpose(-2, -1)
 
 
 def scaled_dot_scores(
@@ -100,7 +89,8 @@ def scaled_dot_scores(
 ) -> Float[Tensor, "*batch target source"]:
     """``qᵀ k / √d`` for every pair of a query q and a key k (Vaswani et al. 2017, equation 1)."""
     _check_widths(queries, keys)
-    return queries @ keys.transpose(-2, -1) / sqrt(keys.shape[-1])
+    # Scaled before the product, which in 16 bits may be larger than any number.
+    return (queries / sqrt(keys.shape[-1])) @ keys.transpose(-2, -1)
 
 
 @final
@@ -111,13 +101,13 @@ class ScaledDotScore(Score):
     variance d; dividing by √d brings it back to 1.
     """
 
-    def compare(
+    def score(
         self,
         queries: Float[Tensor, "*batch target query_dim"],
-        prepared: Float[Tensor, "*batch source prepared_dim"],
+        projected_keys: Float[Tensor, "*batch source projected_dim"],
     ) -> Float[Tensor, "*batch target source"]:
         """The dot product of every query with every key, over the root of their width."""
-        return scaled_dot_scores(queries, prepared)
+        return scaled_dot_scores(queries, projected_keys)
 
 
 @final
@@ -136,24 +126,25 @@ class GeneralScore(Score):
         super().__init__()
         self.key = nn.Linear(key_dim, query_dim, bias=False)
 
-    def prepare(
+    def project_keys(
         self, keys: Float[Tensor, "*batch source key_dim"]
     ) -> Float[Tensor, "*batch source query_dim"]:
         """``W h`` for every key."""
         _check_width("key_dim", keys, self.key.in_features)
-        prepared: Tensor = self.key(keys)
-        return prepared
+        projected_keys: Tensor = self.key(keys)
+        return projected_keys
 
-    def compare(
+    def score(
         self,
         queries: Float[Tensor, "*batch target query_dim"],
-        prepared: Float[Tensor, "*batch source query_dim"],
+        projected_keys: Float[Tensor, "*batch source query_dim"],
     ) -> Float[Tensor, "*batch target source"]:
         """``sᵀ (W h)`` for every pair."""
         _check_width("query_dim", queries, self.key.out_features)
-        return queries @ prepared.transpose(-2, -1)
+        return queries @ projected_keys.transpose(-2, -1)
 
 
+@exchangeable
 def additive_scores(
     queries: Float[Tensor, "*batch target attention_dim"],
     keys: Float[Tensor, "*batch source attention_dim"],
@@ -187,30 +178,22 @@ class AdditiveScore(Score):
         self.key = nn.Linear(key_dim, attention_dim, bias=False)
         self.v = nn.Parameter(torch.empty(attention_dim).uniform_(-0.1, 0.1))
 
-    def prepare(
+    def project_keys(
         self, keys: Float[Tensor, "*batch source key_dim"]
     ) -> Float[Tensor, "*batch source attention_dim"]:
         """``U h`` for every key."""
         _check_width("key_dim", keys, self.key.in_features)
-        prepared: Tensor = self.key(keys)
-        return prepared
+        projected_keys: Tensor = self.key(keys)
+        return projected_keys
 
-    def compare(
+    def score(
         self,
         queries: Float[Tensor, "*batch target query_dim"],
-        prepared: Float[Tensor, "*batch source attention_dim"],
+        projected_keys: Float[Tensor, "*batch source attention_dim"],
     ) -> Float[Tensor, "*batch target source"]:
         """``vᵀ tanh(W s + (U h))`` for every pair."""
         _check_width("query_dim", queries, self.query.in_features)
-        return recomputed_additive_scores(self.query(queries), prepared, self.v)
-
-    def steps(
-        self, prepared: Float[Tensor, "*batch source attention_dim"], count: int
-    ) -> Float[Tensor, "*batch source attention_dim"] | AdditiveSteps:
-        """The same scores, with gradients that the steps add up in one place."""
-        if not _worthwhile(prepared, count):
-            return prepared
-        return AdditiveSteps(self.query.weight, prepared, self.v, count)
+        return additive_scores(self.query(queries), projected_keys, self.v)
 
 
 @final
@@ -233,36 +216,22 @@ class ConcatScore(Score):
         self.both = nn.Linear(query_dim + key_dim, attention_dim, bias=False)
         self.v = nn.Parameter(torch.empty(attention_dim).uniform_(-0.1, 0.1))
 
-    def prepare(
+    def project_keys(
         self, keys: Float[Tensor, "*batch source key_dim"]
     ) -> Float[Tensor, "*batch source attention_dim"]:
         """``W_h h`` for every key."""
         _check_width("key_dim", keys, self.both.in_features - self.query_dim)
         return keys @ self.both.weight[:, self.query_dim :].T
 
-    def compare(
+    def score(
         self,
         queries: Float[Tensor, "*batch target query_dim"],
-        prepared: Float[Tensor, "*batch source attention_dim"],
+        projected_keys: Float[Tensor, "*batch source attention_dim"],
     ) -> Float[Tensor, "*batch target source"]:
         """``vᵀ tanh(W_s s + (W_h h))`` for every pair."""
         _check_width("query_dim", queries, self.query_dim)
         projected = queries @ self.both.weight[:, : self.query_dim].T
-        return recomputed_additive_scores(projected, prepared, self.v)
-
-    def steps(
-        self, prepared: Float[Tensor, "*batch source attention_dim"], count: int
-    ) -> Float[Tensor, "*batch source attention_dim"] | AdditiveSteps:
-        """The same scores, with gradients that the steps add up in one place."""
-        if not _worthwhile(prepared, count):
-            return prepared
-        return AdditiveSteps(self.both.weight[:, : self.query_dim], prepared, self.v, count)
-
-
-def _worthwhile(prepared: Tensor, count: int) -> bool:
-    """Whether noting gradients pays off: there are some, in full precision, of several steps."""
-    low = torch.is_autocast_enabled(prepared.device.type)
-    return torch.is_grad_enabled() and count > 1 and prepared.ndim == 3 and not low
+        return additive_scores(projected, projected_keys, self.v)
 
 
 def _check_widths(queries: Tensor, keys: Tensor) -> None:

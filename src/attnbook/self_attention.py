@@ -1,10 +1,10 @@
 """Attention with several heads, within a sentence or between two, and where a word stands.
 
-One function, three uses. What differs is only who asks whom::
+One function, three uses. What differs is only what queries, keys and values are made from::
 
-    self     heads(x, x, x, mask)                 every word asks every word of its sentence
-    masked   heads(y, y, y, causal=True)          every word asks itself and what stands before it
-    cross    heads(y, x, x, mask)                 every target word asks every source word
+    self     heads(x, x, x, mask)                 every word attends to every word of its sentence
+    masked   heads(y, y, y, causal=True)          every word attends to itself and those before it
+    cross    heads(y, x, x, mask)                 every target word attends to every source word
 
 Queries, keys and values are made from what is passed in by three different matrices, also where
 one tensor is passed three times (Vaswani et al. 2017, section 3.2.2).
@@ -19,7 +19,7 @@ from math import log
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -28,10 +28,10 @@ from attnbook.masks import causal_mask, check_mask
 from attnbook.scores import scaled_dot_scores
 
 __all__ = [
+    "KVCache",
     "LearnedPositions",
-    "MultiHead",
     "MultiHeadAttention",
-    "Projected",
+    "MultiHeadOutput",
     "merge_heads",
     "rotate",
     "sinusoidal_positions",
@@ -65,80 +65,88 @@ def merge_heads(
     return pieces.transpose(-3, -2).flatten(-2)
 
 
-class Projected(NamedTuple):
-    """Keys and values of every head, as they are kept while a decoder goes on."""
+class KVCache(NamedTuple):
+    """Keys and values of every head: computed once, and attended to again and again."""
 
     keys: Float[Tensor, "batch heads source head_dim"]
     values: Float[Tensor, "batch heads source head_dim"]
 
-    def then(self, later: Projected) -> Projected:
+    def append(self, later: KVCache) -> KVCache:
         """These positions and those that come after them."""
         if self.keys.shape[-2] == 0:  # nothing to copy
             return later
-        return Projected(
+        return KVCache(
             torch.cat([self.keys, later.keys], dim=-2),
             torch.cat([self.values, later.values], dim=-2),
         )
 
+    def select(self, rows: Int[Tensor, " rows"]) -> KVCache:
+        """The given rows of the batch, in their order."""
+        return KVCache(self.keys[rows], self.values[rows])
 
-class MultiHead(NamedTuple):
+
+class MultiHeadOutput(NamedTuple):
     """What several heads give.
 
     Attributes:
-        output: what all heads found, mixed by the last matrix.
-        known: the projected keys and values, those of the past included.
-        weights: of each head, after the softmax; None where they were not asked for.
+        output: the heads' weighted sums, mixed by ``out_proj``.
+        past_key_values: keys and values of all positions so far, for the positions to come.
+        weights: of each head, after the softmax; None without ``need_weights``.
         scores: of each head, before it, ``-inf`` where masked; None likewise.
     """
 
     output: Float[Tensor, "batch target model_dim"]
-    known: Projected
+    past_key_values: KVCache
     weights: Float[Tensor, "batch heads target source"] | None = None
     scores: Float[Tensor, "batch heads target source"] | None = None
 
 
 class MultiHeadAttention(nn.Module):
-    """Several looks at once, each with its own queries, keys and values.
+    """Several attentions at once, each with its own queries, keys and values.
 
     ::
 
-        head_i = attend(Q W_i^Q, K W_i^K, V W_i^V)
+        head_i = scaled_dot_product_attention(Q W_i^Q, K W_i^K, V W_i^V)
         output = [head_1; …; head_h] W^O
 
     (Vaswani et al. 2017, section 3.2.2; with a bias beside every matrix, as in all
-    implementations.) Each head is ``model_dim / heads`` wide, so that all together cost as much
-    as one of full width. The matrices of all heads, and those of queries, keys and values, lie in
-    one: ``project_in`` makes all three in one product where they are made of the same thing.
+    implementations.) Each head is ``model_dim / num_heads`` wide, so that all together cost as
+    much as one of full width. The matrices ``W_i^Q`` of all heads lie side by side in one,
+    ``q_proj``, and so do those of keys and values.
 
     Weights are computed only for a caller who asks for them. Without, torch's
     ``scaled_dot_product_attention`` does the same and never writes them down.
 
     Args:
         model_dim: width of what goes in and comes out.
-        heads: how many looks; they must divide ``model_dim``.
+        num_heads: how many; it must divide ``model_dim``.
         dropout: probability of dropping a weight in training.
         temperature: the scores are divided by it, as in :class:`~attnbook.attention.Attention`.
 
     Raises:
-        ValueError: ``heads`` does not divide ``model_dim``, an impossible dropout, or a
+        ValueError: ``num_heads`` does not divide ``model_dim``, an impossible dropout, or a
             temperature that is not above 0.
     """
 
     def __init__(
-        self, model_dim: int, heads: int, *, dropout: float = 0.0, temperature: float = 1.0
+        self, model_dim: int, num_heads: int, *, dropout: float = 0.0, temperature: float = 1.0
     ) -> None:
         super().__init__()
-        if heads < 1 or model_dim % heads:
-            raise ValueError(f"heads must divide model_dim, got {heads} heads for {model_dim}")
+        if num_heads < 1 or model_dim % num_heads:
+            raise ValueError(
+                f"num_heads must divide model_dim, got {num_heads} heads for {model_dim}"
+            )
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must lie in [0, 1), got {dropout}")
         if temperature <= 0:
             raise ValueError(f"temperature must be above 0, got {temperature}")
-        self.heads = heads
+        self.num_heads = num_heads
         self.dropout = dropout
         self.temperature = temperature
-        self.project_in = nn.Linear(model_dim, 3 * model_dim)
-        self.project_out = nn.Linear(model_dim, model_dim)
+        self.q_proj = nn.Linear(model_dim, model_dim)
+        self.k_proj = nn.Linear(model_dim, model_dim)
+        self.v_proj = nn.Linear(model_dim, model_dim)
+        self.out_proj = nn.Linear(model_dim, model_dim)
 
     def forward(
         self,
@@ -148,108 +156,114 @@ class MultiHeadAttention(nn.Module):
         mask: Bool[Tensor, ...] | None = None,
         *,
         causal: bool = False,
-        past: Projected | None = None,
-        with_weights: bool = False,
-    ) -> MultiHead:
+        past_key_values: KVCache | None = None,
+        need_weights: bool = False,
+    ) -> MultiHeadOutput:
         """Project, cut into heads, attend, put together.
 
         Args:
-            queries: who asks.
-            keys: who is asked.
-            values: who answers.
+            queries: for each of these vectors one is computed.
+            keys: what queries are compared with.
+            values: what is summed up, one vector for each key.
             mask: bool, True = may be attended to; ``(target, source)``, ``(batch, target,
                 source)`` or with an axis of heads in the second place.
-            causal: position t sees no position after t; for a sequence that asks itself.
-            past: what positions before these were projected to; they are asked, too.
-            with_weights: also give scores and weights.
+            causal: position t sees no position after t; for self-attention.
+            past_key_values: of the positions before these, which are attended to as well.
+            need_weights: also give scores and weights.
 
         Raises:
             TypeError: the mask is not bool.
             ValueError: shapes that do not fit.
         """
-        width = self.project_out.in_features
-        for name, given in (("queries", queries), ("keys", keys), ("values", values)):
-            if given.shape[-1] != width:
-                raise ValueError(f"{name} are {given.shape[-1]} wide, and model_dim is {width}")
-        weight, bias = self.project_in.weight, self.project_in.bias
-        if queries is keys and keys is values:
-            made = self.project_in(queries).chunk(3, dim=-1)
-        elif keys is values:
-            made = (
-                functional.linear(queries, weight[:width], bias[:width]),
-                *functional.linear(keys, weight[width:], bias[width:]).chunk(2, dim=-1),
-            )
-        else:
-            made = tuple(
-                functional.linear(given, *rows)
-                for given, *rows in zip(
-                    (queries, keys, values), weight.chunk(3), bias.chunk(3), strict=True
-                )
-            )
-        asked, *known = (split_heads(one, self.heads) for one in made)
-        now = Projected(*known)
-        return self._look(asked, past.then(now) if past else now, mask, causal, with_weights)
+        cache = self.project(keys, values)
+        if past_key_values is not None:
+            cache = past_key_values.append(cache)
+        return self.attend(queries, cache, mask, causal=causal, need_weights=need_weights)
 
-    def project(self, source: Float[Tensor, "batch source model_dim"]) -> Projected:
-        """Keys and values of what will be asked again and again, computed once."""
-        width = self.project_out.in_features
-        weight, bias = self.project_in.weight, self.project_in.bias
-        made = functional.linear(source, weight[width:], bias[width:]).chunk(2, dim=-1)
-        return Projected(*(split_heads(one, self.heads) for one in made))
+    def project(
+        self,
+        keys: Float[Tensor, "batch source model_dim"],
+        values: Float[Tensor, "batch source model_dim"],
+    ) -> KVCache:
+        """Keys and values of every head, for a caller who attends to them several times."""
+        for name, given in (("keys", keys), ("values", values)):
+            self._check_width(name, given)
+        return KVCache(
+            split_heads(self.k_proj(keys), self.num_heads),
+            split_heads(self.v_proj(values), self.num_heads),
+        )
 
-    def ask(
+    def attend(
         self,
         queries: Float[Tensor, "batch target model_dim"],
-        known: Projected,
+        cache: KVCache,
         mask: Bool[Tensor, ...] | None = None,
         *,
-        with_weights: bool = False,
-    ) -> MultiHead:
-        """As :meth:`forward`, of keys and values that :meth:`project` gave."""
-        width = self.project_out.in_features
-        asked = functional.linear(
-            queries, self.project_in.weight[:width], self.project_in.bias[:width]
-        )
-        return self._look(split_heads(asked, self.heads), known, mask, False, with_weights)
+        causal: bool = False,
+        need_weights: bool = False,
+    ) -> MultiHeadOutput:
+        """As :meth:`forward`, of keys and values that are projected already.
 
-    def _look(
-        self,
-        queries: Float[Tensor, "batch heads target head_dim"],
-        known: Projected,
-        mask: Bool[Tensor, ...] | None,
-        causal: bool,
-        with_weights: bool,
-    ) -> MultiHead:
-        (target, source), dropout = (queries.shape[-2], known.keys.shape[-2]), self.dropout
+        With ``causal`` the queries are the last positions of the cache.
+        """
+        self._check_width("queries", queries)
+        pieces = split_heads(self.q_proj(queries), self.num_heads)
         if self.temperature != 1:
-            queries = queries / self.temperature
+            pieces = pieces / self.temperature
+        target, source = pieces.shape[-2], cache.keys.shape[-2]
         if causal and target > source:
             raise ValueError(f"{target} positions cannot be the last of {source}")
-        if mask is not None and mask.ndim == 3:
-            mask = mask.unsqueeze(1)
-        # A single query that stands last sees everything. And as long as no other mask is given,
-        # torch can be told that the mask is causal, and leaves out what it hides.
-        alone = causal and mask is None and target == source and not with_weights
-        if causal and target > 1 and not alone:
-            earlier = causal_mask(target, source - target).to(queries.device)
-            mask = earlier if mask is None else mask & earlier
-        if mask is not None:
-            check_mask(mask, queries.new_empty(()).expand(*queries.shape[:-1], source))
-        if not with_weights:
-            found = functional.scaled_dot_product_attention(
-                queries,
-                *known,
-                attn_mask=mask,
-                dropout_p=dropout if self.training else 0.0,
-                is_causal=alone and target > 1,
-            )
-            return MultiHead(self.project_out(merge_heads(found)), known)
-        scores = scaled_dot_scores(queries, known.keys)
+        # Torch leaves out what a causal mask hides if it is told in place of being given one.
+        told = causal and mask is None and target == source and not need_weights
+        mask = self._full_mask(pieces, source, mask, causal and not told)
+        if need_weights:
+            found, weights, scores = self._weighted_sum(pieces, cache, mask)
+            return MultiHeadOutput(self.out_proj(merge_heads(found)), cache, weights, scores)
+        found = functional.scaled_dot_product_attention(
+            pieces,
+            *cache,
+            attn_mask=mask,
+            dropout_p=self.dropout if self.training else 0.0,
+            is_causal=told,
+        )
+        return MultiHeadOutput(self.out_proj(merge_heads(found)), cache)
+
+    def _weighted_sum(
+        self,
+        queries: Float[Tensor, "batch heads target head_dim"],
+        cache: KVCache,
+        mask: Bool[Tensor, ...] | None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What torch's function computes without telling: weighted sums, weights and scores."""
+        scores = scaled_dot_scores(queries, cache.keys)
         weights = masked_softmax(scores, mask)
-        found = functional.dropout(weights, dropout, self.training) @ known.values
+        found = functional.dropout(weights, self.dropout, self.training) @ cache.values
         if mask is not None:
             scores = scores.masked_fill(~mask, -torch.inf)
-        return MultiHead(self.project_out(merge_heads(found)), known, weights, scores)
+        return found, weights, scores
+
+    def _full_mask(
+        self,
+        queries: Float[Tensor, "batch heads target head_dim"],
+        source: int,
+        mask: Bool[Tensor, ...] | None,
+        causal: bool,
+    ) -> Bool[Tensor, ...] | None:
+        """The given mask with an axis for the heads, and the causal one; None allows all."""
+        target = queries.shape[-2]
+        if mask is not None:
+            if mask.ndim == 3:
+                mask = mask.unsqueeze(1)
+            check_mask(mask, queries.new_empty(()).expand(*queries.shape[:-1], source))
+        if causal and target > 1:  # a single query that stands last sees everything
+            earlier = causal_mask(target, source - target).to(queries.device)[None, None]
+            mask = earlier if mask is None else mask & earlier
+        return mask
+
+    def _check_width(self, name: str, given: Tensor) -> None:
+        width = self.out_proj.in_features
+        if given.shape[-1] != width:
+            raise ValueError(f"{name} are {given.shape[-1]} wide, and model_dim is {width}")
 
 
 # --- where a word stands ----------------------------------------------------------------------

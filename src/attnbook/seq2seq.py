@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -17,14 +16,13 @@ from attnbook.corpora import SentencePair
 from attnbook.decoders import (
     BahdanauDecoder,
     ChoDecoder,
-    Decoded,
     Decoder,
+    DecoderOutput,
     LuongDecoder,
     SutskeverDecoder,
 )
-from attnbook.encoder import CELLS, Encoded, Encoder
-from attnbook.fast import chunked_cross_entropy
-from attnbook.losses import smoothed_cross_entropy
+from attnbook.encoder import Encoder, EncoderOutput
+from attnbook.losses import output_cross_entropy
 from attnbook.scores import (
     AdditiveScore,
     ConcatScore,
@@ -33,129 +31,15 @@ from attnbook.scores import (
     ScaledDotScore,
     Score,
 )
-from attnbook.transformer import NORMS, POSITIONS, TransformerDecoder, TransformerEncoder
+from attnbook.self_attention import MultiHeadAttention
+from attnbook.settings import DECODERS, SCORES, Config
+from attnbook.transformer import TransformerDecoder, TransformerEncoder
 from attnbook.vocabulary import Vocabulary
 
-__all__ = ["DECODERS", "SCORES", "Config", "Loss", "Translator"]
-
-DECODERS = ("sutskever", "cho", "bahdanau", "luong", "transformer")
-SCORES = ("dot", "scaled-dot", "general", "concat", "additive")
+__all__ = ["DECODERS", "SCORES", "Config", "Loss", "Translator", "score_of"]
 
 
-@dataclass(frozen=True)
-class Config:
-    """Everything that decides the shape of a translator.
-
-    Attributes:
-        decoder: ``"sutskever"``, ``"cho"``, ``"bahdanau"``, ``"luong"`` or ``"transformer"``. The
-            last one comes with an encoder of its own, and has no ``score`` and no ``cell``.
-        score: what Bahdanau's and Luong's compare with: ``"dot"``, ``"scaled-dot"``, ``"general"``,
-            ``"concat"`` or ``"additive"``.
-        attention_dim: width of the hidden layer of the last two scores; None is ``hidden_dim``.
-        input_feeding: Luong's decoder reads what it spoke from last (Luong et al. 2015,
-            section 3.3).
-        cell: ``"rnn"``, ``"gru"`` or ``"lstm"``, in encoder and decoder.
-        embedding_dim: width of a word's vector; in a Transformer that of a state.
-        hidden_dim: width of a state.
-        layers: how many are stacked, in encoder and decoder.
-        bidirectional: the encoder reads in both directions.
-        dropout: probability of dropping a number.
-        tied: the target embeddings are also the output matrix.
-        reverse_source: read the source from right to left (Sutskever et al. 2014, section 3.3).
-        longest: a source is cut to so many words; None cuts nothing.
-        embedding_std: word vectors start as normal random numbers of this standard deviation;
-            None draws them as all other weights, uniformly between -0.1 and 0.1. A model of less
-            than 100 units learns to attend much sooner from 1.
-        heads: of every attention of a Transformer.
-        feedforward_dim: width of its networks' hidden layers; None is four times ``hidden_dim``.
-        norm: where its sums are normalised, ``"pre"`` or ``"post"``.
-        positions: how its words know their places, ``"sinusoidal"`` or ``"learned"``.
-
-    Raises:
-        ValueError: a value is not possible; the message names the field.
-    """
-
-    decoder: str = "luong"
-    score: str = "dot"
-    attention_dim: int | None = None
-    input_feeding: bool = False
-    cell: str = "lstm"
-    embedding_dim: int = 128
-    hidden_dim: int = 256
-    layers: int = 1
-    bidirectional: bool = False
-    dropout: float = 0.2
-    tied: bool = True
-    reverse_source: bool = False
-    longest: int | None = None
-    embedding_std: float | None = None
-    heads: int = 4
-    feedforward_dim: int | None = None
-    norm: str = "pre"
-    positions: str = "sinusoidal"
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be built, by name."""
-        for name, known in (
-            ("decoder", DECODERS),
-            ("score", SCORES),
-            ("cell", tuple(CELLS)),
-            ("norm", NORMS),
-            ("positions", POSITIONS),
-        ):
-            if getattr(self, name) not in known:
-                raise ValueError(
-                    f"{name} must be one of {', '.join(known)}; got {getattr(self, name)!r}"
-                )
-        for name in ("embedding_dim", "hidden_dim", "layers", "heads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must lie in [0, 1), got {self.dropout}")
-        if self.longest is not None and self.longest < 1:
-            raise ValueError(f"longest must be at least 1 or None, got {self.longest}")
-        if self.attention_dim is not None and self.attention_dim < 1:
-            raise ValueError(f"attention_dim must be at least 1 or None, got {self.attention_dim}")
-        if self.input_feeding and self.decoder != "luong":
-            raise ValueError(
-                f"input_feeding belongs to the luong decoder; set it to False for {self.decoder}"
-            )
-        if self.feedforward_dim is not None and self.feedforward_dim < 1:
-            raise ValueError(
-                f"feedforward_dim must be at least 1 or None, got {self.feedforward_dim}"
-            )
-        if self.decoder == "transformer":
-            self._check_transformer()
-        if self.embedding_std is not None and self.embedding_std <= 0:
-            raise ValueError(f"embedding_std must be above 0 or None, got {self.embedding_std}")
-
-    def _check_transformer(self) -> None:
-        if self.embedding_dim != self.hidden_dim:
-            raise ValueError(
-                "a Transformer's states are as wide as its word vectors; embedding_dim is "
-                f"{self.embedding_dim} and hidden_dim {self.hidden_dim}"
-            )
-        if self.hidden_dim % self.heads:
-            raise ValueError(
-                f"heads must divide hidden_dim, got {self.heads} for {self.hidden_dim}"
-            )
-        if self.positions == "sinusoidal" and self.hidden_dim % 2:
-            raise ValueError(f"sines and cosines need an even hidden_dim, got {self.hidden_dim}")
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Config:
-        """Read back what :meth:`to_dict` wrote."""
-        known = set(cls.__dataclass_fields__)
-        if unknown := sorted(set(values) - known):
-            raise ValueError(f"{', '.join(unknown)}: not a setting of a translator")
-        return cls(**values)
-
-    def to_dict(self) -> dict[str, Any]:
-        """As a dict for JSON."""
-        return asdict(self)
-
-
-def _score(config: Config) -> Score:
+def score_of(config: Config) -> Score:
     """The score a configuration names; queries and keys are both states of ``hidden_dim``."""
     widths = (config.hidden_dim, config.hidden_dim)
     match config.score:
@@ -193,10 +77,14 @@ class Translator(nn.Module):
         source_vocabulary: words the encoder reads.
         target_vocabulary: words the decoder writes.
         name: of the model, for traces and tables.
+        score: one of your own, in place of the one that the configuration names.
+
+    Raises:
+        ValueError: a score for a decoder that has none.
     """
 
     encoder: Encoder | TransformerEncoder
-    decoder: Decoder
+    decoder: Decoder[Any]
 
     def __init__(
         self,
@@ -204,8 +92,12 @@ class Translator(nn.Module):
         source_vocabulary: Vocabulary,
         target_vocabulary: Vocabulary,
         name: str = "translator",
+        *,
+        score: Score | None = None,
     ) -> None:
         super().__init__()
+        if score is not None and config.decoder not in ("bahdanau", "luong"):
+            raise ValueError(f"score: the {config.decoder} decoder has none")
         self.config = config
         self.source_vocabulary = source_vocabulary
         self.target_vocabulary = target_vocabulary
@@ -213,9 +105,9 @@ class Translator(nn.Module):
         if config.decoder == "transformer":
             self._build_transformer()
         else:
-            self._build_recurrent()
+            self._build_recurrent(score)
 
-    def _build_recurrent(self) -> None:
+    def _build_recurrent(self, score: Score | None) -> None:
         """Encoder and decoder of chapters 3 to 8, with weights between -0.1 and 0.1."""
         config = self.config
         self.encoder = Encoder(
@@ -234,22 +126,25 @@ class Translator(nn.Module):
             "dropout": config.dropout,
             "tied": config.tied,
         }
+        scored = score or score_of(config)
         match config.decoder:
             case "sutskever":
                 self.decoder = SutskeverDecoder(*sizes, **options)
             case "cho":
                 self.decoder = ChoDecoder(*sizes, **options)
             case "bahdanau":
-                self.decoder = BahdanauDecoder(Attention(_score(config)), *sizes, **options)
+                self.decoder = BahdanauDecoder(Attention(scored), *sizes, **options)
             case "luong":
                 self.decoder = LuongDecoder(
-                    Attention(_score(config)),
+                    Attention(scored),
                     *sizes,
                     input_feeding=config.input_feeding,
                     **options,
                 )
+        own = set() if score is None else set(score.parameters())
         for parameter in self.parameters():
-            nn.init.uniform_(parameter, -0.1, 0.1)
+            if parameter not in own:  # whose beginning is its author's affair
+                nn.init.uniform_(parameter, -0.1, 0.1)
         if config.embedding_std is not None:
             for embedding in (self.encoder.embedding, self.decoder.embedding):
                 nn.init.normal_(embedding.weight, std=config.embedding_std)
@@ -258,7 +153,7 @@ class Translator(nn.Module):
         """Both stacks; matrices by Glorot & Bengio (2010), word vectors of length about 1."""
         config = self.config
         options: dict[str, Any] = {
-            "heads": config.heads,
+            "num_heads": config.heads,
             "layers": config.layers,
             "feedforward_dim": config.feedforward_dim or 4 * config.hidden_dim,
             "dropout": config.dropout,
@@ -273,6 +168,11 @@ class Translator(nn.Module):
         for parameter in self.parameters():
             if parameter.ndim > 1:
                 nn.init.xavier_uniform_(parameter)
+        for module in self.modules():
+            if isinstance(module, MultiHeadAttention):
+                # As if queries', keys' and values' matrices lay in one, which is torch's way.
+                for projection in (module.q_proj, module.k_proj, module.v_proj):
+                    nn.init.xavier_uniform_(projection.weight, gain=2**-0.5)
         for embedding in (self.encoder.embedding, self.decoder.embedding):
             nn.init.normal_(embedding.weight, std=config.embedding_std or width**-0.5)
 
@@ -309,18 +209,31 @@ class Translator(nn.Module):
         ]
 
     def encode(
-        self, source: Int[Tensor, "batch source"], lengths: Int[Tensor, " batch"]
-    ) -> Encoded:
-        """Read source sentences, each ending with ``<eos>``."""
-        encoded: Encoded = self.encoder(source, lengths)
-        return encoded
+        self,
+        source: Int[Tensor, "batch source"],
+        lengths: Int[Tensor, " batch"],
+        *,
+        need_weights: bool = False,
+    ) -> EncoderOutput:
+        """Read source sentences, each ending with ``<eos>``.
 
-    def forward(self, batch: Batch) -> Decoded:
+        Args:
+            source: ids, padded at the right.
+            lengths: real tokens of each sentence, on the CPU.
+            need_weights: of a Transformer, also give the weights of self-attention.
+        """
+        output: EncoderOutput
+        if isinstance(self.encoder, TransformerEncoder):
+            output = self.encoder(source, lengths, need_weights=need_weights)
+        else:
+            output = self.encoder(source, lengths)
+        return output
+
+    def forward(self, batch: Batch, *, need_weights: bool = False) -> DecoderOutput:
         """Read the sources, then the right answers (teacher forcing)."""
-        decoded: Decoded = self.decoder(
-            batch.target_in, self.encode(batch.source, batch.source_lengths)
-        )
-        return decoded
+        source = self.encode(batch.source, batch.source_lengths, need_weights=need_weights)
+        output: DecoderOutput = self.decoder(batch.target_in, source, need_weights=need_weights)
+        return output
 
     def log_probs(self, batch: Batch) -> Float[Tensor, " tokens"]:
         """``log p(y_t | y_<t, x)`` of every real target token, in nats, batch by row order."""
@@ -335,14 +248,7 @@ class Translator(nn.Module):
         no loss.
         """
         mask: Bool[Tensor, "batch target"] = batch.target_mask
-        readouts, answers = self(batch).readouts[mask], batch.target_out[mask]
-        if torch.is_autocast_enabled(readouts.device.type):
-            # Gradients in 16 bits have to be scaled before they are computed, not after.
-            logits = self.decoder.logits(readouts)
-            losses = smoothed_cross_entropy(logits, answers, label_smoothing)
-        else:
-            output = self.decoder.output
-            losses = chunked_cross_entropy(
-                readouts, output.weight, output.bias, answers, label_smoothing
-            )
+        losses = output_cross_entropy(
+            self.decoder.output, self(batch).readouts[mask], batch.target_out[mask], label_smoothing
+        )
         return Loss(*losses, batch.target_tokens)

@@ -80,7 +80,7 @@ class AttentionMaps:
 
     def to_dict(self, decimals: int | None = None) -> dict[str, Any]:
         """As plain lists, ready for JSON."""
-        weights = self.weights if decimals is None else self.weights.round(decimals)
+        weights = self.weights if decimals is None else _rounded(self.weights, decimals)
         return {
             "kind": self.kind,
             "rows": list(self.rows),
@@ -244,8 +244,9 @@ class DecodingTrace:
         """The trace as plain lists, ready for JSON; ``-inf`` becomes None.
 
         Args:
-            decimals: round every number to so many decimals, to keep a page small; None keeps
-                every digit, so that reading back gives an equal trace.
+            decimals: round every number to so many decimals, to keep a page small; weights are
+                rounded so that they still sum to 1. None keeps every digit, so that reading back
+                gives an equal trace.
         """
 
         def number(value: float) -> float | None:
@@ -273,7 +274,11 @@ class DecodingTrace:
             "encoder_states": rows(self.encoder_states),
             "decoder_states": rows(self.decoder_states),
             "scores": rows(self.scores),
-            "weights": rows(self.weights),
+            "weights": rows(
+                self.weights
+                if self.weights is None or decimals is None
+                else _rounded(self.weights, decimals)
+            ),
             "contexts": rows(self.contexts),
             **({} if self.queries is None else {"queries": rows(self.queries)}),
             **({"maps": [one.to_dict(decimals) for one in self.maps]} if self.maps else {}),
@@ -348,6 +353,21 @@ def _check_sums(name: str, weights: Array) -> None:
             f"{name}: each row must be non-negative and sum to 1 (or to 0 where every word is "
             f"masked); got row sums {np.round(sums, 3).tolist()}"
         )
+
+
+def _rounded(weights: Array, decimals: int) -> Array:
+    """Distributions with so many decimals that still sum to 1.
+
+    Each number is rounded down, and what is missing goes to those that lost most, one unit each
+    (the method of the largest remainder).
+    """
+    unit = 10.0**decimals
+    scaled = weights * unit
+    whole = np.floor(scaled + 1e-9)
+    missing = np.round(scaled.sum(axis=-1) - whole.sum(axis=-1)).astype(int)
+    rank = np.argsort(np.argsort(-(scaled - whole), axis=-1, kind="stable"), axis=-1)
+    rounded: Array = (whole + (rank < missing[..., None])) / unit
+    return rounded
 
 
 def _array(name: str, values: Sequence[Any]) -> Array:

@@ -21,12 +21,14 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm.auto import tqdm
 
+from attnbook.attention import Attention
 from attnbook.batches import Batch, Example, bucketed_batches, collate
 from attnbook.corpora import SentencePair
 from attnbook.distributed import ALONE, Team
 from attnbook.seq2seq import Translator
+from attnbook.settings import Training
 
-__all__ = ["Epoch", "History", "Training", "pick_device", "train"]
+__all__ = ["Epoch", "History", "Stopped", "Training", "pick_device", "train"]
 
 
 def pick_device(name: str | None = None) -> torch.device:
@@ -41,14 +43,16 @@ def pick_device(name: str | None = None) -> torch.device:
     if name:
         try:
             device = torch.device(name)
-        except RuntimeError as error:
-            raise ValueError(
-                f"device must be cpu, cuda, cuda:1, mps or the like; got {name!r}"
-            ) from error
-        present = {
-            "cuda": torch.cuda.device_count(),
-            "mps": int(torch.backends.mps.is_available()),
-        }.get(device.type, 1)
+            counts = {
+                "cpu": 1,
+                "cuda": torch.cuda.device_count(),
+                "mps": int(torch.backends.mps.is_available()),
+            }
+            present = counts.get(device.type, 1)
+            if device.type not in counts:
+                float(torch.ones(1, device=device))  # torch knows names that it cannot compute on
+        except (RuntimeError, AssertionError, ImportError) as error:
+            raise ValueError(f"device must be cpu, cuda, cuda:1 or mps; got {name!r}") from error
         if (device.index or 0) >= present:
             raise ValueError(
                 f"device {name} is not there: torch {torch.__version__} sees {present} of its kind "
@@ -60,52 +64,6 @@ def pick_device(name: str | None = None) -> torch.device:
     if torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")
-
-
-@dataclass(frozen=True)
-class Training:
-    """How a translator is trained.
-
-    Attributes:
-        epochs: passes over the data at most.
-        batch_tokens: the largest batch, sentences times longest sentence.
-        learning_rate: of Adam, at its peak.
-        warmup: the share of all steps in which the rate rises from 0 to its peak; afterwards it
-            falls to 0 along a half cosine.
-        label_smoothing: ε of the objective.
-        clip: the gradient is scaled down to this norm when it is longer.
-        patience: stop after so many epochs without a better validation loss; None never stops.
-        precision: ``"fp32"``, ``"bf16"`` or ``"fp16"`` (mixed); bf16 pays off on a GPU and on CPUs
-            with the matching instructions, fp16 runs on a GPU only.
-        seed: of initial weights, order and dropout.
-        keep_every: with a run folder, save the state after so many steps.
-    """
-
-    epochs: int = 10
-    batch_tokens: int = 1600
-    learning_rate: float = 2e-3
-    warmup: float = 0.05
-    label_smoothing: float = 0.1
-    clip: float = 1.0
-    patience: int | None = None
-    precision: str = "fp32"
-    seed: int = 0
-    keep_every: int = 500
-
-    def __post_init__(self) -> None:
-        """Refuse impossible values, by name."""
-        if self.epochs < 1 or self.keep_every < 1:
-            raise ValueError("epochs and keep_every must be at least 1")
-        if self.batch_tokens < 1:
-            raise ValueError(f"batch_tokens must be at least 1, got {self.batch_tokens}")
-        if self.patience is not None and self.patience < 1:
-            raise ValueError(f"patience must be at least 1 or None, got {self.patience}")
-        if self.learning_rate <= 0 or self.clip <= 0:
-            raise ValueError("learning_rate and clip must be above 0")
-        if not 0 <= self.warmup < 1 or not 0 <= self.label_smoothing < 1:
-            raise ValueError("warmup and label_smoothing must lie in [0, 1)")
-        if self.precision not in ("fp32", "bf16", "fp16"):
-            raise ValueError(f"precision must be fp32, bf16 or fp16; got {self.precision!r}")
 
 
 @dataclass(frozen=True)
@@ -154,8 +112,10 @@ def train(
             yourself with ``torch.manual_seed`` before building the translator.
         folder: keep the state of the run there. A run that was killed and is started again with
             the same folder and settings goes on where the last state was kept, and ends with the
-            same weights as one that was never killed. An interrupt (Ctrl-C) waits for the end of
-            the step and keeps the state before it is raised; a second one does not wait.
+            same weights as one that was never killed. Only ``epochs``, ``patience`` and
+            ``keep_every`` may be others; other epochs give what is left of the run another course
+            of the learning rate. An interrupt (Ctrl-C) or SIGTERM waits for the end of the step
+            and keeps the state before :class:`Stopped` is raised; a second one does not wait.
         progress: show a bar with loss, tokens a second and the time left.
         after_epoch: called with each finished epoch.
         team: the processes that train this model together, from
@@ -167,35 +127,51 @@ def train(
         ValueError: no pairs, a precision that the device lacks, or a folder with a run of other
             settings, of other pairs, or with a state that cannot be read.
         FloatingPointError: the loss is NaN or infinite.
+        Stopped: it was interrupted; the translator has the best weights so far.
     """
     if not training_pairs or not validation_pairs:
         raise ValueError("training and validation both need at least one sentence pair")
     if settings.precision == "fp16" and translator.device.type == "cpu":
         raise ValueError("precision fp16 needs a GPU; on a CPU use bf16 or fp32")
-    examples = translator.examples(training_pairs)
-    run = _Run(translator, settings, examples, Path(folder) if folder else None, team)
+    examples, held_out = map(translator.examples, (training_pairs, validation_pairs))
+    run = _Run(translator, settings, examples, Path(folder) if folder else None, team, held_out)
     run.resume()
     validation = [
         collate([held_out[number] for number in numbers])
-        for held_out in [translator.examples(validation_pairs)]
         for numbers in bucketed_batches(held_out, settings.batch_tokens, seed=0)
     ]
     shown = progress and team.leads
     bar = tqdm(total=run.total_steps, initial=run.step, unit="step", disable=not shown)
-    with bar, run.interrupts_wait():
-        while run.epoch < settings.epochs and not run.out_of_patience():
-            run.one_epoch(bar)
-            epoch = run.finish_epoch(validation)
-            bar.set_postfix_str(
-                f"epoch {epoch.number}: training {epoch.training_loss:.3f}, validation "
-                f"{epoch.validation_loss:.3f} nats/token, {epoch.tokens_per_second:,.0f} tokens/s"
-            )
-            if after_epoch and team.leads:
-                after_epoch(epoch)
-            run.stop_if_interrupted()
-    translator.load_state_dict(run.best_weights)
-    translator.eval()
+    try:
+        with bar, run.interrupts_wait():
+            while run.epoch < settings.epochs and not run.out_of_patience():
+                run.one_epoch(bar)
+                epoch = run.finish_epoch(validation)
+                bar.set_postfix_str(
+                    f"epoch {epoch.number}: training {epoch.training_loss:.3f}, validation "
+                    f"{epoch.validation_loss:.3f} nats/token, "
+                    f"{epoch.tokens_per_second:,.0f} tokens/s"
+                )
+                if after_epoch and team.leads:
+                    after_epoch(epoch)
+                run.stop_if_interrupted()
+    finally:
+        if run.best_weights:
+            translator.load_state_dict(run.best_weights)
+            translator.eval()
     return run.history
+
+
+class Stopped(KeyboardInterrupt):
+    """A training run was interrupted between two steps, and its state is kept.
+
+    Attributes:
+        history: the epochs that were finished.
+    """
+
+    def __init__(self, history: History) -> None:
+        super().__init__("interrupted")
+        self.history = history
 
 
 class _Run:
@@ -208,6 +184,7 @@ class _Run:
         examples: list[Example],
         folder: Path | None,
         team: Team = ALONE,
+        held_out: Sequence[Example] = (),
     ) -> None:
         self.translator = translator
         self.team = team
@@ -217,6 +194,7 @@ class _Run:
             self.objective = DistributedDataParallel(self.objective, device_ids=gpus)
         self.settings = settings
         self.examples = examples
+        self.held_out = held_out
         self.path = folder / "state.pt" if folder else None
         self.device = translator.device
         # The batches of one epoch tell how many steps there will be; other epochs cut the same
@@ -246,16 +224,20 @@ class _Run:
 
     @contextmanager
     def interrupts_wait(self) -> Iterator[None]:
-        """Let Ctrl-C wait until a step is whole, where there is a folder to keep the state in.
+        """Let Ctrl-C and SIGTERM wait until a step is whole, where the state is kept in a folder.
 
         An exception in the middle of a step would leave weights that are half updated. Python
         hands signals to the main thread alone; in another one nothing is changed, and neither is
         it where somebody has already decided that Ctrl-C is to be ignored, as a shell does for
         what it runs in the background.
         """
-        before = signal.getsignal(signal.SIGINT)
         in_main = threading.current_thread() is threading.main_thread()
-        if self.path is None or not in_main or before in (signal.SIG_IGN, None):
+        before = {
+            number: signal.getsignal(number)
+            for number in (signal.SIGINT, signal.SIGTERM)
+            if signal.getsignal(number) not in (signal.SIG_IGN, None)
+        }
+        if self.path is None or not in_main:
             yield
             return
 
@@ -264,17 +246,19 @@ class _Run:
                 raise KeyboardInterrupt
             self.interrupted = True
 
-        signal.signal(signal.SIGINT, note)
+        for number in before:
+            signal.signal(number, note)
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def stop_if_interrupted(self) -> None:
         """Keep the state and stop, if Ctrl-C was pressed since the last step."""
         if self.interrupted:
             self.keep()
-            raise KeyboardInterrupt
+            raise Stopped(self.history)
 
     def one_epoch(self, bar: tqdm[Any]) -> None:
         """Go over the batches of this epoch that are still to be done."""
@@ -380,19 +364,33 @@ class _Run:
     def identity(self) -> dict[str, Any]:
         """What must be the same for a run to go on."""
         return {
-            "settings": asdict(self.settings),
+            "settings": {
+                name: value
+                for name, value in asdict(self.settings).items()
+                if name not in ("epochs", "patience", "keep_every")
+            },
             "config": self.translator.config.to_dict(),
+            "score": [
+                type(one.score).__name__
+                for one in self.translator.decoder.attentions
+                if isinstance(one, Attention)
+            ],
             "processes": self.team.size,
             "examples": hashlib.sha256(repr(self.examples).encode()).hexdigest(),
+            "validation": hashlib.sha256(repr(self.held_out).encode()).hexdigest(),
         }
 
     def differences(self, other: dict[str, Any]) -> str:
         """The names of what differs between this run and another one."""
         mine = self.identity()
-        if mine["examples"] != other["examples"]:
-            return "sentence pairs or vocabularies"
-        if mine["processes"] != other.get("processes"):
-            return "numbers of processes"
+        for part, name in (
+            ("examples", "sentence pairs or vocabularies"),
+            ("validation", "validation pairs"),
+            ("processes", "numbers of processes"),
+            ("score", "scores"),
+        ):
+            if mine[part] != other.get(part):
+                return name
         return ", ".join(
             name
             for part in ("settings", "config")
@@ -437,6 +435,10 @@ class _Run:
             raise ValueError(
                 f"{self.path} is not the whole state of a run ({error}); delete it to start anew"
             ) from error
+        if not isinstance(state, dict) or not {"identity", "weights", "counters"} <= set(state):
+            raise ValueError(
+                f"{self.path} is not the state of a run of attnbook; give this run another folder"
+            )
         if state["identity"] != self.identity():
             raise ValueError(
                 f"{self.path} belongs to a run with other {self.differences(state['identity'])}; "

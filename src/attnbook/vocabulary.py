@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+
+import regex
 
 __all__ = ["EOS", "PAD", "SOS", "SPECIALS", "UNK", "Vocabulary", "tokenize"]
 
 PAD, UNK, SOS, EOS = 0, 1, 2, 3
 SPECIALS = ("<pad>", "<unk>", "<sos>", "<eos>")
 
-# A word may hold inner hyphens and apostrophes ("i'd", "t-shirt"); any other mark stands alone.
-_TOKEN = re.compile(r"\w+(?:[-'’]\w+)*|[^\w\s]")
+# A word may hold inner hyphens and apostrophes ("i'd", "t-shirt"); any other mark stands alone. A
+# combining mark belongs to the letter before it, and so do the joiners of Persian and Hindi. Other
+# format characters, such as a soft hyphen, are not seen and are no words. (The last four characters
+# are white space to Python and not to Unicode.)
+_LETTERS = r"[\w\p{M}\u200c\u200d]"
+_TOKEN = regex.compile(rf"\w{_LETTERS}*(?:[-'’]\w{_LETTERS}*)*|[^\w\s\x1c-\x1f]\p{{M}}*")
+_UNSEEN = regex.compile(r"[\p{Cf}--[\u200c\u200d]]", regex.VERSION1)
 
 
 def tokenize(text: str) -> list[str]:
@@ -25,7 +31,8 @@ def tokenize(text: str) -> list[str]:
     >>> tokenize("I'd like a beer.")
     ["i'd", 'like', 'a', 'beer', '.']
     """
-    return _TOKEN.findall(unicodedata.normalize("NFC", text.lower()))
+    seen = _UNSEEN.sub("", unicodedata.normalize("NFC", text.lower()))
+    return [match.group() for match in _TOKEN.finditer(seen)]
 
 
 class Vocabulary:
