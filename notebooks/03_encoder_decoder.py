@@ -32,7 +32,7 @@ if not importlib.util.find_spec("attnbook"):
 
 # %%
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import ipywidgets as widgets
@@ -42,9 +42,9 @@ from IPython.display import Markdown, display
 
 from attnbook import checkpoints, grammar, plots
 from attnbook.batches import collate
-from attnbook.decoders import Decoded
+from attnbook.decoders import DecoderOutput
 from attnbook.decoding import beam_search, decode, greedy_search, search, translate
-from attnbook.encoder import Encoded
+from attnbook.encoder import EncoderOutput
 from attnbook.evaluation import bleu, free_running_perplexity, teacher_forced_perplexity
 from attnbook.seq2seq import Config, Translator
 from attnbook.training import Training, pick_device, train
@@ -95,7 +95,7 @@ small = Translator(Config(decoder="sutskever", embedding_dim=7, hidden_dim=5, dr
                    source_words, target_words).eval()  # fmt: skip
 with torch.no_grad():
     encoded = small.encode(batch.source, batch.source_lengths)
-hidden, memory = encoded.final  # an LSTM hands over both
+hidden, memory = encoded.final_state  # an LSTM hands over both
 print("states:", tuple(encoded.states.shape), " final:", tuple(hidden.shape))
 for row, length in enumerate(batch.source_lengths.tolist()):
     last_column = torch.equal(hidden[0, row], encoded.states[row, -1])
@@ -112,7 +112,7 @@ for row, length in enumerate(batch.source_lengths.tolist()):
 with torch.no_grad():
     wrong = small.encode(batch.source, torch.full((3,), batch.source.shape[1]))
 for row in range(3):
-    change = (wrong.final[0][0, row] - hidden[0, row]).norm() / hidden[0, row].norm()
+    change = (wrong.final_state.hidden[0, row] - hidden[0, row]).norm() / hidden[0, row].norm()
     print(f"sentence {row}: the final state moves by {float(change):.0%} of its length")
 
 # %% [markdown]
@@ -153,7 +153,7 @@ for sentence in sentences:
 for sentence in sentences:
     encoded = read(sentence)
     no_states = encoded._replace(states=torch.zeros_like(encoded.states))
-    no_final = encoded._replace(final=tuple(torch.zeros_like(part) for part in encoded.final))
+    no_final = encoded._replace(final_state=encoded.final_state.each(torch.zeros_like))
     same = run(no_states) == run(encoded)
     print(f"{sentence:34} states zero: {'the same' if same else 'another'}")
     print(f"{'':34} final zero:  {run(no_final)}")
@@ -202,13 +202,13 @@ print(f"free-running perplexity   {free_running_perplexity(translator, test):6.2
 @torch.no_grad()
 def both_ways(pair):
     encoded = read(" ".join(pair.source))
-    state, word, rows = translator.decoder.start(encoded), SOS, []
+    cache, word, rows = translator.decoder.start(encoded), SOS, []
     right = [*translator.target_vocabulary.encode(pair.target), EOS]
     ids = (translator.source_ids(pair.source), right[:-1])
     forced = translator.log_probs(collate([ids])).exp().tolist()
     for t, answer in enumerate(right):
-        decoded = translator.decoder(torch.tensor([[word]]), encoded, state)
-        state = decoded.state
+        decoded = translator.decoder(torch.tensor([[word]]), cache)
+        cache = decoded.cache
         p = translator.decoder.logits(decoded.readouts[0, -1]).softmax(dim=-1)
         rows.append((answer, forced[t], float(p[answer]), int(p.argmax())))
         word = rows[-1][-1]
@@ -242,30 +242,39 @@ TREE = {
 words = Vocabulary(["a", "the", "two", "man", "dog", "cat"])
 
 
+@dataclass
+class History:
+    """What this decoder keeps: the words so far, in every row of the beam."""
+
+    words: torch.Tensor
+
+    def select(self, rows, sentences):
+        return History(self.words[rows])
+
+
 class TableDecoder:
-    """Speaks like the package's decoders: `prepare`, `start`, the next step, `logits`."""
+    """Speaks like the package's decoders: `start`, the next step, `logits`."""
 
-    def prepare(self, encoded):
-        return encoded  # nothing to compute beforehand
+    max_positions = None
 
-    def start(self, encoded):
-        return (torch.full((1, len(encoded.states), 2), float(PAD)),)  # the words so far
+    def start(self, source, beam_size=1):
+        return History(torch.full((len(source.states) * beam_size, 2), PAD))
 
-    def __call__(self, previous, encoded, state):
-        history = torch.cat([state[0][:, :, 1:], previous.T.unsqueeze(2).float()], dim=2)
+    def __call__(self, previous, cache):
+        history = torch.cat([cache.words[:, 1:], previous], dim=1)
         readouts = torch.full((len(previous), 1, len(words)), 1e-9)
-        for row, ids in enumerate(history[0].int().tolist()):
+        for row, ids in enumerate(history.tolist()):
             said = tuple(words.decode(i for i in ids if i not in (PAD, SOS)))
             for word, p in TREE.get(said, {"<eos>": 1.0}).items():
                 readouts[row, 0, words.encode([word])[0] if word != "<eos>" else EOS] = p
-        return Decoded(readouts, readouts, None, (history,))
+        return DecoderOutput(readouts, readouts, History(history))
 
     def logits(self, readouts):
         return readouts.log()
 
 
 tree = SimpleNamespace(decoder=TableDecoder(), target_vocabulary=words)
-nothing = Encoded(torch.zeros(1, 1, 1), (torch.zeros(1, 1, 1),), torch.ones(1, 1, dtype=torch.bool))
+nothing = EncoderOutput(torch.zeros(1, 1, 1), None, torch.ones(1, 1, dtype=torch.bool))
 print("greedy", words.decode(greedy_search(tree, nothing, [4])[0].ids))
 for beam_size in (1, 2, 3):
     for found in beam_search(tree, nothing, [4], beam_size=beam_size)[0]:

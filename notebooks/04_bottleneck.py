@@ -43,6 +43,7 @@ from torch.nn import functional
 
 from attnbook import checkpoints, grammar, plots
 from attnbook.batches import pad
+from attnbook.encoder import RecurrentState
 from attnbook.decoding import decode, search, translate
 from attnbook.evaluation import bleu
 from attnbook.scrubber import Scrubber, explore
@@ -173,16 +174,16 @@ def write(translator, encoded):
 
 
 def with_half(encoded, which):
-    parts = []
-    for part in encoded.final:
+    def half(part):
         part = part.clone()
         middle = part.shape[-1] // 2
         if which == "left to right":
             part[..., middle:] = 0
         if which == "right to left":
             part[..., :middle] = 0
-        parts.append(part)
-    return encoded._replace(final=tuple(parts))
+        return part
+
+    return encoded._replace(final_state=encoded.final_state.each(half))
 
 
 # %% tags=["nbval-ignore-output"]
@@ -221,8 +222,8 @@ for which in ("both", "left to right", "right to left"):
 # %% tags=["nbval-ignore-output"]
 def between(first, second, share):
     a, b = (read(fixed, [tokenize(text)]) for text in (first, second))
-    mixed = tuple((1 - share) * p + share * q for p, q in zip(a.final, b.final, strict=True))
-    return write(fixed, a._replace(final=mixed)).replace("<", "&lt;")
+    mixed = (torch.lerp(*parts, share) for parts in zip(a.final_state, b.final_state, strict=True))
+    return write(fixed, a._replace(final_state=RecurrentState(*mixed))).replace("<", "&lt;")
 
 
 first, second = "ich möchte ein bier trinken", "der mann hat das buch gelesen"
@@ -268,8 +269,8 @@ display(widgets.VBox([text_a, text_b, share]), output)
 def vectors(translator, sentences):
     rows = []
     for start in range(0, len(sentences), 100):
-        final = read(translator, sentences[start : start + 100]).final
-        rows.append(torch.cat([part[-1] for part in final], dim=-1).cpu())
+        state = read(translator, sentences[start : start + 100]).final_state
+        rows.append(torch.cat([part[-1] for part in state.parts], dim=-1).cpu())
     return torch.cat(rows)
 
 

@@ -342,7 +342,7 @@ plt.show()
 # ## Hide the word it looks at
 #
 # If the largest weight were the reason for a word, then hiding that source word from the attention
-# should change what is written. `decode(..., hidden=…)` hides a word from the attention; the encoder
+# should change what is written. `decode(..., masked=…)` hides a word from the attention; the encoder
 # has read it all the same.
 #
 # **Predict** two numbers: how many of 60 sentences get another translation when the word with the
@@ -355,7 +355,7 @@ for pair in some:
     before = decode(dot, pair.source)
     place = int(before.weights[:, :-1].sum(axis=0).argmax())
     unread = [*pair.source[:place], "<unk>", *pair.source[place + 1 :]]
-    hidden_changed += decode(dot, pair.source, hidden=[place]).text != before.text
+    hidden_changed += decode(dot, pair.source, masked=[place]).text != before.text
     unread_changed += decode(dot, unread).text != before.text
 print(f"hidden from the attention: {hidden_changed} of {len(some)} translations change")
 print(f"never read by the encoder: {unread_changed} of {len(some)} translations change")

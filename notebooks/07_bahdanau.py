@@ -39,7 +39,7 @@ from attnbook import grammar
 from attnbook.alignment import GoldAlignment, align_by_weight, alignment_scores
 from attnbook.attention import Attention
 from attnbook.decoders import BahdanauDecoder
-from attnbook.decoding import forced_weights, translate
+from attnbook.decoding import teacher_forced_attention, translate
 from attnbook.encoder import Encoder
 from attnbook.evaluation import exact_match
 from attnbook.labs import Size, by_device
@@ -125,7 +125,7 @@ encoded = encoder(source, torch.tensor([4]))
 decoded = decoder(previous, encoded)
 print("states  ", tuple(decoded.states.shape))
 print("readouts", tuple(decoded.readouts.shape))
-print(decoded.attended.weights[0].detach())
+print(decoded.attention.weights[0].detach())
 
 # %% [markdown]
 # The same step by step, from the decoder's parameters alone. **Predict** what has to be joined with
@@ -136,7 +136,7 @@ H = encoded.states[0]  # (source, 6): rows are annotations
 score = decoder.attention.score
 cell = nn.LSTMCell(4 + 6, 6)
 cell.load_state_dict({name[: -len("_l0")]: p for name, p in decoder.recurrent.named_parameters()})
-state = torch.tanh(decoder.initial(encoded.final[0][-1]))  # s_0
+state = torch.tanh(decoder.initial(encoded.final_state.hidden[-1]))  # s_0
 memory = torch.zeros_like(state)
 with torch.no_grad():
     for step in range(3):
@@ -147,7 +147,7 @@ with torch.no_grad():
         state, memory = cell(torch.cat([word, context])[None], (state, memory))
         pieces = decoder.combine(torch.cat([state[0], word, context]))
         readout = pieces.view(-1, 2).max(dim=-1).values  # maxout
-        assert torch.allclose(weights, decoded.attended.weights[0, step], atol=1e-5)
+        assert torch.allclose(weights, decoded.attention.weights[0, step], atol=1e-5)
         assert torch.allclose(state[0], decoded.states[0, step], atol=1e-5)
         assert torch.allclose(readout, decoded.readouts[0, step], atol=1e-5)
 print("three steps by hand, equal to the package's")
@@ -186,7 +186,7 @@ for name, both in (("both directions", True), ("forwards only", False)):
 call = grammar.translate(["ich", "rufe", "dich", "an"])
 print(call.target)
 for name, model in models.items():
-    (weights,) = forced_weights(model, [call])
+    (weights,) = teacher_forced_attention(model, [call])
     at = dict(zip((*call.source, "<eos>"), weights[call.target.index("calling")], strict=True))
     print(name, {word: round(float(weight), 2) for word, weight in at.items()})
 
@@ -222,7 +222,7 @@ gold = [GoldAlignment.of(pair.links) for pair in data.test]
 for name, model in models.items():
     links = [
         {(i, j) for i, j in align_by_weight(weights[:, :-1]) if j in {t for _, t in pair.links}}
-        for pair, weights in zip(data.test, forced_weights(model, data.test), strict=True)
+        for pair, weights in zip(data.test, teacher_forced_attention(model, data.test), strict=True)
     ]
     result = alignment_scores(links, gold)
     print(f"{name}: AER {result.error_rate:.3f}, precision {result.precision:.3f}")

@@ -40,7 +40,7 @@ import torch
 
 from attnbook import grammar, plots
 from attnbook.alignment import align_by_weight
-from attnbook.decoding import decode, forced_weights, translate
+from attnbook.decoding import decode, teacher_forced_attention, translate
 from attnbook.evaluation import bleu, free_running_perplexity, teacher_forced_perplexity
 from attnbook.labs import Size, by_device
 from attnbook.scrubber import Scrubber
@@ -190,7 +190,9 @@ print("dot, seed 1 less 0: ", difference(correct_again, correct["dot"]))
 strays = {}
 for name in ("dot", "additive"):
     wrong = []
-    for pair, weights in zip(data.test, forced_weights(models[name], data.test), strict=True):
+    for pair, weights in zip(
+        data.test, teacher_forced_attention(models[name], data.test), strict=True
+    ):
         linked = {j for _, j in pair.links}
         found = {(i, j) for i, j in align_by_weight(weights[:, :-1]) if j in linked}
         wrong.append((len(found - pair.links), len(found)))

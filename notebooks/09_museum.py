@@ -42,7 +42,7 @@ from torch.nn import functional
 from attnbook import grammar, museum, plots
 from attnbook.attention import masked_softmax
 from attnbook.batches import random_batches
-from attnbook.decoding import forced_weights, translate
+from attnbook.decoding import teacher_forced_attention, translate
 from attnbook.encoder import Encoder
 from attnbook.evaluation import exact_match
 from attnbook.labs import Size, by_device
@@ -326,7 +326,7 @@ model.encoder.__class__ = Encoder
 
 # %% mystnb={"image": {"alt": "Two heat maps above each other with the same German words across and the same English words down; in both, each English row has most weight on one German word, but not on the same one"}} tags=["nbval-ignore-output"]
 pairs = data.test
-own, drawn = forced_weights(model, pairs), museum.weights_to_draw(model, pairs)
+own, drawn = teacher_forced_attention(model, pairs), museum.weights_to_draw(model, pairs)
 same = [n for n in range(len(pairs)) if own[n].shape == drawn[n].shape and len(own[n]) <= 9]
 number = max(same, key=lambda n: abs(own[n] - drawn[n]).sum())
 figure, axes = plt.subplots(2, 1, figsize=(4.4, 7))
@@ -343,7 +343,7 @@ plt.show()
 # *Two* is right. The check does not look at pictures; it asks for each pair alone and compares.
 
 # %%
-for weights_of in (forced_weights, museum.weights_to_draw):
+for weights_of in (teacher_forced_attention, museum.weights_to_draw):
     try:
         museum.check_weights(weights_of)
         print(weights_of.__name__, "passes")

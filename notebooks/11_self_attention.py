@@ -73,18 +73,19 @@ print("weights\n", found.weights)
 print("what comes out\n", found.context)
 
 # %% [markdown]
-# The same from the package's layer, which holds the three matrices in one, and transposed, as
-# `Linear` does. Its fourth matrix is set to do nothing.
+# The same from the package's layer, which holds the matrices transposed, as `Linear` does. Its fourth
+# matrix is set to do nothing.
 
 # %%
-layer = MultiHeadAttention(model_dim=2, heads=1)
+layer = MultiHeadAttention(model_dim=2, num_heads=1)
 with torch.no_grad():
-    layer.project_in.weight[:] = torch.cat([for_queries.T, for_keys.T, for_values.T])
-    layer.project_out.weight[:] = torch.eye(2)
-    layer.project_in.bias.zero_()
-    layer.project_out.bias.zero_()
+    matrices = (for_queries, for_keys, for_values, torch.eye(2))
+    projections = (layer.q_proj, layer.k_proj, layer.v_proj, layer.out_proj)
+    for projection, matrix in zip(projections, matrices, strict=True):
+        projection.weight[:] = matrix.T
+        projection.bias.zero_()
     words = x[None]  # a batch of one sentence
-    same = layer(words, words, words, with_weights=True)
+    same = layer(words, words, words, need_weights=True)
 print("the same:", torch.allclose(same.output[0], found.context, atol=1e-6))
 
 # %% [markdown]
@@ -131,13 +132,13 @@ for width in (2, 8, 64, 512):
 
 # %%
 torch.manual_seed(0)
-heads = MultiHeadAttention(model_dim=8, heads=1)
+heads = MultiHeadAttention(model_dim=8, num_heads=1)
 source, target = torch.randn(1, 4, 8), torch.randn(1, 3, 8)
 with torch.no_grad():
     for name, use in (
-        ("self", heads(source, source, source, with_weights=True)),
-        ("masked", heads(target, target, target, causal=True, with_weights=True)),
-        ("cross", heads(target, source, source, with_weights=True)),
+        ("self", heads(source, source, source, need_weights=True)),
+        ("masked", heads(target, target, target, causal=True, need_weights=True)),
+        ("cross", heads(target, source, source, need_weights=True)),
     ):
         print(name, "\n", use.weights[0, 0])
 
@@ -151,8 +152,8 @@ with torch.no_grad():
 batch = torch.cat([source, torch.randn(1, 4, 8)])
 seen = padding_mask(torch.tensor([4, 2]), 4).unsqueeze(1)
 with torch.no_grad():
-    right = heads(batch, batch, batch, seen, with_weights=True)
-    scores = heads(batch, batch, batch, with_weights=True).scores
+    right = heads(batch, batch, batch, seen, need_weights=True)
+    scores = heads(batch, batch, batch, need_weights=True).scores
     zeroed = torch.softmax(scores * seen.unsqueeze(1), dim=-1)
 print("the second sentence, masked\n", right.weights[1, 0])
 print("with scores of 0\n", zeroed[1, 0])
@@ -165,7 +166,7 @@ print("with scores of 0\n", zeroed[1, 0])
 
 # %%
 torch.manual_seed(0)
-big = MultiHeadAttention(model_dim=64, heads=1).double()
+big = MultiHeadAttention(model_dim=64, num_heads=1).double()
 sentence = torch.randn(1, 5, 64, dtype=torch.float64)
 order = torch.tensor([3, 0, 4, 1, 2])
 
@@ -332,11 +333,11 @@ plt.show()
 # on the LSTM is faster on your machine.
 
 # %% tags=["nbval-ignore-output"]
-attention = MultiHeadAttention(128, heads=1).to(device)
+attention = MultiHeadAttention(128, num_heads=1).to(device)
 lstm = nn.LSTM(128, 128, batch_first=True).to(device)
 layers = {
     "without weights": lambda x: attention(x, x, x).output,
-    "with weights": lambda x: attention(x, x, x, with_weights=True).output,
+    "with weights": lambda x: attention(x, x, x, need_weights=True).output,
     "LSTM": lambda x: lstm(x)[0],
 }
 

@@ -170,7 +170,7 @@ losses = []
 whole = exact()
 for layer, attention in enumerate(attentions):
     for head in range(4):
-        columns = attention.project_out.weight.data[:, head * width : (head + 1) * width]
+        columns = attention.out_proj.weight.data[:, head * width : (head + 1) * width]
         kept = columns.clone()
         columns.zero_()
         losses.append(whole - exact())
@@ -194,7 +194,7 @@ order = sorted(range(8), key=lambda number: losses[number])
 pairs_of_heads = [divmod(number, 4) for number in order[:2]]
 kept = []
 for layer, head in pairs_of_heads:
-    columns = attentions[layer].project_out.weight.data[:, head * width : (head + 1) * width]
+    columns = attentions[layer].out_proj.weight.data[:, head * width : (head + 1) * width]
     kept.append((columns, columns.clone()))
     columns.zero_()
 together = whole - exact()

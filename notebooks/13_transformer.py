@@ -83,10 +83,10 @@ with torch.no_grad():
 # %%
 network = FeedForward(2, 2)
 with torch.no_grad():
-    network.widen.weight[:] = torch.tensor([[1.0, 2.0], [-1.0, 0.0]])
-    network.widen.bias[:] = torch.tensor([0.5, 0.0])
-    network.narrow.weight[:] = torch.tensor([[2.0, 3.0], [1.0, 1.0]])
-    network.narrow.bias[:] = torch.tensor([0.0, -1.0])
+    network.linear1.weight[:] = torch.tensor([[1.0, 2.0], [-1.0, 0.0]])
+    network.linear1.bias[:] = torch.tensor([0.5, 0.0])
+    network.linear2.weight[:] = torch.tensor([[2.0, 3.0], [1.0, 1.0]])
+    network.linear2.bias[:] = torch.tensor([0.0, -1.0])
     print(network(torch.tensor([1.0, 1.0])))
 
 # %% [markdown]
@@ -106,14 +106,16 @@ print("all:", sum(p.numel() for p in ours.parameters()))
 # %%
 theirs = nn.TransformerEncoderLayer(4, 2, 8, dropout=0.0, batch_first=True, norm_first=True)
 with torch.no_grad():
-    theirs.self_attn.in_proj_weight[:] = ours.attention.project_in.weight
-    theirs.self_attn.in_proj_bias[:] = ours.attention.project_in.bias
-theirs.self_attn.out_proj.load_state_dict(ours.attention.project_out.state_dict())
-theirs.linear1.load_state_dict(ours.feedforward.widen.state_dict())
-theirs.linear2.load_state_dict(ours.feedforward.narrow.state_dict())
+    three = (ours.attention.q_proj, ours.attention.k_proj, ours.attention.v_proj)
+    theirs.self_attn.in_proj_weight[:] = torch.cat([one.weight for one in three])
+    theirs.self_attn.in_proj_bias[:] = torch.cat([one.bias for one in three])
+theirs.self_attn.out_proj.load_state_dict(ours.attention.out_proj.state_dict())
+theirs.linear1.load_state_dict(ours.feedforward.linear1.state_dict())
+theirs.linear2.load_state_dict(ours.feedforward.linear2.state_dict())
 words = torch.randn(1, 3, 4)
 with torch.no_grad():
-    difference = (ours(words) - theirs(words)).abs().max()
+    states, heads = ours(words)
+    difference = (states - theirs(words)).abs().max()
 print("the same:", bool(difference < 1e-6))
 
 # %% [markdown]
@@ -185,22 +187,25 @@ Scrubber(decode(model, pair.source, target=pair.target, gold_links=pair.links))
 ids = [*model.source_ids(pair.source), 3]
 with torch.inference_mode():
     encoded = model.encode(torch.tensor([ids], device=device), torch.tensor([len(ids)]))
-    prepared = model.decoder.prepare(encoded)
     previous = torch.tensor([[SOS, *target_words.encode(pair.target)]], device=device)
 
-    started, kept, state = time.perf_counter(), [], model.decoder.start(prepared)
+    started, kept, cache = time.perf_counter(), [], model.decoder.start(encoded)
     for t in range(previous.shape[1]):
-        step = model.decoder(previous[:, t : t + 1], prepared, state)
-        state = step.state
+        step = model.decoder(previous[:, t : t + 1], cache)
+        cache = step.cache
         kept.append(step.readouts)
     with_keys = time.perf_counter() - started
 
     started, again = time.perf_counter(), []
     for t in range(previous.shape[1]):
-        again.append(model.decoder(previous[:, : t + 1], prepared).readouts[:, -1:])
+        again.append(model.decoder(previous[:, : t + 1], encoded).readouts[:, -1:])
     without_keys = time.perf_counter() - started
 print("largest difference:", float((torch.cat(kept, 1) - torch.cat(again, 1)).abs().max()))
-print("what is kept:", tuple(state[0].shape), "(layers, batch, heads, words, numbers)")
+print(
+    "what each layer keeps:",
+    tuple(cache.layers[0].past.keys.shape),
+    "(batch, heads, words, numbers)",
+)
 print(f"{1000 * with_keys:.1f} ms with, {1000 * without_keys:.1f} ms without")
 
 # %% [markdown]
@@ -215,7 +220,7 @@ print(f"{1000 * with_keys:.1f} ms with, {1000 * without_keys:.1f} ms without")
 from unittest.mock import patch
 
 without_places = patch.object(
-    type(model.encoder.places), "forward", lambda self, words, start=0: words
+    type(model.encoder.positions), "forward", lambda self, words, start=0: words
 )
 with torch.inference_mode(), without_places:
     forwards, backwards = (

@@ -98,7 +98,7 @@ target = [word for word in trace.target_tokens if word != "<eos>"]
 with torch.no_grad():
     encoded, decoded, right = prepared(words, target)
 states, values = decoded.states[0], encoded.states[0]
-weights = decoded.attended.weights[0]
+weights = decoded.attention.weights[0]
 with torch.no_grad():
     before = next_word(states, values, weights)
     flat = next_word(states, values, torch.full_like(weights, 1 / len(values)))
@@ -148,7 +148,7 @@ for step, word in enumerate(trace.target_tokens):
 inputs = encoded.states.detach().requires_grad_()
 again = model.decoder(
     torch.tensor([[SOS, *right[:-1]]]),
-    encoded._replace(states=inputs, final=tuple(part.detach() for part in encoded.final)),
+    encoded._replace(states=inputs, final_state=encoded.final_state.each(torch.Tensor.detach)),
 )
 log_probs = torch.log_softmax(model.decoder.logits(again.readouts[0]), dim=-1)
 chosen = log_probs[range(len(right)), right]

@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 from attnbook.alignment import GoldAlignment, alignment_scores
 from attnbook.attention import masked_softmax
 from attnbook.corpora import SentencePair
-from attnbook.decoding import forced_weights
+from attnbook.decoding import teacher_forced_attention
 from attnbook.grammar.tables import VERBS
 from attnbook.scores import AdditiveScore, GeneralScore
 from attnbook.seq2seq import Translator
@@ -68,7 +68,7 @@ def by_hand() -> dict[str, Any]:
             "weights": weights[0].tolist(),
             "context": (weights @ keys)[0].tolist(),
         }
-    result["hidden"] = (queries @ additive.query.weight.T + additive.prepare(keys)).tolist()
+    result["hidden"] = (queries @ additive.query.weight.T + additive.project_keys(keys)).tolist()
     gold = GoldAlignment(frozenset(SURE), frozenset((*SURE, *POSSIBLE)))
     scores = alignment_scores([FOUND], [gold])
     result["alignment"] = {
@@ -107,7 +107,7 @@ def separated(pairs: Sequence[SentencePair]) -> list[tuple[int, int, int, int]]:
 def looks(translator: Translator, pairs: Sequence[SentencePair]) -> dict[str, float]:
     """Where the weight lies when the verb of a separated pair is written."""
     places = separated(pairs)
-    weights = forced_weights(translator, pairs)
+    weights = teacher_forced_attention(translator, pairs)
     stem = [float(weights[n][j, i]) for n, j, i, _ in places]
     particle = [float(weights[n][j, k]) for n, j, _, k in places]
     return {

@@ -37,7 +37,7 @@ from torch.nn import functional
 from attnbook import checkpoints, grammar, plots
 from attnbook.batches import pad
 from attnbook.corpora import SentencePair, join_captions, multi30k
-from attnbook.decoders import ChoDecoder
+from attnbook.decoders import ChoDecoder, final_state
 from attnbook.decoding import translate
 from attnbook.evaluation import bleu, teacher_forced_perplexity
 from attnbook.seq2seq import Config, Translator
@@ -198,7 +198,7 @@ def vectors(translator: Translator, sources: Sequence[Sequence[str]]) -> torch.T
         if isinstance(translator.decoder, ChoDecoder):
             found = translator.decoder.context(encoded)
         else:
-            found = torch.cat([part[-1] for part in encoded.final], dim=-1)
+            found = torch.cat([part[-1] for part in final_state(encoded).parts], dim=-1)
         for number, row in zip(numbers, found, strict=True):
             rows[number] = row
     return torch.stack(rows)

@@ -27,13 +27,15 @@ from tqdm import tqdm
 from train import attention_of, load
 
 from attnbook import grammar, plots
-from attnbook.attention import Attended, Attention
+from attnbook.attention import Attention, AttentionOutput
 from attnbook.batches import collate
 from attnbook.corpora import SentencePair, multi30k
+from attnbook.decoders import final_state
 from attnbook.decoding import decode, translate
 from attnbook.encoder import Encoder
 from attnbook.evaluation import bleu, teacher_forced_perplexity
 from attnbook.recurrent import LSTMCell, unroll
+from attnbook.scores import Score
 from attnbook.seq2seq import Translator
 from attnbook.vocabulary import EOS, SOS
 
@@ -100,18 +102,23 @@ class Replaced(nn.Module):
         self.attention, self.change = attention, change
         self.temperature = attention.temperature
 
+    @property
+    def score(self) -> Score:
+        """The score, which is left as it is."""
+        return self.attention.score
+
     def forward(
         self,
         queries: Tensor,
         keys: Tensor,
         values: Tensor,
         mask: Tensor,
-        prepared: Tensor | None = None,
-    ) -> Attended:
+        projected_keys: Tensor | None = None,
+    ) -> AttentionOutput:
         """As :class:`Attention`, with other weights."""
-        _, weights, scores = self.attention(queries, keys, values, mask, prepared)
+        _, weights, scores = self.attention(queries, keys, values, mask, projected_keys)
         weights = self.change(weights, mask.expand_as(weights))
-        return Attended(weights @ values, weights, scores)
+        return AttentionOutput(weights @ values, weights, scores)
 
 
 def uniform(weights: Tensor, mask: Tensor) -> Tensor:
@@ -183,7 +190,7 @@ def interventions(count: int = 500) -> dict[str, Any]:
         previous = torch.tensor([[SOS, *ids[:-1]]])
         decoded = decoder(previous, encoded)
         before = torch.softmax(decoder.logits(decoded.readouts[0]), dim=-1)
-        most = decoded.attended.weights[0].argmax(-1)
+        most = decoded.attention.weights[0].argmax(-1)
         for kind in kinds:
             if kind == "unread":
                 after = unread(translator, source, previous, most)
@@ -197,7 +204,7 @@ def interventions(count: int = 500) -> dict[str, Any]:
             moved[kind].append(float(distance.mean()))
             changed[kind].append((float(other.sum()), float(len(other))))
             if kind == "hide_most":
-                top = decoded.attended.weights[0].max(-1).values
+                top = decoded.attention.weights[0].max(-1).values
                 by_weight += zip(top.tolist(), other.tolist(), strict=True)
                 common = torch.tensor([word in frequent for word in [*written, "<eos>"]])
                 common[-1] = True
@@ -289,10 +296,12 @@ def paths(translator: Translator, pair: SentencePair) -> dict[str, Tensor]:
     hook.remove()
     ways = {"total": encoded}
     if translator.attends:
-        cut = tuple(part.detach() for part in encoded.final)
+        cut = final_state(encoded).each(Tensor.detach)
         ways["handed"] = encoded._replace(states=encoded.states.detach())
-        ways["memory"] = encoded._replace(final=cut)
-        ways["context"] = encoded._replace(states=local_states(translator, embedded), final=cut)
+        ways["memory"] = encoded._replace(final_state=cut)
+        ways["context"] = encoded._replace(
+            states=local_states(translator, embedded), final_state=cut
+        )
     result = {}
     each = torch.arange(len(ids))
     for way, known in ways.items():
@@ -300,8 +309,8 @@ def paths(translator: Translator, pair: SentencePair) -> dict[str, Tensor]:
         logits = translator.decoder.logits(decoded.readouts[each, each])
         loss = functional.cross_entropy(logits, ids, reduction="sum")
         (result[way],) = torch.autograd.grad(loss, embedded, retain_graph=True)
-        if way == "total" and decoded.attended is not None:
-            result["weights"] = decoded.attended.weights[0].detach()
+        if way == "total" and decoded.attention is not None:
+            result["weights"] = decoded.attention.weights[0].detach()
     return result
 
 
@@ -476,7 +485,7 @@ def mass() -> dict[str, Any]:
     for pair in tqdm(written, desc="mass"):
         (example,) = translator.examples([pair])
         with torch.inference_mode():
-            attended = translator(collate([example])).attended
+            attended = translator(collate([example])).attention
         keep = [t for t, word in enumerate(pair.target) if word not in PUNCTUATION]
         if not keep:
             continue
@@ -534,7 +543,7 @@ def three() -> dict[str, Any]:
         encoded = translator.encode(ids, torch.tensor([ids.shape[1]]))
         decoded = decoder(torch.tensor([[SOS]]), encoded)
         word = decoder.logits(decoded.readouts[0, 0]).argmax()
-        return translator.target_vocabulary.decode([int(word)])[0], decoded.attended.weights[0, 0]
+        return translator.target_vocabulary.decode([int(word)])[0], decoded.attention.weights[0, 0]
 
     def hiding(position: int) -> Callable[[Tensor, Tensor], Tensor]:
         return lambda weights, _mask: without(

@@ -162,12 +162,12 @@ def both_ways(translator: Translator, pairs: Sequence[SentencePair]) -> list[dic
             return torch.log_softmax(translator.decoder.logits(readouts), dim=-1)
 
         forced = log_probs(translator.decoder(batch.target_in, encoded).readouts)
-        state = translator.decoder.start(encoded)
+        cache = translator.decoder.start(encoded)
         word = torch.full((len(numbers), 1), SOS)
         free, own = [], []
         for step in range(words.shape[1]):
-            decoded = translator.decoder(word, encoded, state)
-            state = decoded.state
+            decoded = translator.decoder(word, cache)
+            cache = decoded.cache
             here = log_probs(decoded.readouts[:, -1])
             free.append(here.gather(1, words[:, step]).squeeze(1))
             here[:, [PAD, SOS, EOS]] = -torch.inf

@@ -34,7 +34,7 @@ from attnbook.alignment import (
 )
 from attnbook.attention import masked_softmax
 from attnbook.corpora import SentencePair
-from attnbook.decoding import forced_weights, translate
+from attnbook.decoding import teacher_forced_attention, translate
 from attnbook.evaluation import bleu, exact_match
 from attnbook.scores import ConcatScore, GeneralScore, additive_scores
 from attnbook.seq2seq import Translator
@@ -75,9 +75,9 @@ def by_hand() -> dict[str, Any]:
     for name, score in (("general", general), ("concat", concat)):
         scores = score(queries, keys)
         result[name] = {"scores": scores.tolist(), "weights": masked_softmax(scores).tolist()}
-    result["general"]["translated_keys"] = general.prepare(keys).tolist()
+    result["general"]["translated_keys"] = general.project_keys(keys).tolist()
     result["general"]["translated_query"] = (queries @ general.key.weight).tolist()
-    pairs = (queries @ concat.both.weight[:, :2].T).unsqueeze(1) + concat.prepare(keys)
+    pairs = (queries @ concat.both.weight[:, :2].T).unsqueeze(1) + concat.project_keys(keys)
     result["concat"]["hidden"] = pairs.tolist()
     result["concat"]["tanh"] = pairs.tanh().tolist()
     flat = pairs @ concat.v
@@ -105,7 +105,7 @@ class Found(NamedTuple):
 
 def find_links(translator: Translator, pairs: Sequence[SentencePair]) -> Found:
     """Take each English word's largest weight as a link to a German word."""
-    weights = forced_weights(translator, pairs)
+    weights = teacher_forced_attention(translator, pairs)
     gold = [GoldAlignment.of(pair.links or ()) for pair in pairs]
     links = [
         {(i, j) for i, j in align_by_weight(rows[:, :-1]) if j in {t for _, t in right.sure}}
@@ -202,9 +202,12 @@ def without_tanh(name: str) -> dict[str, float]:
         projected = queries @ score.both.weight[:, : score.query_dim].T
         return (projected.unsqueeze(-2) + prepared.unsqueeze(-3)) @ score.v
 
-    with patch.object(score, "compare", flat):
+    with patch.object(score, "score", flat):
         written = translate(translator, [pair.source for pair in pairs])
-        changes = [float(np.ptp(rows, axis=0).max()) for rows in forced_weights(translator, pairs)]
+        changes = [
+            float(np.ptp(rows, axis=0).max())
+            for rows in teacher_forced_attention(translator, pairs)
+        ]
     right = [pair.target for pair in pairs]
     return {
         "exact": exact_match(written, right),
@@ -220,7 +223,9 @@ def concat_is_additive() -> float:
     queries, keys = torch.randn(7, 96), torch.randn(11, 96)
     beside = torch.cat([queries.unsqueeze(1).expand(-1, 11, -1), keys.expand(7, -1, -1)], dim=-1)
     printed = torch.tanh(score.both(beside)) @ score.v
-    split = additive_scores(queries @ score.both.weight[:, :96].T, score.prepare(keys), score.v)
+    split = additive_scores(
+        queries @ score.both.weight[:, :96].T, score.project_keys(keys), score.v
+    )
     return float((printed - split).detach().abs().max())
 
 

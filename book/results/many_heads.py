@@ -77,7 +77,7 @@ def all_heads(translator: Translator) -> list[Head]:
         (kind, layer, head)
         for kind, found in attentions(translator).items()
         for layer, attention in enumerate(found)
-        for head in range(attention.heads)
+        for head in range(attention.num_heads)
     ]
 
 
@@ -93,8 +93,8 @@ def without(translator: Translator, heads: Sequence[Head]) -> Iterator[None]:
     try:
         for kind, layer, head in heads:
             attention = found[kind][layer]
-            width = attention.project_out.in_features // attention.heads
-            columns = attention.project_out.weight.data[:, head * width : (head + 1) * width]
+            width = attention.out_proj.in_features // attention.num_heads
+            columns = attention.out_proj.weight.data[:, head * width : (head + 1) * width]
             kept.append((columns, columns.clone()))
             columns.zero_()
         yield
@@ -218,8 +218,8 @@ def cost() -> dict[str, dict[str, float]]:
     x = torch.randn(BATCH, LENGTH, WIDTH, generator=torch.Generator().manual_seed(0))
     layers = {heads: MultiHeadAttention(WIDTH, heads).eval() for heads in SPLITS}
     ways = {
-        "shown": lambda layer: layer(x, x, x, with_weights=True),
-        "fused": lambda layer: layer(x, x, x, with_weights=False),
+        "shown": lambda layer: layer(x, x, x, need_weights=True),
+        "fused": lambda layer: layer(x, x, x, need_weights=False),
     }
     seconds: dict[tuple[str, int], list[float]] = {}
     for _ in range(30):

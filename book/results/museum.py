@@ -29,7 +29,7 @@ from attnbook import grammar, museum, plots, training
 from attnbook.attention import masked_softmax
 from attnbook.batches import pad, random_batches
 from attnbook.corpora import SentencePair
-from attnbook.decoding import decode, forced_weights, greedy_search, translate
+from attnbook.decoding import decode, greedy_search, teacher_forced_attention, translate
 from attnbook.encoder import Encoder
 from attnbook.evaluation import (
     bleu,
@@ -221,7 +221,10 @@ def order(translator: Translator, pairs: Sequence[SentencePair]) -> dict[str, fl
     sources, right = [pair.source for pair in pairs], [pair.target for pair in pairs]
     found = museum.translate_in_place(translator, sources)
     own = translate(translator, sources)
-    drawn, weights = museum.weights_to_draw(translator, pairs), forced_weights(translator, pairs)
+    drawn, weights = (
+        museum.weights_to_draw(translator, pairs),
+        teacher_forced_attention(translator, pairs),
+    )
     shapes = [a.shape == b.shape for a, b in zip(drawn, weights, strict=True)]
     return {
         "exact": exact_match(found, right),
@@ -590,7 +593,10 @@ def draw_positions(parts: dict[str, Any]) -> Figure:
 def wrong_figure() -> tuple[SentencePair, list[list[float]], list[list[float]]]:
     """A sentence, its weights, and those drawn under it: the worst case of at most nine words."""
     translator, pairs = models.load(MODEL), grammar_test()
-    drawn, own = museum.weights_to_draw(translator, pairs), forced_weights(translator, pairs)
+    drawn, own = (
+        museum.weights_to_draw(translator, pairs),
+        teacher_forced_attention(translator, pairs),
+    )
     fits = [n for n in range(len(pairs)) if own[n].shape == drawn[n].shape and len(own[n]) <= 9]
     worst = max(fits, key=lambda n: float(abs(own[n] - drawn[n]).sum()))
     return pairs[worst], own[worst].tolist(), drawn[worst].tolist()

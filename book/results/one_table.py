@@ -42,8 +42,8 @@ from torch import Tensor
 
 from attnbook.alignment import alignment_scores, mean_entropy
 from attnbook.corpora import SentencePair, multi30k
-from attnbook.decoding import forced_weights, translate
-from attnbook.encoder import Encoded
+from attnbook.decoding import teacher_forced_attention, translate
+from attnbook.encoder import EncoderOutput
 from attnbook.evaluation import (
     bleu,
     free_running_perplexity,
@@ -134,7 +134,7 @@ def where_weights_lie(translator: Translator, pairs: Sequence[SentencePair]) -> 
     The weight on ``<eos>`` also apart for full stops and all other words, and the share of words
     that have their largest weight there.
     """
-    weights = forced_weights(translator, pairs)
+    weights = teacher_forced_attention(translator, pairs)
     on_end = np.concatenate([rows[:, -1] for rows in weights])
     stops = np.array([word == "." for pair in pairs for word in pair.target])
     return {
@@ -153,8 +153,8 @@ def end_hidden(translator: Translator) -> Iterator[None]:
     """For as long as the block lasts, no step may look at ``<eos>``."""
     encode = translator.encode
 
-    def masked(source: Tensor, lengths: Tensor) -> Encoded:
-        encoded = encode(source, lengths)
+    def masked(source: Tensor, lengths: Tensor, **options: bool) -> EncoderOutput:
+        encoded = encode(source, lengths, **options)
         places = torch.arange(source.shape[1], device=source.device)
         kept = encoded.mask & (places != (lengths.to(source.device) - 1).unsqueeze(1))
         return encoded._replace(mask=kept)
@@ -452,9 +452,9 @@ def check_costs(rows: dict[str, Any]) -> dict[str, bool]:
     speeds = [
         {
             name: rate["tokens_per_cpu_second"]
-            for name, rate in found["training"][regime]["threads1"].items()
+            for name, rate in found["training"][batching]["threads1"].items()
         }
-        for regime in ("random", "bucketed")
+        for batching in ("random", "bucketed")
     ]
     search = {
         name: rate["sentences_per_cpu_second"]

@@ -27,9 +27,9 @@ from torch.nn.functional import layer_norm
 
 from attnbook import plots
 from attnbook.alignment import mean_entropy
-from attnbook.attention import Attended, attend
+from attnbook.attention import AttentionOutput, attend
 from attnbook.corpora import SentencePair, multi30k
-from attnbook.decoding import decode, forced_weights, translate
+from attnbook.decoding import decode, teacher_forced_attention, translate
 from attnbook.evaluation import exact_match
 from attnbook.scores import AdditiveScore
 from attnbook.self_attention import MultiHeadAttention
@@ -55,7 +55,7 @@ VALUES = {"beer": (4, 50), "wine": (6, 20), "tea": (3, 30), "lemonade": (3, 40)}
 SHARPER = (1, 2, 4, 8)
 
 
-def described(found: Attended) -> dict[str, Any]:
+def described(found: AttentionOutput) -> dict[str, Any]:
     """Scores, weights and context of one query."""
     return {
         "scores": found.scores[0].tolist(),
@@ -109,7 +109,9 @@ def softmax(scores: Numbers) -> Numbers:
     return weights
 
 
-def kernel_attend(asked: Numbers, hours: Numbers, degrees: Numbers, width: float) -> Attended:
+def kernel_attend(
+    asked: Numbers, hours: Numbers, degrees: Numbers, width: float
+) -> AttentionOutput:
     """The same regression by the package's soft dictionary.
 
     A query is ``(x, 1)`` and a key ``(x_i, -x_i²/2) / σ²``, so that their dot product is the score
@@ -327,7 +329,7 @@ def heads(model_dim: int = 512, count: int = 8, words: int = 20) -> dict[str, fl
         torch.manual_seed(seed)
         layer = MultiHeadAttention(model_dim, count)
         asked, known = (layer_norm(torch.randn(1, words, model_dim), (model_dim,)) for _ in "qk")
-        scores = layer(asked, known, known, with_weights=True).scores
+        scores = layer(asked, known, known, need_weights=True).scores
         variances.append(float(scores.var(dim=-1).mean()))
     width = model_dim // count
     mean = statistics.fmean(variances)
@@ -346,7 +348,7 @@ def temperatures() -> dict[str, Any]:
         rows[name] = {
             "temperature": temperature,
             "exact": exact_match(written, [pair.target for pair in pairs]),
-            "entropy": mean_entropy(forced_weights(translator, pairs[:SENTENCES])),
+            "entropy": mean_entropy(teacher_forced_attention(translator, pairs[:SENTENCES])),
         }
     return rows
 
@@ -368,9 +370,9 @@ def rewritten(name: str) -> dict[str, float]:
         states = torch.tensor(trace.encoder_states)
         if isinstance(score, AdditiveScore):
             shares = score(queries, states).softmax(dim=-1)
-            found = Attended(shares @ states, shares, shares.log())
+            found = AttentionOutput(shares @ states, shares, shares.log())
         else:
-            keys = score.prepare(states)  # W h for the general score, h itself for the dot
+            keys = score.project_keys(states)  # W h for the general score, h itself for the dot
             # attend divides by √d, and Luong's decoder does not.
             found = attend(math.sqrt(keys.shape[-1]) * queries, keys, states)
         weights.append((found.weights, trace.weights))

@@ -28,12 +28,13 @@ from torch.nn import functional
 
 from attnbook import plots
 from attnbook.attention import attend
-from attnbook.benchmark import grown, machine
+from attnbook.benchmark.machine import machine
+from attnbook.benchmark.memory import peak_memory
 from attnbook.masks import causal_mask
 from attnbook.self_attention import (
     LearnedPositions,
-    MultiHead,
     MultiHeadAttention,
+    MultiHeadOutput,
     rotate,
     sinusoidal_positions,
 )
@@ -56,13 +57,12 @@ DECODER = ((1, 1), (0, -2))
 @torch.no_grad()
 def layer_by_hand() -> MultiHeadAttention:
     """One head with these three matrices; the fourth, which mixes heads, changes nothing."""
-    layer = MultiHeadAttention(2, heads=1).double()
-    layer.project_in.weight[:] = torch.cat(
-        [torch.tensor(matrix).T for matrix in (FOR_QUERIES, FOR_KEYS, FOR_VALUES)]
-    )
-    layer.project_in.bias.zero_()
-    layer.project_out.weight[:] = torch.eye(2)
-    layer.project_out.bias.zero_()
+    layer = MultiHeadAttention(2, num_heads=1).double()
+    projections = (layer.q_proj, layer.k_proj, layer.v_proj, layer.out_proj)
+    matrices = (FOR_QUERIES, FOR_KEYS, FOR_VALUES, ((1, 0), (0, 1)))
+    for projection, matrix in zip(projections, matrices, strict=True):
+        projection.weight[:] = torch.tensor(matrix).T
+        projection.bias.zero_()
     return layer
 
 
@@ -76,12 +76,12 @@ def by_hand() -> dict[str, Any]:
     layer = layer_by_hand()
     x, y = _row(*STATES), _row(*DECODER)
 
-    def numbers(found: MultiHead) -> dict[str, Any]:
+    def numbers(found: MultiHeadOutput) -> dict[str, Any]:
         assert found.weights is not None
         return {"weights": found.weights[0, 0].tolist(), "output": found.output[0].tolist()}
 
-    queries, keys, values = (one[0] for one in layer.project_in(x).chunk(3, dim=-1))
-    whole = layer(x, x, x, with_weights=True)
+    queries, keys, values = layer.q_proj(x)[0], layer.k_proj(x)[0], layer.v_proj(x)[0]
+    whole = layer(x, x, x, need_weights=True)
     assert whole.scores is not None
     same = attend(x, x, x)
     order = [2, 1, 0]
@@ -96,10 +96,10 @@ def by_hand() -> dict[str, Any]:
         "scores": whole.scores[0, 0].tolist(),
         "exponentials": whole.scores[0, 0].exp().tolist(),
         "self": numbers(whole),
-        "masked": numbers(layer(x, x, x, causal=True, with_weights=True)),
-        "cross": numbers(layer(y, x, x, with_weights=True)),
-        "cross_queries": layer.project_in(y).chunk(3, dim=-1)[0][0].tolist(),
-        "cross_products": (layer.project_in(y).chunk(3, dim=-1)[0][0] @ keys.T).tolist(),
+        "masked": numbers(layer(x, x, x, causal=True, need_weights=True)),
+        "cross": numbers(layer(y, x, x, need_weights=True)),
+        "cross_queries": layer.q_proj(y)[0].tolist(),
+        "cross_products": (layer.q_proj(y)[0] @ keys.T).tolist(),
         "same": {
             "products": (x[0] @ x[0].T).tolist(),
             "weights": same.weights[0].tolist(),
@@ -143,7 +143,7 @@ def order_is_lost(width: int = 64) -> dict[str, Any]:
     A layer with random weights. Differences are norms, divided by the norm of the output.
     """
     torch.manual_seed(0)
-    layer = MultiHeadAttention(width, heads=1).double()
+    layer = MultiHeadAttention(width, num_heads=1).double()
     dog, bites, man = torch.randn(3, width, dtype=torch.float64)
     first, second = torch.stack([dog, bites, man])[None], torch.stack([man, bites, dog])[None]
     places = sinusoidal_positions(3, width).double()
@@ -319,7 +319,7 @@ class Layer(nn.Module):
         self.inner = (
             nn.LSTM(width, width, batch_first=True)
             if kind == "lstm"
-            else MultiHeadAttention(width, heads=1)
+            else MultiHeadAttention(width, num_heads=1)
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -327,7 +327,7 @@ class Layer(nn.Module):
         if self.kind == "lstm":
             states: Tensor = self.inner(x)[0]
             return states
-        found: MultiHead = self.inner(x, x, x, with_weights=self.kind == "weights")
+        found: MultiHeadOutput = self.inner(x, x, x, need_weights=self.kind == "weights")
         return found.output
 
 
@@ -405,7 +405,7 @@ def memory_of(kind: str, length: int) -> float | None:
     layer = Layer(kind, WIDTH)
     step(layer, torch.randn(1, 8, WIDTH, requires_grad=True))  # what torch sets up once
     x = torch.randn(1, length, WIDTH, requires_grad=True)
-    return grown(lambda: step(layer, x))
+    return peak_memory(lambda: step(layer, x))
 
 
 def memory() -> dict[str, Any]:

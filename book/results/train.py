@@ -20,8 +20,9 @@ from typing import Any
 import torch
 from _measure import Missing, reading
 
-from attnbook import benchmark, checkpoints, grammar
+from attnbook import checkpoints, grammar
 from attnbook.attention import Attention
+from attnbook.benchmark.plan import MODELS as BENCHMARKED
 from attnbook.corpora import SentencePair, join_captions, multi30k
 from attnbook.decoders import RecurrentDecoder
 from attnbook.seq2seq import Config, Translator
@@ -90,7 +91,7 @@ for _seed in (0, 1, 2):
 # chapter 4, the Transformer to chapter 13, and Cho's learns slower from larger word vectors.
 COMPARED: dict[str, dict[str, Any]] = {
     name: dict(shape)
-    for name, shape in benchmark.MODELS.items()
+    for name, shape in BENCHMARKED.items()
     if name not in ("sutskever", "transformer")
 }
 COMPARED["fixed"] = {**COMPARED["fixed"], "embedding_std": None}
@@ -137,7 +138,7 @@ NORM_TRIALS = {
 }  # fmt: skip
 for _seed in SEEDS:
     MODELS[f"compared-transformer-{_seed}"] = Model(
-        Config(**benchmark.MODELS["transformer"], embedding_dim=256, hidden_dim=256, dropout=0.1),
+        Config(**BENCHMARKED["transformer"], embedding_dim=256, hidden_dim=256, dropout=0.1),
         Training(epochs=8, learning_rate=2e-3, warmup=0.05, seed=_seed),
         min_count=2,
     )

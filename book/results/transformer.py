@@ -9,6 +9,7 @@ is compared with are those of book/results/one_table.py. Measured parts are kept
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import Any
 
@@ -36,7 +37,7 @@ AGAINST = ("dot", "general-feeding", "concat-feeding", "additive")
 STATE = (1.0, 3.0, 5.0, 7.0)
 INTO = ((1.0, 2.0), (-1.0, 0.0))  # rows of W_1
 OUT_OF = ((2.0, 3.0), (1.0, 1.0))  # rows of W_2
-WIDTHS: dict[str, Any] = {"model_dim": 4, "heads": 2, "feedforward_dim": 8}
+WIDTHS: dict[str, Any] = {"model_dim": 4, "num_heads": 2, "feedforward_dim": 8}
 
 
 @torch.no_grad()
@@ -44,10 +45,10 @@ def by_hand() -> dict[str, Any]:
     """The worked examples: a norm, a network, and the parameters of a small layer."""
     normed = torch.nn.functional.layer_norm(torch.tensor(STATE).double(), (4,))
     network = FeedForward(2, 2)
-    network.widen.weight[:] = torch.tensor(INTO)
-    network.narrow.weight[:] = torch.tensor(OUT_OF)
-    network.widen.bias[:] = torch.tensor([0.5, 0.0])
-    network.narrow.bias[:] = torch.tensor([0.0, -1.0])
+    network.linear1.weight[:] = torch.tensor(INTO)
+    network.linear2.weight[:] = torch.tensor(OUT_OF)
+    network.linear1.bias[:] = torch.tensor([0.5, 0.0])
+    network.linear2.bias[:] = torch.tensor([0.0, -1.0])
     layer = EncoderLayer(**WIDTHS, dropout=0.0, norm="pre")
     return {
         "normed": normed.tolist(),
@@ -68,7 +69,7 @@ def parts_of(translator: Translator) -> dict[str, Any]:
     for name, parameter in translator.named_parameters():
         if "embedding" in name or "output" in name:
             kind = "words"
-        elif "attention.project" in name:
+        elif re.search(r"attention\.\w+_proj", name):
             kind = "attention"
         elif "feedforward." in name and "around" not in name:
             kind = "networks"

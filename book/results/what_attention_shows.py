@@ -72,9 +72,11 @@ def importance(translator: Translator, pair: SentencePair) -> dict[str, NDArray[
 
     encoded = translator.encode(torch.tensor([ids]), lengths)
     states = encoded.states.detach().requires_grad_()
-    encoded = encoded._replace(states=states, final=tuple(part.detach() for part in encoded.final))
+    assert encoded.final_state is not None
+    final = encoded.final_state.each(torch.Tensor.detach)
+    encoded = encoded._replace(states=states, final_state=final)
     decoded = translator.decoder(previous, encoded)
-    assert decoded.attended is not None
+    assert decoded.attention is not None
     log_probs = torch.log_softmax(translator.decoder.logits(decoded.readouts[0]), dim=-1)
     chosen = log_probs[range(len(right)), right]
     gradients = torch.stack(
@@ -89,7 +91,7 @@ def importance(translator: Translator, pair: SentencePair) -> dict[str, NDArray[
         answers = torch.tensor(right).view(1, -1, 1).expand(len(ids), -1, 1)
         lost = (chosen - changed.gather(2, answers).squeeze(2)).abs().T
     found = (
-        decoded.attended.weights[0].detach(),
+        decoded.attention.weights[0].detach(),
         gradients.norm(dim=-1),
         (gradients * states.detach()).sum(dim=-1).abs(),
         lost,
@@ -179,7 +181,7 @@ def exchanged(translator: Translator, pairs: Sequence[SentencePair]) -> dict[str
         right = [*translator.target_vocabulary.encode(pair.target), EOS]
         encoded = translator.encode(torch.tensor([ids]), torch.tensor([len(ids)]))
         decoded = translator.decoder(torch.tensor([[SOS, *right[:-1]]]), encoded)
-        weights = decoded.attended.weights[0]
+        weights = decoded.attention.weights[0]
         before = words_of(translator, decoded.states[0], encoded.states[0], weights)
         order = list(range(len(ids)))
         chance.shuffle(order)
@@ -218,7 +220,7 @@ def sought(translator: Translator, pairs: Sequence[SentencePair]) -> dict[str, A
         with torch.no_grad():
             encoded = translator.encode(torch.tensor([ids]), torch.tensor([len(ids)]))
             decoded = translator.decoder(torch.tensor([[SOS, *right[:-1]]]), encoded)
-            weights = decoded.attended.weights[0]
+            weights = decoded.attention.weights[0]
             states, values = decoded.states[0], encoded.states[0]
             before = words_of(translator, states, values, weights)
         # From the model's own weights, blurred, so that every word has a gradient, and shaken, so
