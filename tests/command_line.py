@@ -53,5 +53,5 @@ def subprocess_of(*words: str, **options: Any) -> Any:
 def feed(monkeypatch: Any, content: bytes, terminal: bool = False) -> None:
     """Put bytes on standard input."""
     stream = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8")
-    stream.isatty = lambda: terminal  # type: ignore[method-assign]  # of this one alone
+    monkeypatch.setattr(stream, "isatty", lambda: terminal)
     monkeypatch.setattr(sys, "stdin", stream)

@@ -106,6 +106,27 @@ def data_folder() -> Path:
     return folder
 
 
+@pytest.fixture
+def signalled(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AbstractContextManager[None]]:
+    """Within ``signalled(signal.SIGTERM, step=7)`` that signal arrives in this step of training."""
+    from attnbook.training import _Run
+
+    whole = _Run.one_step
+
+    @contextmanager
+    def arrives(number: int, step: int = 7) -> Iterator[None]:
+        def one_step(self: Any, examples: Any) -> None:
+            if self.step == step:
+                os.kill(os.getpid(), number)
+            whole(self, examples)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(_Run, "one_step", one_step)
+            yield
+
+    return arrives
+
+
 # --- what the machine lacks ----------------------------------------------------------------------
 
 

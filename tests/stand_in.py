@@ -84,12 +84,12 @@ class OnCard(Tensor):
         return made
 
     @classmethod
-    def __torch_dispatch__(  # type: ignore[override]  # torch declares it without the class
+    def __torch_dispatch__(  # type: ignore[override]  # torch declares it as no class method
         cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         return _do(func, args, kwargs or {})
 
-    def __repr__(self, **options: Any) -> str:  # type: ignore[override]  # torch gives it options
+    def __repr__(self, **options: Any) -> str:  # type: ignore[override]  # torch calls it with options that object does not know
         return f"OnCard({self.held!r})"
 
     # What torch does for no subclass.

@@ -52,7 +52,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A BERT with random weights as Hugging Face keeps it."""
     path = tmp_path_factory.mktemp("bert")
     torch.manual_seed(0)
-    config = transformers.BertConfig(  # type: ignore[call-arg]  # attn_… is its base's
+    config = transformers.BertConfig(  # type: ignore[call-arg]  # the settings of its base class are not in its signature
         vocab_size=37, hidden_size=12, num_hidden_layers=3, num_attention_heads=3,
         intermediate_size=20, max_position_embeddings=17, attn_implementation="eager",
         initializer_range=0.5,

@@ -104,7 +104,7 @@ def test_a_hint_after_a_pass_points_to_the_page():
 
 def test_what_cannot_be_checked_is_refused(as_user):
     with pytest.raises(TypeError, match="the function itself, without brackets"):
-        check(torch.zeros(1))  # type: ignore[arg-type]  # it is the mistake
+        check(torch.zeros(1))  # type: ignore[arg-type]  # the test is that this is refused
     with pytest.raises(ValueError, match="there is no exercise 'sum'"):
         check(sum)
     with pytest.raises(ValueError, match="did you mean pair_products"):

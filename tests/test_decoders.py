@@ -196,7 +196,7 @@ def test_refusals(settings):
 
 def test_the_base_cannot_be_made():
     with pytest.raises(TypeError, match="abstract"):
-        Decoder(WORDS, EMBEDDING, HIDDEN)  # type: ignore[abstract, call-arg]  # it is the mistake
+        Decoder(WORDS, EMBEDDING, HIDDEN)  # type: ignore[abstract, call-arg]  # the test is that this is refused
 
 
 # --- Sutskever and Cho ----------------------------------------------------------------------------

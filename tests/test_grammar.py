@@ -48,7 +48,7 @@ def test_a_pair_refuses_what_cannot_be_trained_on() -> None:
     with pytest.raises(ValueError, match="target: an empty sentence"):
         SentencePair(("ein",), ())
     with pytest.raises(ValueError, match="source: expected a tuple of tokens, got the string"):
-        SentencePair("ein bier", ("a", "beer"))  # type: ignore[arg-type]  # it is the mistake
+        SentencePair("ein bier", ("a", "beer"))  # type: ignore[arg-type]  # the test is that this is refused
     with pytest.raises(ValueError, match="target: token 1 is ''"):
         SentencePair(("ein", "bier"), ("a", ""))
     with pytest.raises(ValueError, match=r"links: the link \(0, 2\) lies outside 3 source and 2"):
@@ -113,13 +113,13 @@ def test_bad_arguments_are_refused_by_name() -> None:
     with pytest.raises(ValueError, match=r"count: .* got -1"):
         grammar.generate(-1)
     with pytest.raises(ValueError, match=r"count: .* got 1\.5"):
-        grammar.generate(1.5)  # type: ignore[arg-type]  # it is the mistake
+        grammar.generate(1.5)  # type: ignore[arg-type]  # the test is that this is refused
     with pytest.raises(ValueError, match="shortest: the grammar's shortest sentence has 2 words"):
         grammar.generate(1, shortest=1)
     with pytest.raises(ValueError, match="longest: 5 is less than shortest, 6"):
         grammar.generate(1, shortest=6, longest=5)
     with pytest.raises(ValueError, match="longest: expected a whole number of words, got '60'"):
-        grammar.generate(1, longest="60")  # type: ignore[arg-type]  # it is the mistake
+        grammar.generate(1, longest="60")  # type: ignore[arg-type]  # the test is that this is refused
     with pytest.raises(ValueError, match="val: expected a number of pairs, 0 or more, got -2"):
         grammar.corpus(val=-2)
     with pytest.raises(ValueError, match="the grammar has hardly more than"):

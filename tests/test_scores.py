@@ -81,7 +81,7 @@ def test_unequal_widths_are_refused(score):
 def test_scores_have_no_parameters_and_the_base_cannot_be_made():
     assert list(DotScore().parameters()) == []
     with pytest.raises(TypeError, match="abstract"):
-        Score()  # type: ignore[abstract]  # it is the mistake
+        Score()  # type: ignore[abstract]  # the test is that this is refused
 
 
 # --- scores with parameters -----------------------------------------------------------------------

@@ -14,7 +14,6 @@ import pytest
 import torch
 from filelock import FileLock
 
-from attnbook import training
 from attnbook.checkpoints import load, read_card
 from attnbook.seq2seq import Config
 from command_line import FILES, SMALL, attnbook, refused, subprocess_of
@@ -95,18 +94,10 @@ def test_train_on_multi30k(capsys, data_folder, monkeypatch):
     assert err.endswith("attnbook: error: enough\n")
 
 
-def test_an_interrupted_run_says_how_to_go_on(capsys, folder, monkeypatch, heeds_interrupts):
+def test_an_interrupted_run_says_how_to_go_on(capsys, folder, signalled, heeds_interrupts):
     words = ["train", *FILES, *SMALL, "--epochs=4", "--batch-tokens=10"]
     assert attnbook(capsys, *words, "--output=whole")[0] == 0
-    step = training._Run.one_step
-
-    def interrupted(self, batch):
-        if self.step == 7:
-            os.kill(os.getpid(), signal.SIGINT)
-        step(self, batch)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(training._Run, "one_step", interrupted)
+    with signalled(signal.SIGINT):
         code, out, err = attnbook(capsys, *words, "--output=my model")
     assert (code, out) == (130, "")
     assert f"the run is kept in runs{os.sep}my model. The same command goes on from there" in err
@@ -128,34 +119,18 @@ def test_an_interrupted_run_says_how_to_go_on(capsys, folder, monkeypatch, heeds
     assert [line.split(",")[:3] for line in one] == [line.split(",")[:3] for line in other]
 
 
-def test_sigterm_ends_as_ctrl_c_does(capsys, folder, monkeypatch, heeds_interrupts):
+def test_sigterm_ends_as_ctrl_c_does(capsys, folder, signalled, heeds_interrupts):
     words = ["train", *FILES, *SMALL, "--epochs=4", "--batch-tokens=10", "--output=model"]
-    step = training._Run.one_step
-
-    def terminated(self, batch):
-        if self.step == 7:
-            os.kill(os.getpid(), signal.SIGTERM)
-        step(self, batch)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(training._Run, "one_step", terminated)
+    with signalled(signal.SIGTERM):
         code, _, err = attnbook(capsys, *words)
     assert code == 130
     assert "the best model so far" in err
     assert read_card("model")["finished"] is False
 
 
-def test_a_stopped_run_goes_on_for_more_epochs(capsys, folder, monkeypatch, heeds_interrupts):
+def test_a_stopped_run_goes_on_for_more_epochs(capsys, folder, signalled, heeds_interrupts):
     words = ["train", *FILES, *SMALL, "--batch-tokens=10", "--output=model"]
-    step = training._Run.one_step
-
-    def interrupted(self, batch):
-        if self.step == 7:
-            os.kill(os.getpid(), signal.SIGINT)
-        step(self, batch)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(training._Run, "one_step", interrupted)
+    with signalled(signal.SIGINT):
         assert attnbook(capsys, *words, "--epochs=4")[0] == 130
     code, _, err = attnbook(capsys, *words, "--epochs=6", "--plot=curve.svg")
     assert code == 0
@@ -307,16 +282,9 @@ def test_half_of_what_torchrun_sets_is_refused(capsys, monkeypatch, values, mess
     assert message in refused(capsys, "train", *FILES, *SMALL)
 
 
-def test_a_folder_with_another_run_is_refused(capsys, folder, monkeypatch, heeds_interrupts):
+def test_a_folder_with_another_run_is_refused(capsys, folder, signalled, heeds_interrupts):
     words = ["train", *FILES, *SMALL, "--folder=run", "--output=my", "--keep-every=1"]
-    step = training._Run.one_step
-
-    def interrupted(self, batch):
-        os.kill(os.getpid(), signal.SIGINT)
-        step(self, batch)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(training._Run, "one_step", interrupted)
+    with signalled(signal.SIGINT, step=0):
         assert attnbook(capsys, *words)[0] == 130
     code, _, err = attnbook(capsys, *words, "--seed=9")
     assert code == 2

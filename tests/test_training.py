@@ -123,19 +123,10 @@ def test_a_resumed_run_does_not_do_again_what_is_done(tmp_path, monkeypatch):
     assert same(finished, run()[0])
 
 
-def test_an_interrupt_waits_for_the_step_and_loses_nothing(tmp_path, monkeypatch):
+def test_an_interrupt_waits_for_the_step_and_loses_nothing(tmp_path, signalled):
     uninterrupted, history = run(settings=replace(SETTINGS, keep_every=1000))
-    whole = training._Run.one_step
-
-    def one_step(self, batch):
-        if self.step == 7:
-            os.kill(os.getpid(), signal.SIGINT)
-        whole(self, batch)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(training._Run, "one_step", one_step)
-        with pytest.raises(KeyboardInterrupt):
-            run(folder=tmp_path, settings=replace(SETTINGS, keep_every=1000))
+    with signalled(signal.SIGINT), pytest.raises(KeyboardInterrupt):
+        run(folder=tmp_path, settings=replace(SETTINGS, keep_every=1000))
     assert torch.load(tmp_path / "state.pt", weights_only=True)["counters"]["step"] == 8
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     resumed, again = run(folder=tmp_path, settings=replace(SETTINGS, keep_every=1000))

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -43,8 +44,8 @@ def recorded_fit(sentences, vocabulary, **kwargs):
         noise.update(drawn.flatten().tolist())
         return forward(word, neighbour, drawn)
 
-    model.forward = recording  # type: ignore[method-assign]  # to listen
-    model.fit(sentences, epochs=1, **kwargs)
+    with patch.object(model, "forward", recording):
+        model.fit(sentences, epochs=1, **kwargs)
     return pairs, noise
 
 

@@ -23,6 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
+# Below, because they lie in the folder that was just named, or need what lies there.
 from attacks import attack  # noqa: E402
 from attnbook.exercises import Exercise, chapter  # noqa: E402
 from attnbook.exercises.definition import PRELUDE, stub_of  # noqa: E402

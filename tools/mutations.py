@@ -55,7 +55,7 @@ class _Source:
             for alias in node.names
         }
 
-    def span(self, node: ast.expr | ast.stmt) -> tuple[int, int]:
+    def span(self, node: ast.expr | ast.stmt | ast.keyword) -> tuple[int, int]:
         assert node.end_lineno is not None
         assert node.end_col_offset is not None
         return (
@@ -63,7 +63,7 @@ class _Source:
             self.lines[node.end_lineno - 1] + node.end_col_offset,
         )
 
-    def text(self, node: ast.expr | ast.stmt) -> str:
+    def text(self, node: ast.expr | ast.stmt | ast.keyword) -> str:
         start, end = self.span(node)
         return self.bytes[start:end].decode()
 
@@ -157,7 +157,7 @@ class _Source:
         function = self.text(node.func)
         for left_out in (k for k in node.keywords if k.arg != "strict"):
             arguments = [self.text(a) for a in node.args]
-            arguments += [self.text(k) for k in node.keywords if k is not left_out]  # type: ignore[arg-type]
+            arguments += [self.text(k) for k in node.keywords if k is not left_out]
             yield (*self.span(node), f"{function}({', '.join(arguments)})")
         if node.args and not isinstance(node.args[0], ast.Starred):
             yield from self.instead(node, node.args[0])

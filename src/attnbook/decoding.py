@@ -221,20 +221,20 @@ def beam_search(
     running = beams
     while running:
         logits, normalisers, cache = _next_word(translator, word, cache)
-        log_probs = torch.tensor([beam.log_probs for beam in running], device=device)
-        logits += (log_probs.flatten() - normalisers).unsqueeze(1)
+        so_far = torch.tensor([beam.log_probs for beam in running], device=device)
+        logits += (so_far.flatten() - normalisers).unsqueeze(1)
+        words = logits.shape[1]
         continued = logits.unflatten(0, (len(running), beam_size)).flatten(1)
         # Twice as many as are kept: at most beam_size of them end the sentence.
         best, places = largest(continued, min(2 * beam_size, continued.shape[1]))
+        found = zip(running, best.tolist(), places.tolist(), strict=True)
         going_on: list[int] = []  # the numbers of the sentences
         rows: list[int] = []
         chosen: list[int] = []
-        for number, beam in enumerate(running):
+        for number, (beam, log_probs, places) in enumerate(found):
             ranked = [
-                Continuation(log_prob, *divmod(place, logits.shape[1]))
-                for log_prob, place in zip(
-                    best[number].tolist(), places[number].tolist(), strict=True
-                )
+                Continuation(log_prob, *divmod(place, words))
+                for log_prob, place in zip(log_probs, places, strict=True)
             ]
             if (kept := beam.expand(ranked)) is not None:
                 going_on.append(number)

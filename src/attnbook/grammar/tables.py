@@ -217,7 +217,7 @@ TO             | in die k√ºche                      | into<in the<die kitchen<k√
 TO             | in die schule                              | to<in school<schule      | 1
 TO             | in die arztpraxis | to<in the<die doctor's<arztpraxis office<arztpraxis | 1
 TO             | zum bahnhof       | to<zum the<zum train<bahnhof station<bahnhof      | 1
-"""  # noqa: E501 (one entry a line)
+"""
 
 # ------------------------------------------------------------------------------- the lexicon
 
@@ -324,7 +324,7 @@ say    | glauben      glaubt    -            haben | think thinks thinking thoug
 say    | hoffen       hofft     -            haben | hope hopes hoping hoped                   | s
 say    | sagen        sagt      gesagt       haben | say says saying said                      | sv
 try    | versuchen    versucht  versucht     haben | try tries trying tried                    | phvm
-"""  # noqa: E501 (one entry a line)
+"""
 
 # singular, plural | English after er, after wir | negated
 MODALS = """
