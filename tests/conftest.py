@@ -107,13 +107,15 @@ def data_folder() -> Path:
 
 
 @pytest.fixture
-def signalled(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AbstractContextManager[None]]:
+def signalled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[..., contextlib.AbstractContextManager[None]]:
     """Within ``signalled(signal.SIGTERM, step=7)`` that signal arrives in this step of training."""
     from attnbook.training import _Run
 
     whole = _Run.one_step
 
-    @contextmanager
+    @contextlib.contextmanager
     def arrives(number: int, step: int = 7) -> Iterator[None]:
         def one_step(self: Any, examples: Any) -> None:
             if self.step == step:
