@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections import defaultdict
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import pytest
-import yaml
-from fontTools.ttLib import TTFont
 
 import fonts
 from attnbook.site.svg import inline_svg
+from glyphs import lacking_in, read
+from test_site import PAGES
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -28,13 +26,6 @@ STATIC = ROOT / "src" / "attnbook" / "static"
 FONTS_OF_MATPLOTLIB = Path(mpl.get_data_path()) / "fonts" / "ttf"
 
 
-def _documents(entry: dict[str, Any]) -> list[str]:
-    own = [entry[key] for key in ("root", "file") if key in entry]
-    below = [e for key in ("parts", "chapters", "sections") for e in entry.get(key, [])]
-    return own + [page for e in below for page in _documents(e)]
-
-
-PAGES = [f"{page}.html" for page in _documents(yaml.safe_load((ROOT / "_toc.yml").read_text()))]
 # A page of each kind, and the ones that once were too wide with one font or another.
 WIDEST = [
     "book/index.html",
@@ -50,11 +41,6 @@ WIDEST = [
 # --- the files ------------------------------------------------------------------------------------
 
 
-@cache
-def _read(file: str) -> TTFont:
-    return TTFont(fonts.FOLDER / f"{file}.woff2")
-
-
 def test_the_fonts_are_small() -> None:
     files = {path.stem: path.stat().st_size for path in fonts.FOLDER.glob("*.woff2")}
     assert set(files) == {cut.file for cut in fonts.CUTS}
@@ -67,7 +53,7 @@ def test_each_family_has_its_licence_beside_it(family: fonts.Family) -> None:
     text = (fonts.FOLDER / f"OFL-{short}.txt").read_text(encoding="utf-8")
     assert "SIL OPEN FONT LICENSE Version 1.1" in text
     for cut in (cut for cut in fonts.CUTS if cut.family == family):
-        names = _read(cut.file)["name"]
+        names = read(cut.file)["name"]
         assert "SIL Open Font License" in names.getDebugName(13)
         for number in (1, 3, 4, 6):  # a reserved name may not be the name of a changed font
             assert "Source" not in (names.getDebugName(number) or ""), cut.file
@@ -76,9 +62,9 @@ def test_each_family_has_its_licence_beside_it(family: fonts.Family) -> None:
 @pytest.mark.parametrize("cut", fonts.CUTS, ids=lambda cut: cut.file)
 def test_the_style_sheet_says_what_is_in_a_file(cut: fonts.Cut) -> None:
     style = (fonts.FOLDER / "fonts.css").read_text(encoding="utf-8")
-    assert fonts.face(cut, _read(cut.file)) in style
-    axes = {a.axisTag: (a.minValue, a.maxValue) for a in _read(cut.file)["fvar"].axes} if (
-        "fvar" in _read(cut.file)
+    assert fonts.face(cut, read(cut.file)) in style
+    axes = {a.axisTag: (a.minValue, a.maxValue) for a in read(cut.file)["fvar"].axes} if (
+        "fvar" in read(cut.file)
     ) else {}  # fmt: skip
     assert axes == ({"wght": cut.weights} if cut.weights[0] < cut.weights[1] else {})
 
@@ -102,76 +88,15 @@ def test_ranges_are_written_as_style_sheets_have_them() -> None:
     assert fonts.ranges([0x2192]) == "U+2192"
 
 
-# --- every character has a glyph ------------------------------------------------------------------
-
-# For each stack of fonts the characters that a reader may see in it: text, what styles put before
-# and after elements, and what fields hold. Formulas have MathJax's fonts, icons their own.
-SEEN = r"""() => {
-  const seen = {};
-  const add = (style, text) => {
-    const key = `${style.fontFamily}|${style.fontStyle === "normal" ? "" : "italic"}`;
-    seen[key] = (seen[key] ?? "") + text;
-  };
-  const other = ".math, mjx-container, script, style, noscript, template, head";
-  const walker = document.createTreeWalker(document.documentElement, NodeFilter.SHOW_TEXT);
-  while (walker.nextNode()) {
-    const node = walker.currentNode;
-    if (node.data.trim() && !node.parentElement.closest(other))
-      add(getComputedStyle(node.parentElement), node.data);
-  }
-  for (const element of document.body.querySelectorAll("*")) {
-    if (element.closest(other)) continue;
-    for (const side of ["::before", "::after"]) {
-      const style = getComputedStyle(element, side);
-      const content = style.content.match(/^"(.*)"$/s);
-      if (content) add(style, content[1]);
-    }
-    if (element.placeholder) add(getComputedStyle(element), element.placeholder);
-  }
-  for (const key in seen) seen[key] = [...new Set(seen[key])].join("");
-  return seen;
-}"""
-
-
-@cache
-def _covered(family: str, italic: bool) -> frozenset[int]:
-    """Which characters a browser finds in a family of the style sheet."""
-    cuts = [cut for cut in fonts.CUTS if cut.name == family]
-    of_style = [cut for cut in cuts if cut.italic == italic] or cuts
-    return frozenset(code for cut in of_style for code in _read(cut.file).getBestCmap())
-
-
-def _lacking(stack: str, italic: bool, text: str) -> str:
-    families = re.findall(r'"(Attn [^"]+)"', stack)
-    covered = frozenset[int]().union(*(_covered(family, italic) for family in families))
-    return "".join(c for c in sorted(set(text)) if c not in "\n\t\r" and ord(c) not in covered)
-
-
-def test_every_character_of_the_site_has_a_glyph(browser: Chromium, site_url: str) -> None:
-    started = browser.launch()
-    context = started.new_context()
-    # Neither adds a character in a font of the site, and they take most of a page's time.
-    context.route(re.compile("mathjax|fontawesome"), lambda route: route.abort())
-    page = context.new_page()
-    lacking: dict[str, list[str]] = defaultdict(list)
-    for path in [*PAGES, "search.html", "genindex.html"]:
-        page.goto(site_url + path, wait_until="domcontentloaded")
-        seen = page.evaluate(SEEN)
-        assert any("Attn Serif" in stack for stack in seen), path
-        for key, text in seen.items():
-            stack, _, italic = key.partition("|")
-            if "Font Awesome" not in stack and (found := _lacking(stack, bool(italic), text)):
-                lacking[f"{found!r} in {stack[:40]}{' italic' * bool(italic)}"].append(path)
-    started.close()
-    assert dict(lacking) == {}
+# --- every character has a glyph: of scripts; of pages in test_site.py ----------------------------
 
 
 def test_what_scripts_write_has_a_glyph_too() -> None:
     """Moving figures say things only when they are moved; all of it is in the sans."""
     stack = '"Attn Sans", "Attn Sans Symbols"'
-    assert _lacking(stack, False, "aβ∇") == "∇"
+    assert lacking_in(stack, False, "aβ∇") == "∇"
     for script in STATIC.glob("*.js"):
-        assert _lacking(stack, False, script.read_text(encoding="utf-8")) == "", script.name
+        assert lacking_in(stack, False, script.read_text(encoding="utf-8")) == "", script.name
 
 
 # --- the same widths everywhere -------------------------------------------------------------------

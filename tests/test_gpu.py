@@ -140,12 +140,11 @@ def test_every_decoder_computes_what_it_does_on_the_cpu(
         with torch.inference_mode():
             encoded.append(one.encode(batch.source.to(one.device), batch.source_lengths))
     same(encoded[1].states, encoded[0].states, device)
-    greedy = [greedy_search(one, read) for one, read in zip((here, there), encoded, strict=True)]
+    both = list(zip((here, there), encoded, strict=True))
+    most = [7, 4, 2]  # untrained, they would go on until the last word that they may write
+    greedy = [greedy_search(one, read, most) for one, read in both]
     assert [found.ids for found in greedy[1]] == [found.ids for found in greedy[0]]
-    beams = [
-        beam_search(one, read, beam_size=3)
-        for one, read in zip((here, there), encoded, strict=True)
-    ]
+    beams = [beam_search(one, read, beam_size=3, max_lengths=most) for one, read in both]
     ids = [[[found.ids for found in ranked] for ranked in one] for one in beams]
     assert ids[1] == ids[0]
 

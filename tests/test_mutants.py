@@ -9,7 +9,7 @@ import pytest
 import mutants
 from attnbook.exercises import exercises
 from attnbook.exercises.definition import source_of
-from mutations import mutations
+from mutations import edited, mutations
 
 
 def changed(line):
@@ -87,7 +87,7 @@ def test_what_is_argued_for_is_a_change_of_todays_sources():
     listed = mutants.listed_mutants()
     assert listed
     core = {
-        module: {(m.function, m.was, m.now) for m in mutations(path.read_text(encoding="utf-8"))}
+        module: {(m.function, m.was, m.now) for m in edited(path.read_text(encoding="utf-8"))}
         for module in mutants.MODULES
         if (path := mutants.source_of_module(module))
     }

@@ -23,6 +23,7 @@ import test_regression_figure
 import test_scrubber_site
 import test_sight_site
 from accessible import faint, structure, violations
+from glyphs import lacking
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -74,12 +75,12 @@ class Opened:
         self.page.evaluate(SETTLED)
 
 
-# The theme lets some colours pass into each other, and fonts come when there is a text in them.
+# The theme lets some colours pass into each other, and fonts come when there is a text in them. All
+# that moves is taken to its end: in a closed fold nothing is drawn, and it would never come there.
 SETTLED = """async () => {
     for (let i = 0; i < 2; i += 1) await new Promise(requestAnimationFrame);
     const endless = animation => animation.effect.getComputedTiming().endTime === Infinity;
-    const ending = document.getAnimations().filter(animation => !endless(animation));
-    await Promise.allSettled(ending.map(animation => animation.finished));
+    for (const one of document.getAnimations().filter(one => !endless(one))) one.finish();
     await document.fonts.ready;
 }"""
 
@@ -144,6 +145,10 @@ def test_formulas_are_set(opened: Opened) -> None:
     assert unset == []
 
 
+def test_every_character_has_a_glyph(opened: Opened) -> None:
+    assert lacking(opened.page) == {}
+
+
 def _kind(path: str) -> str:
     """Chapters, labs and exercises are alike; every other page is of a kind of its own."""
     folder, name = path.rsplit("/", 1) if "/" in path else ("", path)
@@ -184,9 +189,9 @@ def test_what_can_be_worked_answers(opened: Opened) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_page_can_be_read(opened: Opened, fullest: set[str], scheme: str) -> None:
-    """axe-core on one page of each kind; on the others the contrast of each look of a text."""
+    """axe-core on one page of each kind, dark; else the contrast of each look of a text."""
     opened.desk(scheme)
-    if opened.path in fullest:
+    if opened.path in fullest and scheme == "dark":  # on a phone it was light
         opened.page.wait_for_timeout(LATE)
         assert violations(opened.page) == []
     else:

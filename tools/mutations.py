@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-__all__ = ["Mutation", "mutations"]
+__all__ = ["Mutation", "edited", "mutations"]
 
 OPERATORS: dict[type[ast.AST], tuple[str, str]] = {
     ast.Lt: ("<", "<="), ast.LtE: ("<=", "<"), ast.Gt: (">", ">="), ast.GtE: (">=", ">"),
@@ -204,16 +204,23 @@ def _walk(node: ast.AST, function: str) -> Iterator[tuple[str, ast.AST]]:
         yield from _walk(child, inner)
 
 
-def mutations(text: str) -> list[Mutation]:
-    """All changes of a source, in the order of their places; none that is no Python."""
+def edited(text: str) -> Iterator[Mutation]:
+    """All changes of a source, in the order of their places; some may be no Python."""
     source = _Source(text)
-    found: dict[tuple[str, str, str], Mutation] = {}
     for function, node in _walk(source.tree, ""):
         for edit in source.edits(node):
             change = source.mutation(function, edit)
-            try:
-                ast.parse(change.text)
-            except SyntaxError:
-                continue
-            found.setdefault((function, change.was, change.now), change)
-    return [change for change in found.values() if change.was != change.now]
+            if change.was != change.now:
+                yield change
+
+
+def mutations(text: str) -> list[Mutation]:
+    """All changes of a source that are Python; of equal ones in equal lines the first."""
+    found: dict[tuple[str, str, str], Mutation] = {}
+    for change in edited(text):
+        try:
+            ast.parse(change.text)
+        except SyntaxError:
+            continue
+        found.setdefault((change.function, change.was, change.now), change)
+    return list(found.values())
