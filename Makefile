@@ -14,7 +14,7 @@ EVERYWHERE := _config.yml _toc.yml tools/book_site.py \
 export OMP_NUM_THREADS ?= 1
 PYTEST_ARGS ?=
 PYTEST = $(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 $(PYTEST_ARGS)
-LABS = --nbval --nbval-current-env --nbval-cell-timeout=300 --ignore=notebooks/exercises tests/test_notebooks.py notebooks
+NBVAL = --nbval --nbval-current-env --nbval-cell-timeout=300 --ignore=notebooks/exercises
 
 # Models before what is measured on them.
 FIRST := book/results/train.py book/results/traces.py
@@ -59,12 +59,11 @@ serve: site  ## build if needed, serve the book on this machine and open it
 	@$(BIN)/python tools/serve.py
 
 test: lint types whole machine  ## what must hold before a commit: style, types, labs, tests, the site in a browser
-	@$(PYTEST) --dist=loadfile $(LABS)
-	@$(PYTEST) --dist=worksteal -m "not exhaustive and not gpu" --ignore=tests/test_notebooks.py tests
+	@$(PYTEST) --dist=loadfile --no-loadscope-reorder -m "not exhaustive and not gpu" $(NBVAL) tests notebooks
 
 test-all: lint types whole machine  ## the same and what takes longer, with coverage; nightly and before a release
-	@$(PYTEST) --dist=loadfile $(LABS)
-	@$(PYTEST) --dist=worksteal -m "not gpu" --cov --cov-report=term-missing:skip-covered --ignore=tests/test_notebooks.py tests
+	@$(PYTEST) --dist=loadfile $(NBVAL) notebooks
+	@$(PYTEST) --dist=worksteal -m "not gpu" --cov --cov-report=term-missing:skip-covered tests
 
 fresh:  ## both commands in a bare Debian (needs root; ARGS=--user: as an ordinary user; tools/fresh.sh --help)
 	@tools/fresh.sh $(ARGS)

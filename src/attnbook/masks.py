@@ -74,12 +74,10 @@ def check_mask(mask: Tensor, scores: Tensor) -> None:
             "mask.unsqueeze(1), one that holds for every sentence mask.unsqueeze(0)"
         )
     try:
-        fits = torch.broadcast_shapes(mask.shape, scores.shape) == scores.shape
-    except RuntimeError:
-        fits = False
-    if not fits:
+        mask.expand(scores.shape)
+    except RuntimeError as error:
         raise ValueError(
             f"a mask of shape {tuple(mask.shape)} does not broadcast to scores of shape "
             f"{tuple(scores.shape)}; a padding mask (batch, source) needs a target axis: "
             "mask.unsqueeze(1)"
-        )
+        ) from error
