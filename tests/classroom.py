@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import json
+import os
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +23,7 @@ from attnbook.grading.grader import Grader
 from attnbook.grading.sandbox import Sandbox
 
 HERE = Path(__file__).parent
+ORDINARY = 1234  # a user without rights
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 
 # --- the tests' own chapter -----------------------------------------------------------------------
@@ -55,6 +57,24 @@ def program(*words: str) -> tuple[list[str], dict[str, str]]:
     """`attnbook` with the tests' own chapter: a command line, and what its environment needs."""
     start = "import classroom; classroom.register(); import attnbook.__main__ as a; exit(a.main())"
     return [sys.executable, "-c", start, *words], {"PYTHONPATH": str(HERE)}
+
+
+def ordinary(words: list[str], *, read: Sequence[Path], write: Sequence[Path] = ()) -> list[str]:
+    """A command as a user without rights has it run, who may read some folders and write others."""
+    if os.getuid() != 0:
+        return words
+    # Root's home is closed to others, and what is needed may lie in it.
+    outer = ["bwrap", "--dev-bind", "/", "/", "--tmpfs", "/root", "--tmpfs", "/tmp"]
+    places = [*read, *write]
+    for folder in sorted({str(p) for place in places for p in place.parents} - {"/"}):
+        outer += ["--perms", "0755", "--dir", folder]
+    for place in read:
+        outer += ["--ro-bind", str(place), str(place)]
+    for place in write:
+        os.chown(place, ORDINARY, ORDINARY)
+        outer += ["--bind", str(place), str(place)]
+    rights = ["setpriv", f"--reuid={ORDINARY}", f"--regid={ORDINARY}", "--clear-groups"]
+    return [*outer, "--cap-add", "ALL", *rights, *words]
 
 
 @lru_cache

@@ -485,7 +485,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 SLOWEST = [
     *("site", "exercises", "14", "13", "12", "fonts", "scrubber_site", "results", "attacks"),
     *("exports", "grading", "8", "7", "5", "9", "sandbox", "gpu", "benchmark", "decoding"),
-    *("notebooks", "cluster", "exercise_notebooks"),
+    *("notebooks", "cluster", "installed", "exercise_notebooks"),
 ]
 
 

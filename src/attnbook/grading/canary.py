@@ -55,7 +55,10 @@ def escape(secret, port):
     attempt("write to /dev", lambda: write("/dev/canary"))
     attempt("start a process", lambda: os._exit(0) if os.fork() == 0 else None)
     attempt("take 8 GB of memory", lambda: torch.ones(1 << 31))
-    attempt("import the package with the solutions", lambda: __import__("attnbook"))
+    # Over an installed package lies an empty folder, of which Python makes a package without
+    # anything in it.
+    attempt("import the package with the solutions", lambda: __import__("attnbook.exercises"))
+    attempt("list the package's files", lambda: os.listdir(__import__("attnbook").__path__[0])[0])
     attempt("become root", lambda: os.setresuid(0, 0, 0))
     for process in {1, os.getppid()}:
         attempt(f"see the files of process {process}", lambda: os.listdir(f"/proc/{process}/fd"))
