@@ -233,6 +233,7 @@ def f():
     package = [f for f in files if "attnbook" in f or "dot_attention" in Path(f).stem]
     assert not [f for f in package if f.endswith((".py", ".pyc", ".ipynb"))]
     assert {f for f in files if f.startswith("/grader")} == {
+        "/grader/cells.py",
         "/grader/inside.py",
         "/grader/probes.py",
     }

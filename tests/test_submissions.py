@@ -167,3 +167,21 @@ def test_damaged_and_encrypted_entries_are_refused(tmp_path):
     (only,) = find([place])
     with pytest.raises(Refused, match="encrypted"):
         only.read()
+
+
+@pytest.mark.parametrize(
+    ("metadata", "language"),
+    [
+        ({"kernelspec": {"name": "attn-env"}}, ""),
+        ({"kernelspec": {"name": "julia-1.9", "language": "python"}}, ""),
+        ({"kernelspec": {"name": "ir", "language": "R"}}, "r"),
+        ({"kernelspec": {"name": "python3"}, "language_info": {"name": "julia"}}, "julia"),
+    ],
+)
+def test_a_kernel_may_have_any_name_and_its_language_counts(metadata, language):
+    data = json.dumps(notebook(["x = 1"], metadata)).encode()
+    if language:
+        with pytest.raises(Refused, match=f"kernel is for '{language}'"):
+            code_cells(data)
+    else:
+        assert code_cells(data) == ["x = 1"]

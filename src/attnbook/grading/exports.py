@@ -82,7 +82,9 @@ def _modules(start: Sequence[str]) -> tuple[dict[str, Path], set[str]]:
 def _package(entry: str) -> tuple[dict[str, bytes], dict[str, str]]:
     """The files of the package that grading needs, and the versions of what they need."""
     exercises = {e.solution.__module__ for one in chapters() for e in one.exercises}
-    modules, others = _modules([entry, "attnbook.grading.inside", *exercises])
+    modules, others = _modules(
+        [entry, "attnbook.grading.inside", "attnbook.grading.cells", *exercises]
+    )
     files = {}
     for name, path in modules.items():
         stem = name.replace(".", "/")

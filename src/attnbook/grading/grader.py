@@ -111,6 +111,23 @@ def _own_digest() -> str:
     return total.hexdigest()
 
 
+@dataclass(frozen=True)
+class Ran:
+    """What came of running a notebook's cells on the inputs of one seed.
+
+    Attributes:
+        verdict: None where the function is absent or could not be defined.
+        absent: the notebook does not define the name.
+        broken: why the code cannot be run, in words.
+        notes: which cells were left out, in words.
+    """
+
+    verdict: Verdict | None = None
+    absent: bool = False
+    broken: str = ""
+    notes: tuple[str, ...] = ()
+
+
 class Grader:
     """Grades submissions one after the other, with two sandboxes.
 
@@ -188,15 +205,19 @@ class Grader:
     def grade_one(self, exercise: Exercise, cells: Sequence[str]) -> Grade | None:
         """Grade one exercise; None if the notebook does not define it."""
         of = self.points[exercise.name]
-        verdict, absent, broken = self._run(self.hidden, exercise, cells, self.seed)
-        if verdict is not None and verdict.got == _ENDED["sandbox"]:
+        ran = self._run(self.hidden, exercise, cells, self.seed)
+        if ran.verdict is not None and ran.verdict.got == _ENDED["sandbox"]:
             # Whether it was this code that ended it, or the machine, a second one will show.
             self.hidden.close()
-            verdict, absent, broken = self._run(self.hidden, exercise, cells, self.seed)
-        if absent:
+            ran = self._run(self.hidden, exercise, cells, self.seed)
+        if ran.absent:
             return None
-        if broken:
-            return Grade(exercise.name, 0.0, of, "cannot-be-run", broken, _RUN_ALONE)
+        if ran.broken:
+            # Which exception it is might be chosen by what the hidden inputs are.
+            known = self._run(self.practice, exercise, cells, PRACTICE)
+            why = " ".join([known.broken or "Your function could not be defined.", *known.notes])
+            return Grade(exercise.name, 0.0, of, "cannot-be-run", why, _RUN_ALONE)
+        verdict = ran.verdict
         assert verdict is not None
         if verdict.passed:
             return Grade(exercise.name, of, of, properties=verdict.properties)
@@ -205,16 +226,15 @@ class Grader:
             return Grade(exercise.name, 0.0, of, "too-slow", *_TOO_SLOW, verdict.properties)
         if verdict.got == _ENDED["sandbox"]:
             return Grade(exercise.name, 0.0, of, "ends-its-process", *_ENDS, verdict.properties)
-        shown, _, _ = self._run(self.practice, exercise, cells, PRACTICE)
-        return _explained(exercise, of, verdict, shown)
+        return _explained(
+            exercise, of, verdict, self._run(self.practice, exercise, cells, PRACTICE)
+        )
 
-    def _run(
-        self, sandbox: Sandbox, exercise: Exercise, cells: Sequence[str], seed: str
-    ) -> tuple[Verdict | None, bool, str]:
-        """The verdict on one seed; or that the name is absent; or why the code cannot be run."""
+    def _run(self, sandbox: Sandbox, exercise: Exercise, cells: Sequence[str], seed: str) -> Ran:
+        """Run the cells and judge what one seed's inputs give."""
         cases, _ = expected(exercise, seed)
         outcomes: list[Outcome | None] = [None] * len(cases)
-        verdict: Verdict | None = None
+        ran = Ran()
         for long in (False, True):
             places = [i for i, case in enumerate(cases) if case.long is long]
             if not places:
@@ -229,15 +249,17 @@ class Grader:
             )
             first = _value(answer, 0)
             if isinstance(first, dict) and first.get("absent") is True:
-                return None, True, ""
+                return Ran(absent=True)
             if isinstance(first, dict) and isinstance(first.get("broken"), str):
-                return None, False, _broken(first["broken"])
+                return Ran(broken=_broken(first["broken"]), notes=_notes(_passed_over(first)))
             for n, i in enumerate(places):
                 outcomes[i] = _outcome(_value(answer, n), answer.ended)
-            verdict = _judged(exercise, outcomes, seed)
-            if not verdict.passed:
+            notes = _notes(_passed_over(_value(answer, len(places))))
+            ran = Ran(_judged(exercise, outcomes, seed), notes=notes)
+            assert ran.verdict is not None
+            if not ran.verdict.passed:
                 break
-        return verdict, False, ""
+        return ran
 
 
 _RUN_ALONE = (
@@ -293,24 +315,46 @@ _KNOWN = {
 }
 
 
-def _broken(text: str) -> str:
-    kind = text.split(":")[0]
-    if kind not in _KNOWN:
-        kind = "an exception"
-    if kind in ("ModuleNotFoundError", "ImportError"):
-        return (
-            "Your code could not be run alone: it imports something that is not there. In grading "
-            "there are torch, NumPy and Python's own library; `attnbook` itself is not at hand, "
-            "since it has the solutions."
+def _kind(name: object) -> str:
+    return name if isinstance(name, str) and name in _KNOWN else "an exception"
+
+
+def _passed_over(value: object) -> list[tuple[int, str]]:
+    """Cells of which a statement failed, by number, and the exception's name."""
+    found = value.get("passed_over") if isinstance(value, dict) else None
+    pairs = found[:3] if isinstance(found, list) else []
+    return [
+        (pair[0], _kind(pair[1]))
+        for pair in pairs
+        if isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], int)
+    ]
+
+
+def _broken(kind: str) -> str:
+    return f"Your function could not be defined: {_kind(kind)}."
+
+
+def _notes(passed_over: list[tuple[int, str]]) -> tuple[str, ...]:
+    """A sentence for each cell that was left out, and why something cannot be imported."""
+    notes = [
+        f"A statement in code cell {cell} that it needs was left out: {kind}."
+        for cell, kind in passed_over
+    ]
+    if any(kind in ("ModuleNotFoundError", "ImportError") for _, kind in passed_over):
+        notes.append(
+            "It imports something that is not there: in grading there are torch, NumPy and "
+            "Python's own library; `attnbook` itself is not at hand, since it has the solutions."
         )
-    return f"Your function could not be defined: {kind}."
+    return tuple(notes)
 
 
-def _explained(exercise: Exercise, of: float, hidden: Verdict, shown: Verdict | None) -> Grade:
+def _explained(exercise: Exercise, of: float, hidden: Verdict, practice: Ran) -> Grade:
     """A failed exercise in words; of hidden inputs only names and hints of ours go into it."""
     assert hidden.mistake is not None
+    shown = practice.verdict
     if shown is None or shown.passed or shown.case is None or shown.mistake is None:
         hint, more = _safe(exercise, hidden)
+        more = " ".join([more, *practice.notes])
         return Grade(exercise.name, 0.0, of, hidden.mistake.name, hint, more, hidden.properties)
     example = (
         f"first that failed: {shown.case.holds}",
@@ -319,9 +363,8 @@ def _explained(exercise: Exercise, of: float, hidden: Verdict, shown: Verdict | 
         f"got:      {shown.got}",
     )
     found = shown.mistake
-    return Grade(
-        exercise.name, 0.0, of, found.name, found.hint, found.more, shown.properties, example
-    )
+    more = " ".join([found.more, *practice.notes])
+    return Grade(exercise.name, 0.0, of, found.name, found.hint, more, shown.properties, example)
 
 
 def _safe(exercise: Exercise, verdict: Verdict) -> tuple[str, str]:

@@ -1,7 +1,8 @@
 """What runs inside the sandbox: one process that imports torch once and forks for each exercise.
 
-This file and :mod:`attnbook.exercises.probes` lie alone in the sandbox, without the rest of the
-package, so that no solution and no expected result is there to be found. The process reads requests
+This file, :mod:`attnbook.grading.cells` and :mod:`attnbook.exercises.probes` lie alone in the
+sandbox, without the rest of the package, so that no solution and no expected result is there to be
+found. The process reads requests
 from standard input, forks, and lets the child run a learner's code under limits that the child
 cannot lift. What comes back is bytes that the other side does not trust.
 
@@ -10,14 +11,12 @@ A frame is eight bytes of length, little-endian, and that many bytes of a packed
 
 from __future__ import annotations
 
-import ast
 import ctypes
 import errno
 import gc
 import importlib
 import os
 import platform
-import re
 import resource
 import select
 import signal
@@ -25,7 +24,6 @@ import struct
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -34,6 +32,7 @@ from typing import Any
 tempfile.tempdir = "/"
 
 import torch  # noqa: E402 (its import asks for that folder)
+from cells import define, needed  # noqa: E402 (it stands where the import above has put it)
 from probes import as_values, observe, pack, unpack  # noqa: E402 (it imports torch)
 
 NOBODY = 65534
@@ -45,102 +44,6 @@ NOT_BEGUN = 70
 # Open from before a jail is entered, because in it there is no file at all.
 _null = _sizes = -1
 _filtered = True
-
-
-# ------------------------------------------------------------------------------ reading cells
-
-
-def _plain(source: str) -> ast.Module | None:
-    """A cell's statements; None where it is not Python even without IPython's own commands."""
-    if source.lstrip().startswith("%%"):
-        return None
-    unreadable = (SyntaxError, ValueError, RecursionError, MemoryError)
-    try:
-        return ast.parse(source)
-    except unreadable:
-        pass
-    kept = [
-        "" if line.lstrip()[:1] in ("%", "!", "?") or line.rstrip().endswith("?") else line
-        for line in source.splitlines()
-    ]
-    try:
-        return ast.parse("\n".join(kept))
-    except unreadable:
-        return None
-
-
-def _bound(node: ast.stmt) -> set[str]:
-    """Names that a statement at the top of a cell gives a value."""
-    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-        return {node.name}
-    names: set[str] = set()
-    for inner in ast.walk(node):
-        if isinstance(inner, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            names.add(inner.name)
-        elif isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store):
-            names.add(inner.id)
-        elif isinstance(inner, ast.alias):
-            names.add((inner.asname or inner.name).split(".")[0])
-    return names
-
-
-def _used(node: ast.stmt) -> set[str]:
-    return {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
-
-
-def _empty(node: ast.stmt) -> bool:
-    """Whether a function is a stub, with ``...`` or ``pass`` for a body."""
-    if not isinstance(node, ast.FunctionDef):
-        return False
-    body = [
-        n for n in node.body if not (isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant))
-    ]
-    return all(isinstance(n, ast.Pass) for n in body)
-
-
-def select_code(cells: Sequence[str], name: str) -> ast.Module | None:
-    """What one function of a notebook needs: its definition and all that this refers to.
-
-    Cells may be renamed, reordered, split or copied: what counts is the last definition of a name
-    that is more than a stub. Statements that define nothing, such as checks, plots and trainings,
-    are left out.
-
-    Returns:
-        The statements in their order; None if the notebook does not define the name.
-
-    Raises:
-        SyntaxError: it does, in a cell that is not Python.
-    """
-    trees = [_plain(cell) for cell in cells]
-    statements = [node for tree in trees if tree is not None for node in tree.body]
-    binding: dict[str, int] = {}
-    everything: list[int] = []
-    for place, node in enumerate(statements):
-        if isinstance(node, ast.ImportFrom) and any(a.name == "*" for a in node.names):
-            if (node.module or "").split(".")[0] != "attnbook":
-                everything.append(place)
-            continue
-        for bound in _bound(node):
-            if bound in binding and _empty(node) and not _empty(statements[binding[bound]]):
-                continue
-            binding[bound] = place
-    if name not in binding:
-        written = re.compile(rf"^\s*(def|class)\s+{re.escape(name)}\b", re.MULTILINE)
-        for cell, tree in zip(cells, trees, strict=True):
-            if tree is None and written.search(cell):
-                raise SyntaxError(f"the cell that defines {name} is not Python")
-        return None
-    wanted = {binding[name]}
-    waiting = [binding[name]]
-    while waiting:
-        node = statements[waiting.pop()]
-        for used in _used(node):
-            source = binding.get(used)
-            if source is not None and source not in wanted:
-                wanted.add(source)
-                waiting.append(source)
-    chosen = sorted(wanted | set(everything))
-    return ast.Module(body=[statements[p] for p in chosen], type_ignores=[])
 
 
 # ---------------------------------------------------------------------------------- the child
@@ -166,7 +69,7 @@ def _limits(seconds: int, memory: int) -> None:
 
 
 def _child(request: dict[str, Any], pipe: int) -> None:
-    """Run one exercise and write a frame for each case."""
+    """Run one exercise and write a frame for each case, and one for what was passed over."""
     try:
         _limits(int(request["seconds"]), int(request["memory"]))
         for descriptor in (0, 1, 2):
@@ -188,19 +91,24 @@ def _child(request: dict[str, Any], pipe: int) -> None:
         torch.manual_seed(0)
         names: dict[str, Any] = {"__name__": "answer"}
         exec(compile(request["before"], "<given>", "exec"), names)
-        module = select_code(request["cells"], request["name"])
-        if module is None:
+        statements = needed(request["cells"], request["name"])
+        if statements is None:
             send({"absent": True})
             return
-        exec(compile(module, "<notebook>", "exec"), names)
-        answer = names[request["name"]]
+        passed_over = define(statements, names)
     except BaseException as error:  # whatever a learner's cells raise
-        send({"broken": f"{type(error).__name__}: {error}"[:300]})
+        send({"broken": type(error).__name__, "passed_over": []})
         return
+    if request["name"] not in names:
+        send({"broken": "NameError", "passed_over": passed_over})
+        return
+    answer = names[request["name"]]
     for case in request["cases"]:
         torch.manual_seed(0)
         outcome = observe(answer, case["inputs"], tuple(case["gradients"]), request["probe"])
         send(as_values(outcome))
+    if passed_over:
+        send({"passed_over": passed_over})
 
 
 # --------------------------------------------------------------------------------- the parent

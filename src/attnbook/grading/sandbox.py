@@ -163,8 +163,8 @@ def command() -> list[str]:
         words += ["--ro-bind", folder, folder]
     for folder in _hidden():
         words += ["--tmpfs", folder, "--remount-ro", folder]
-    for source, name in ((_HERE / "inside.py", "inside.py"), (probes.__file__, "probes.py")):
-        words += ["--ro-bind", str(source), f"/grader/{name}"]
+    for source in (_HERE / "inside.py", _HERE / "cells.py", Path(probes.__file__)):
+        words += ["--ro-bind", str(source), f"/grader/{source.name}"]
     for mount in ("/dev", "/"):
         words += ["--remount-ro", mount]
     return [*words, "--chdir", "/", sys.executable, *_program("/grader")]

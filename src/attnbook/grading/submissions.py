@@ -218,11 +218,8 @@ def _language(metadata: Any) -> str:
     """The language a notebook says it is in, or nothing."""
     if not isinstance(metadata, dict):
         return ""
-    for part, key in (
-        ("language_info", "name"),
-        ("kernelspec", "language"),
-        ("kernelspec", "name"),
-    ):
+    # The name of a kernel says nothing: everybody may give one.
+    for part, key in (("language_info", "name"), ("kernelspec", "language")):
         found = metadata.get(part)
         if isinstance(found, dict) and isinstance(found.get(key), str) and found[key]:
             return str(found[key]).lower()
