@@ -15,7 +15,7 @@ import pytest
 from attnbook import __version__
 from attnbook.__main__ import COMMANDS, _parser, main
 from attnbook.encoder import CELLS
-from attnbook.settings import CELL_NAMES, Config, Training
+from attnbook.settings import CELL_NAMES, RecurrentConfig, TrainingConfig, TransformerConfig
 from command_line import attnbook, refused
 from conftest import ROOT
 
@@ -36,7 +36,7 @@ def test_every_setting_is_a_flag_with_a_meaning_and_a_default(capsys):
     code, out, _ = attnbook(capsys, "train", "--help")
     assert code == 0
     text = " ".join(out.split())
-    for settings in (Config, Training):
+    for settings in (RecurrentConfig, TransformerConfig, TrainingConfig):
         for field in fields(settings):
             assert f" --{field.name.replace('_', '-')}" in text
             assert field.metadata["help"] in text
