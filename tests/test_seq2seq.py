@@ -247,8 +247,9 @@ def test_a_translator_put_together_by_hand_does_what_others_do(tmp_path):
     trace = decode(translator, ["ich", "trinkt", "bier", "brot"])
     assert trace.model == "mine"
     assert trace.source_tokens == ("ich", "trinkt", "bier", "<eos>")
+    assert trace.scores is not None
     assert np.abs(trace.scores).max() <= 5 + 1e-6
-    with pytest.raises(ValueError, match="mine was put together by hand, .*from_config"):
+    with pytest.raises(ValueError, match=r"mine was put together by hand, .*from_config"):
         save(translator, tmp_path / "mine.safetensors")
     assert not (tmp_path / "mine.safetensors").exists()
 
