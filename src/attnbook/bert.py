@@ -360,8 +360,8 @@ class Bert(nn.Module):
         check_ids(ids, self.config.vocabulary_size, "ids")
         if ids.shape[1] > self.config.max_positions:
             raise ValueError(
-                f"a text of {ids.shape[1]} pieces; this model reads {self.config.max_positions}: cut "
-                "it, for instance with read_texts(…, max_length=…)"
+                f"a text of {ids.shape[1]} pieces; this model reads {self.config.max_positions}: "
+                "cut it, for instance with read_texts(…, max_length=…)"
             )
         token_type_ids = torch.zeros_like(ids) if token_type_ids is None else token_type_ids
         vectors = self.words(ids) + self.positions(ids.shape[1])
