@@ -46,8 +46,9 @@ from attnbook.decoders import DecoderOutput
 from attnbook.decoding import beam_search, decode, greedy_search, search, translate
 from attnbook.encoder import EncoderOutput
 from attnbook.evaluation import bleu, free_running_perplexity, teacher_forced_perplexity
-from attnbook.seq2seq import Config, Translator
-from attnbook.training import Training, pick_device, train
+from attnbook.seq2seq import Translator
+from attnbook.settings import RecurrentConfig
+from attnbook.training import TrainingConfig, pick_device, train
 from attnbook.vocabulary import EOS, PAD, SOS, Vocabulary, tokenize
 
 plots.notebook()
@@ -91,7 +92,7 @@ print("shifted by one:", bool(same[real].all()))
 
 # %%
 torch.manual_seed(0)
-small = Translator(Config(decoder="sutskever", embedding_dim=7, hidden_dim=5, dropout=0.0),
+small = Translator.from_config(RecurrentConfig(decoder="sutskever", embedding_dim=7, hidden_dim=5, dropout=0.0),
                    source_words, target_words).eval()  # fmt: skip
 with torch.no_grad():
     encoded = small.encode(batch.source, batch.source_lengths)
@@ -334,10 +335,10 @@ target_words = Vocabulary.from_sentences(p.target for p in corpus.train)
 
 def new_translator(decoder="sutskever"):
     torch.manual_seed(0)
-    config = Config(
+    config = RecurrentConfig(
         decoder=decoder, embedding_dim=32, hidden_dim=64, dropout=0.0, embedding_std=1.0
     )
-    return Translator(config, source_words, target_words, name=decoder).to(device)
+    return Translator.from_config(config, source_words, target_words, name=decoder).to(device)
 
 
 def steps(translator, shift, count=200, size=32):
@@ -379,13 +380,13 @@ plt.show()
 #
 # The package's training loop, half a minute on sentences of three to eight words. Replace
 # `"sutskever"` by `"cho"`: does reminding the decoder at every step help on sentences as short as
-# these? On `Training(epochs=…)` more depends than on the decoder; try it.
+# these? On `TrainingConfig(epochs=…)` more depends than on the decoder; try it.
 
 # %% tags=["nbval-ignore-output"]
 model = new_translator("sutskever")
 history = train(
     model, corpus.train, corpus.val,
-    Training(epochs=12, batch_tokens=400, learning_rate=6e-3, label_smoothing=0.0), progress=False,
+    TrainingConfig(epochs=12, batch_tokens=400, learning_rate=6e-3, label_smoothing=0.0), progress=False,
 )  # fmt: skip
 for epoch in history.epochs:
     print(f"epoch {epoch.number}: validation {epoch.validation_loss:.2f} nats per token")

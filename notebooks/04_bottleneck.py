@@ -323,7 +323,9 @@ for group in asked:
     if len(chosen) > 1:
         sets.append(chosen)
 torch.manual_seed(0)
-untrained = Translator(fixed.config, fixed.source_vocabulary, fixed.target_vocabulary).eval()
+untrained = Translator.from_config(
+    fixed.config, fixed.source_vocabulary, fixed.target_vocabulary
+).eval()
 
 results, probes = {}, {}
 for name, model, groups in (

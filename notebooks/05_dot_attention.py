@@ -44,7 +44,8 @@ from attnbook.labs import Size, by_device, captions
 from attnbook.masks import padding_mask
 from attnbook.scores import DotScore
 from attnbook.scrubber import explore
-from attnbook.seq2seq import Config, Translator
+from attnbook.seq2seq import Translator
+from attnbook.settings import RecurrentConfig
 from attnbook.training import pick_device, train
 from attnbook.vocabulary import EOS, SOS, Vocabulary
 
@@ -210,8 +211,8 @@ output_rows = {
 def by_hand():
     source = Vocabulary(["je", "suis", "étudiant"])
     target = Vocabulary(["i", "am", "a", "student", "teacher"])
-    config = Config(embedding_dim=4, hidden_dim=4, dropout=0.0, tied=False)
-    model = Translator(config, source, target, name="by hand")
+    config = RecurrentConfig(embedding_dim=4, hidden_dim=4, dropout=0.0, tied=False)
+    model = Translator.from_config(config, source, target, name="by hand")
     model.encoder.recurrent, model.decoder.recurrent = PassOn(), PassOn()
 
     def fill(matrix, vocabulary, rows):
@@ -387,7 +388,7 @@ print(f"{len(source_words)} German and {len(target_words)} English words")
 
 # %% tags=["nbval-ignore-output"]
 torch.manual_seed(0)
-config = Config(
+config = RecurrentConfig(
     decoder="luong",
     cell="gru",
     embedding_dim=size.width // 2,
@@ -396,7 +397,7 @@ config = Config(
     dropout=0.2 if real else 0.0,
     embedding_std=1.0,
 )
-mine = Translator(config, source_words, target_words, name="mine").to(device)
+mine = Translator.from_config(config, source_words, target_words, name="mine").to(device)
 history = train(mine, data.train, data.val, size.training(), progress=False, after_epoch=print)
 
 # %% tags=["nbval-ignore-output"]

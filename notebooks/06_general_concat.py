@@ -44,7 +44,8 @@ from attnbook.evaluation import exact_match
 from attnbook.labs import Size, by_device
 from attnbook.scores import ConcatScore, DotScore, GeneralScore, Score
 from attnbook.scrubber import explore
-from attnbook.seq2seq import Config, Translator
+from attnbook.seq2seq import Translator
+from attnbook.settings import RecurrentConfig
 from attnbook.training import pick_device, train
 from attnbook.vocabulary import Vocabulary
 
@@ -167,11 +168,11 @@ for name, numbers in (
 size = by_device(device, cpu=Size(pairs=4_000, longest=8, epochs=7, batch_tokens=500))
 data = grammar.corpus(train=size.pairs, val=100, test=200, shortest=3, longest=size.longest)
 torch.manual_seed(0)
-config = Config(
+config = RecurrentConfig(
     decoder="luong", score="general", bidirectional=True,
     embedding_dim=32, hidden_dim=64, dropout=0.0, embedding_std=0.5,
 )  # fmt: skip
-model = Translator(
+model = Translator.from_config(
     config,
     Vocabulary.from_sentences(pair.source for pair in data.train),
     Vocabulary.from_sentences(pair.target for pair in data.train),
@@ -257,7 +258,9 @@ class CosineScore(Score):
 
 print(f"weight of the one: {float(torch.tensor([1.0] + 9 * [-1.0]).softmax(dim=0)[0]):.2f}")
 torch.manual_seed(0)
-own = Translator(config, model.source_vocabulary, model.target_vocabulary, score=CosineScore())
+own = Translator.from_config(
+    config, model.source_vocabulary, model.target_vocabulary, score=CosineScore()
+)
 train(own.to(device), data.train, data.val, size.training())
 with tempfile.TemporaryDirectory() as folder:
     checkpoints.save(own, f"{folder}/cosine.safetensors")

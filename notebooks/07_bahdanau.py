@@ -45,7 +45,8 @@ from attnbook.evaluation import exact_match
 from attnbook.labs import Size, by_device
 from attnbook.scores import AdditiveScore
 from attnbook.scrubber import explore
-from attnbook.seq2seq import Config, Translator
+from attnbook.seq2seq import Translator
+from attnbook.settings import RecurrentConfig
 from attnbook.training import pick_device, train
 from attnbook.vocabulary import Vocabulary
 
@@ -166,11 +167,11 @@ data = grammar.corpus(train=size.pairs, val=100, test=300, shortest=3, longest=s
 models = {}
 for name, both in (("both directions", True), ("forwards only", False)):
     torch.manual_seed(0)
-    config = Config(
+    config = RecurrentConfig(
         decoder="bahdanau", score="additive", bidirectional=both,
         embedding_dim=32, hidden_dim=64, dropout=0.0, embedding_std=0.5,
     )  # fmt: skip
-    model = Translator(
+    model = Translator.from_config(
         config,
         Vocabulary.from_sentences(pair.source for pair in data.train),
         Vocabulary.from_sentences(pair.target for pair in data.train),

@@ -44,7 +44,8 @@ from attnbook.decoding import decode, teacher_forced_attention, translate
 from attnbook.evaluation import bleu, free_running_perplexity, teacher_forced_perplexity
 from attnbook.labs import Size, by_device
 from attnbook.scrubber import Scrubber
-from attnbook.seq2seq import Config, Translator
+from attnbook.seq2seq import Translator
+from attnbook.settings import RecurrentConfig
 from attnbook.training import pick_device, train
 from attnbook.vocabulary import Vocabulary
 
@@ -113,9 +114,11 @@ def trained(name, seed):
     """One row of the table, trained with one seed."""
     torch.manual_seed(seed)
     shape = {"embedding_std": 0.5, **ROWS[name]}
-    config = Config(cell="lstm", bidirectional=True, embedding_dim=32, hidden_dim=64,
+    config = RecurrentConfig(cell="lstm", bidirectional=True, embedding_dim=32, hidden_dim=64,
                     dropout=0.0, **shape)  # fmt: skip
-    model = Translator(config, source_words, target_words, name=f"{name}-{seed}").to(device)
+    model = Translator.from_config(config, source_words, target_words, name=f"{name}-{seed}").to(
+        device
+    )
     train(model, data.train, data.val, size.training(seed=seed), progress=False)
     return model
 

@@ -49,7 +49,8 @@ from attnbook.labs import Size, by_device
 from attnbook.masks import causal_mask
 from attnbook.museum import EXHIBITS, NextWord
 from attnbook.scrubber import explore
-from attnbook.seq2seq import Config, Translator
+from attnbook.seq2seq import Translator
+from attnbook.settings import RecurrentConfig
 from attnbook.training import pick_device, train
 from attnbook.vocabulary import EOS, SOS, Vocabulary
 
@@ -170,11 +171,13 @@ print("still standing:", ", ".join(survivors))
 # %% tags=["nbval-ignore-output"]
 size = by_device(device, cpu=Size(pairs=4_000, longest=8, epochs=7, batch_tokens=500))
 data = grammar.corpus(train=size.pairs, val=100, test=120, shortest=3, longest=size.longest)
-config = Config(bidirectional=True, embedding_dim=32, hidden_dim=64, dropout=0.0, embedding_std=0.5)
+config = RecurrentConfig(
+    bidirectional=True, embedding_dim=32, hidden_dim=64, dropout=0.0, embedding_std=0.5
+)
 models, losses = {}, {}
 for name in ("compares", "never compares"):
     torch.manual_seed(0)
-    model = Translator(
+    model = Translator.from_config(
         config,
         Vocabulary.from_sentences(pair.source for pair in data.train),
         Vocabulary.from_sentences(pair.target for pair in data.train),

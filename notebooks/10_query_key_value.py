@@ -43,7 +43,8 @@ from attnbook.attention import attend
 from attnbook.decoding import decode, translate
 from attnbook.evaluation import exact_match
 from attnbook.scrubber import explore
-from attnbook.seq2seq import Config, Translator
+from attnbook.seq2seq import Translator
+from attnbook.settings import RecurrentConfig
 
 plots.notebook()
 np.set_printoptions(precision=3, suppress=True)
@@ -335,7 +336,9 @@ print("with √96", attend(Q, K, V).weights[2].numpy())
 def untrained(**config):
     torch.manual_seed(0)
     shape = {"embedding_dim": 12, "hidden_dim": 10, "dropout": 0.0, "embedding_std": 1.0}
-    return Translator(Config(**shape, **config), model.source_vocabulary, model.target_vocabulary)
+    return Translator.from_config(
+        RecurrentConfig(**shape, **config), model.source_vocabulary, model.target_vocabulary
+    )
 
 
 general = untrained(decoder="luong", score="general").double().eval()

@@ -39,7 +39,8 @@ from attnbook.decoding import decode, translate
 from attnbook.labs import Size, by_device
 from attnbook.scrubber import Scrubber
 from attnbook.self_attention import MultiHeadAttention, merge_heads, split_heads
-from attnbook.seq2seq import Config, Translator
+from attnbook.seq2seq import Translator
+from attnbook.settings import TransformerConfig
 from attnbook.training import pick_device, train
 from attnbook.vocabulary import Vocabulary
 
@@ -122,11 +123,11 @@ size = by_device(
 )
 data = grammar.corpus(train=size.pairs, val=100, test=200, shortest=3, longest=size.longest)
 torch.manual_seed(0)
-config = Config(
-    decoder="transformer", embedding_dim=64, hidden_dim=64, heads=4, layers=2,
+config = TransformerConfig(
+    hidden_dim=64, num_heads=4, layers=2,
     feedforward_dim=128, dropout=0.0,
 )  # fmt: skip
-model = Translator(
+model = Translator.from_config(
     config,
     Vocabulary.from_sentences(pair.source for pair in data.train),
     Vocabulary.from_sentences(pair.target for pair in data.train),
@@ -210,6 +211,6 @@ print(f"apart {apart:.1%}, together {together:.1%}")
 #
 # - Do the same with the encoder's heads (`layer.attention`) and with the decoder's look at what it has
 #   written (`layer.self_attention`).
-# - Train with `heads=1` and with `heads=16`, three seeds each. What can be said?
+# - Train with `num_heads=1` and with `num_heads=16`, three seeds each. What can be said?
 # - Write an attention with the wrong cut (a subclass, or a changed copy), train it, and compare. How
 #   would you have noticed?

@@ -41,7 +41,8 @@ from attnbook.decoding import decode, translate
 from attnbook.evaluation import bleu
 from attnbook.labs import Size, by_device, captions
 from attnbook.scrubber import Scrubber
-from attnbook.seq2seq import Config, Translator
+from attnbook.seq2seq import Translator
+from attnbook.settings import TransformerConfig
 from attnbook.training import pick_device, train
 from attnbook.transformer import EncoderLayer, FeedForward, Sublayer
 from attnbook.vocabulary import SOS, Vocabulary
@@ -145,11 +146,13 @@ def trained(**changes):
     """A small Transformer, after some epochs."""
     torch.manual_seed(0)
     shape = {
-        "embedding_dim": size.width, "hidden_dim": size.width, "heads": 4, "layers": 2,
+        "hidden_dim": size.width, "num_heads": 4, "layers": 2,
         "feedforward_dim": 2 * size.width, "dropout": 0.1 if real else 0.0,
     }  # fmt: skip
-    config = Config(decoder="transformer", **shape | changes)
-    model = Translator(config, source_words, target_words, name="small Transformer").to(device)
+    config = TransformerConfig(**shape | changes)
+    model = Translator.from_config(config, source_words, target_words, name="small Transformer").to(
+        device
+    )
     history = train(model, data.train, data.val, size.training(), progress=False)
     return model, history
 
@@ -236,6 +239,6 @@ print("with places:   ", " ".join(translate(model, [pair.source])[0]))
 # %% [markdown]
 # ## Try it
 #
-# - Train with `norm="post"`, and with `Training(warmup=0.0)`. Which of the four combinations fails?
+# - Train with `norm="post"`, and with `TrainingConfig(warmup=0.0)`. Which of the four combinations fails?
 # - Train with `positions="learned"` on sentences of at most nine words, and translate one of twelve.
 # - Give the decoder one layer more than the encoder, or the other way round. Which is missed less?

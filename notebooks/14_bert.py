@@ -39,7 +39,7 @@ from torch.nn import functional
 
 from attnbook import grammar
 from attnbook.bert import (
-    HIDDEN,
+    IGNORE_INDEX,
     Bert,
     BertConfig,
     Classifier,
@@ -80,7 +80,7 @@ def changed(layers, mask):
     bert = Bert(BertConfig(13, 8, 2, layers, 16, 7, dropout=0.0)).double()
     found = []
     for text in (ids, other):
-        states = bert.norm(bert.words(text) + bert.places(7))
+        states = bert.norm(bert.words(text) + bert.positions(7))
         for layer in bert.layers:
             states = layer.around_attention(
                 states, lambda x, layer=layer: layer.attention(x, x, x, mask).output
@@ -143,7 +143,7 @@ print(pair.type_ids)
 generator = torch.Generator().manual_seed(0)
 texts = read_texts(tokenizer, sentences)
 hidden = hide(texts, tokenizer, generator=generator)
-asked = hidden.targets != HIDDEN
+asked = hidden.targets != IGNORE_INDEX
 masked = hidden.ids == tokenizer.token_to_id("[MASK]")
 same = hidden.ids == texts.ids
 print(f"chosen      {asked.sum() / (~texts.special).sum():.3f} of all pieces")

@@ -20,7 +20,7 @@ from unittest import mock
 from attnbook import training
 from attnbook.__main__ import main
 from attnbook.batches import Example
-from attnbook.distributed import team
+from attnbook.distributed import process_group
 from small_models import PAIRS
 
 # Imported once; the optimizer of each forked process would import it for itself.
@@ -31,7 +31,7 @@ TRAIN = shlex.split(
     "train --data text.de text.en --validation text.de text.en --decoder luong --score general "
     "--embedding-dim 8 --hidden-dim 12 --epochs 3 --batch-tokens 13 --seed 1 --device cpu"
 )
-DROPPING = ("--dropout", "0.2", "--keep-every", "2", "--quiet")
+DROPPING = ("--dropout", "0.2", "--save-every", "2", "--quiet")
 
 
 def write_text() -> None:
@@ -63,8 +63,13 @@ def pair(work: Callable[[], None]) -> list[int]:
 
 
 def numbers() -> None:
-    with team() as found:
-        result = [found.rank, found.leads, found.total(1, found.rank), found.gather(found.rank)]
+    with process_group() as found:
+        result = [
+            found.rank,
+            found.is_main,
+            found.all_reduce(1, found.rank),
+            found.all_gather(found.rank),
+        ]
         Path(f"numbers-{found.rank}.json").write_text(json.dumps(result))
 
 

@@ -11,7 +11,8 @@ from attnbook.benchmark.plan import Plan
 from attnbook.benchmark.run import Benchmark
 from attnbook.benchmark.workload import search
 from attnbook.fast import GROUP
-from attnbook.seq2seq import Config, Translator
+from attnbook.seq2seq import Translator
+from attnbook.settings import RecurrentConfig
 from attnbook.vocabulary import EOS
 
 TINY: dict[str, Any] = {
@@ -41,10 +42,12 @@ class Same(Peer):
     theirs: Translator
 
     def __init__(self, sizes, factor=1.0, translates=False, words=lambda ids: ids):
-        config = Config(
+        config = RecurrentConfig(
             embedding_dim=sizes.embedding, hidden_dim=sizes.hidden, bidirectional=True, dropout=0.2
         )
-        self.ours, self.theirs = (Translator(config, sizes.source, sizes.target) for _ in range(2))
+        self.ours, self.theirs = (
+            Translator.from_config(config, sizes.source, sizes.target) for _ in range(2)
+        )
         with torch.no_grad():
             self.ours.decoder.output.bias[EOS] = 5  # untrained, it would write all that it may
         self.factor, self.translates, self.words = factor, translates, words

@@ -11,8 +11,9 @@ from torch import nn
 from attnbook.batches import collate
 from attnbook.corpora import SentencePair
 from attnbook.self_attention import MultiHeadAttention
-from attnbook.seq2seq import Config, Translator
-from attnbook.training import Training, train
+from attnbook.seq2seq import Translator
+from attnbook.settings import config_of
+from attnbook.training import TrainingConfig, train
 from attnbook.vocabulary import Vocabulary
 
 # 11 and 13 words with the four special ones; no dimension of a test has the size of another.
@@ -41,8 +42,8 @@ DECODERS: list[dict[str, Any]] = [
     {"decoder": "luong", "cell": "gru", "input_feeding": True, "layers": 2},
     {"decoder": "bahdanau", "cell": "gru", "score": "additive", "bidirectional": True},
     {"decoder": "bahdanau", "cell": "lstm", "score": "general", "layers": 2},
-    {"decoder": "transformer", "embedding_dim": 14, "heads": 7, "layers": 2},
-    {"decoder": "transformer", "embedding_dim": 14, "heads": 2, "norm": "post",
+    {"decoder": "transformer", "hidden_dim": 14, "num_heads": 7, "layers": 2},
+    {"decoder": "transformer", "hidden_dim": 14, "num_heads": 2, "norm": "post",
      "positions": "learned", "feedforward_dim": 9},
 ]  # fmt: skip
 
@@ -55,8 +56,11 @@ def name(settings):
 def small(seed=0, **settings):
     """An untrained translator in float64 whose weights are large enough to tell words apart."""
     torch.manual_seed(seed)
-    config = Config(**{"embedding_dim": 5, "hidden_dim": 14, "dropout": 0.0} | settings)
-    translator = Translator(config, SOURCE, TARGET, name="small").double()
+    sizes: dict[str, Any] = {"hidden_dim": 14, "dropout": 0.0}
+    if settings.get("decoder") != "transformer":
+        sizes["embedding_dim"] = 5
+    config = config_of(sizes | settings)
+    translator = Translator.from_config(config, SOURCE, TARGET, name="small").double()
     for parameter in translator.parameters():
         nn.init.normal_(parameter, std=0.6)
     return translator.eval()
@@ -98,8 +102,8 @@ def fitted(decoder="luong"):
     """A translator that has learned :data:`PAIRS` by heart."""
     torch.manual_seed(1)
     sizes: dict[str, Any] = {"embedding_dim": 17, "hidden_dim": 34, "embedding_std": 0.5}
-    config = Config(decoder=decoder, cell="gru", dropout=0.0, **sizes)
-    translator = Translator(config, SOURCE, TARGET, name=f"fitted-{decoder}")
-    settings = Training(epochs=60, batch_tokens=60, learning_rate=0.02, label_smoothing=0.0)
+    config = config_of({"decoder": decoder, "cell": "gru", "dropout": 0.0} | sizes)
+    translator = Translator.from_config(config, SOURCE, TARGET, name=f"fitted-{decoder}")
+    settings = TrainingConfig(epochs=60, batch_tokens=60, learning_rate=0.02, label_smoothing=0.0)
     train(translator, PAIRS, PAIRS, settings, progress=False)
     return translator

@@ -32,7 +32,7 @@ from attnbook.benchmark.workload import Workload, search
 from attnbook.decoders import LuongDecoder
 from attnbook.encoder import Encoder
 from attnbook.scores import ScaledDotScore
-from attnbook.seq2seq import Config
+from attnbook.settings import RecurrentConfig
 from attnbook.vocabulary import EOS
 from scripts import ROOT
 from small_benchmarks import TINY, Same, measured
@@ -324,12 +324,13 @@ def test_products_count_what_torch_counts(name):
     workload = Workload(Plan(**TINY))
     translator = workload.build(name)
     batch = collate([([4, 5, 6], [4, 5, 6, 7, 8]), ([4], [5, 6, 7, 8, 9])])
-    config = translator.config
+    config = workload.config(name)
     found = products(config, len(workload.target), batch)
     if name == "transformer":  # whose attention is visible where it is made of products
         with sdpa_kernel(SDPBackend.MATH):
             assert counted(translator, batch) == sum(one.operations for one in found)
         return
+    assert isinstance(config, RecurrentConfig)
     sentences, target, hidden = 2, 6, config.hidden_dim
     hidden_to_gates = Product(sentences, hidden, 4 * hidden, steps=target)
     assert hidden_to_gates in found
@@ -368,7 +369,7 @@ def test_a_product_has_two_gradients_of_its_size():
 
 def test_the_roofline_is_operations_over_rate():
     batch = collate([([4, 5], [4, 5, 6])])
-    config = Config(embedding_dim=4, hidden_dim=6)
+    config = RecurrentConfig(embedding_dim=4, hidden_dim=6)
     found = Roofline.of(config, 9, batch)
     assert found.operations_per_token == pytest.approx(
         3 * sum(one.operations for one in products(config, 9, batch)) / batch.target_tokens

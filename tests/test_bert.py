@@ -16,7 +16,7 @@ from tokenizers.models import WordPiece
 
 from attnbook import bert
 from attnbook.bert import (
-    HIDDEN,
+    IGNORE_INDEX,
     SPECIALS,
     Bert,
     BertConfig,
@@ -39,7 +39,7 @@ SENTENCES = [
     "three unbelievable dogs are running",
 ]
 LETTERS = "abcdefghijklmnopqrstuvwxyz,"
-SIZES = {"model_dim": 12, "heads": 3, "layers": 2, "feedforward_dim": 20, "longest": 17}
+SIZES = {"model_dim": 12, "num_heads": 3, "layers": 2, "feedforward_dim": 20, "max_positions": 17}
 
 
 @pytest.fixture(scope="module")
@@ -100,11 +100,11 @@ def test_the_loss_is_hugging_faces(folder: Path) -> None:
     ours, _ = load(folder)
     theirs = transformers.BertForPreTraining.from_pretrained(folder).eval()
     ids = torch.randint(5, 37, (3, 9))
-    targets = torch.where(torch.rand(3, 9) < 0.4, ids, HIDDEN)
+    targets = torch.where(torch.rand(3, 9) < 0.4, ids, IGNORE_INDEX)
     follows = torch.tensor([0, 1, 1])
     everything = torch.ones(3, 9, dtype=torch.bool)
     texts = Texts(ids, torch.zeros_like(ids), everything, ~everything)
-    mine = ours.loss(texts, bert.Hidden(ids, targets), follows)
+    mine = ours.loss(texts, bert.Masked(ids, targets), follows)
     right = theirs(ids, labels=targets, next_sentence_label=follows)
     torch.testing.assert_close(mine, right.loss, atol=1e-5, rtol=1e-5)
 
@@ -272,10 +272,10 @@ def test_there_must_be_room_for_letters() -> None:
 def test_a_batch_of_texts(tokenizer: Tokenizer) -> None:
     texts = read_texts(tokenizer, [("a man", "a"), "a"])
     assert texts.ids.shape == (2, 6)
-    assert texts.types.tolist() == [[0, 0, 0, 0, 1, 1], [0] * 6]
+    assert texts.token_type_ids.tolist() == [[0, 0, 0, 0, 1, 1], [0] * 6]
     assert texts.mask.tolist() == [[True] * 6, [True] * 3 + [False] * 3]
     assert texts.special.tolist()[1] == [True, False, True, True, True, True]
-    assert read_texts(tokenizer, ["a man in a blue shirt"], longest=4).ids.shape == (1, 4)
+    assert read_texts(tokenizer, ["a man in a blue shirt"], max_length=4).ids.shape == (1, 4)
     assert read_texts(tokenizer, ["a man in a blue shirt"]).ids.shape[1] > 4
 
 
@@ -283,7 +283,7 @@ def test_reading_leaves_the_tokenizer_as_it_was(tokenizer: Tokenizer) -> None:
     for kept in (None, 7):
         tokenizer.no_truncation() if kept is None else tokenizer.enable_truncation(kept)
         before = tokenizer.truncation
-        read_texts(tokenizer, ["a man in a blue shirt"], longest=4)
+        read_texts(tokenizer, ["a man in a blue shirt"], max_length=4)
         read_texts(tokenizer, ["a man in a blue shirt"])
         assert tokenizer.truncation == before
     tokenizer.no_truncation()
@@ -293,9 +293,9 @@ def test_reading_leaves_the_tokenizer_as_it_was(tokenizer: Tokenizer) -> None:
 def test_there_must_be_room_for_a_text(
     tokenizer: Tokenizer, texts: list[str | tuple[str, str]], longest: int
 ) -> None:
-    with pytest.raises(ValueError, match=f"longest must be at least {longest + 1}"):
-        read_texts(tokenizer, texts, longest=longest)
-    assert read_texts(tokenizer, texts, longest=longest + 1).ids.shape == (1, longest + 1)
+    with pytest.raises(ValueError, match=f"max_length must be at least {longest + 1}"):
+        read_texts(tokenizer, texts, max_length=longest)
+    assert read_texts(tokenizer, texts, max_length=longest + 1).ids.shape == (1, longest + 1)
 
 
 def test_no_special_piece_takes_the_place_of_a_hidden_one() -> None:
@@ -327,7 +327,7 @@ def test_what_is_hidden_and_how(tokenizer: Tokenizer) -> None:
     """15 % of the ordinary pieces; of these 80 % masked, 10 % random, 10 % as they were."""
     texts = read_texts(tokenizer, [SENTENCES[0]] * 2000)
     hidden = hide(texts, tokenizer, generator=torch.Generator().manual_seed(0))
-    asked = hidden.targets != HIDDEN
+    asked = hidden.targets != IGNORE_INDEX
     assert not (asked & texts.special).any()
     assert torch.equal(hidden.targets[asked], texts.ids[asked])
     assert torch.equal(hidden.ids[~asked], texts.ids[~asked])
@@ -347,7 +347,7 @@ def test_what_is_hidden_and_how(tokenizer: Tokenizer) -> None:
 def test_every_text_has_something_to_find(tokenizer: Tokenizer) -> None:
     texts = read_texts(tokenizer, ["a", "man", "a man"] * 50)
     hidden = hide(texts, tokenizer, share=0.01, generator=torch.Generator().manual_seed(0))
-    assert ((hidden.targets != HIDDEN).sum(dim=1) >= 1).all()
+    assert ((hidden.targets != IGNORE_INDEX).sum(dim=1) >= 1).all()
 
 
 # --- the model --------------------------------------------------------------------------------
@@ -358,7 +358,7 @@ def test_padding_changes_nothing(tokenizer: Tokenizer) -> None:
     model = Bert(BertConfig(vocabulary_size=90, **SIZES)).double().eval()
     alone = read_texts(tokenizer, ["a man"])
     both = read_texts(tokenizer, ["a man", "a man in a room"])
-    one, two = (model(texts.ids, texts.types, texts.mask) for texts in (alone, both))
+    one, two = (model(texts.ids, texts.token_type_ids, texts.mask) for texts in (alone, both))
     torch.testing.assert_close(one.states[0], two.states[0, :4])
     torch.testing.assert_close(one.pooled[0], two.pooled[0])
 
@@ -387,7 +387,9 @@ def test_bad_input_is_named() -> None:
 def test_pretraining_and_fine_tuning_learn(tokenizer: Tokenizer) -> None:
     """Pieces are found again, and then a class is, each on a handful of sentences."""
     torch.manual_seed(0)
-    model = Pretraining(BertConfig(vocabulary_size=90, dropout=0.0, **SIZES | {"longest": 40}))
+    model = Pretraining(
+        BertConfig(vocabulary_size=90, dropout=0.0, **SIZES | {"max_positions": 40})
+    )
     texts = read_texts(tokenizer, SENTENCES)
     chance = torch.Generator().manual_seed(0)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)

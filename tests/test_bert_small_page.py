@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 
 import test_bert
 from attnbook import bert
-from attnbook.bert import HIDDEN, BertConfig, Pretraining, hide, read_texts, train_wordpiece
+from attnbook.bert import IGNORE_INDEX, BertConfig, Pretraining, hide, read_texts, train_wordpiece
 from attnbook.figures.blanks import blanks
 from attnbook.language_models import AddConstant, KneserNey
 from attnbook.transformer import EncoderLayer
@@ -61,7 +61,7 @@ def test_a_thousand_pieces() -> None:
     tokenizer = train_wordpiece(["one two three four five six seven eight nine ten"], 60)
     texts = read_texts(tokenizer, ["one two three four five six seven eight nine ten"] * 4000)
     hidden = hide(texts, tokenizer, generator=torch.Generator().manual_seed(1))
-    chosen = hidden.targets != HIDDEN
+    chosen = hidden.targets != IGNORE_INDEX
     mask = chosen & (hidden.ids == tokenizer.token_to_id("[MASK]"))
     same = chosen & (hidden.ids == texts.ids)
     total = int(chosen.sum())
@@ -78,10 +78,14 @@ def test_the_vectors_and_parameters_of_the_base_model() -> None:
     config = BertConfig()
     with torch.device("meta"):
         model = Pretraining(config)
-    rows = (config.vocabulary_size, config.longest, config.types)
+    rows = (config.vocabulary_size, config.max_positions, config.token_types)
     assert rows == (30_522, 512, 2)
     assert "$30,522 + 512 + 2$ vectors of 768 numbers" in PAGE
-    parts = (model.bert.words.weight, model.bert.places.vectors.weight, model.bert.types.weight)
+    parts = (
+        model.bert.words.weight,
+        model.bert.positions.vectors.weight,
+        model.bert.token_types.weight,
+    )
     assert [part.shape for part in parts] == [(n, 768) for n in rows]
     assert f"{sum(p.numel() for p in parts) / 1e6:.1f} million of its" in PAGE
     assert sum(p.numel() for p in model.parameters()) // 10**6 == 110
@@ -114,7 +118,7 @@ def test_the_answer_walks_in() -> None:
         found = []
         for word in (10, 12):
             ids[0, 4] = word
-            states = model.norm(model.words(ids) + model.places(7))
+            states = model.norm(model.words(ids) + model.positions(7))
             for layer in model.layers:
                 assert isinstance(layer, EncoderLayer)
                 states = layer.around_attention(

@@ -23,7 +23,7 @@ from attnbook.decoders import RecurrentDecoder
 from attnbook.decoding import decode, translate
 from attnbook.scores import DotScore, Score
 from attnbook.seq2seq import Translator
-from attnbook.settings import Training
+from attnbook.settings import TrainingConfig
 from attnbook.training import train
 from small_models import DECODERS, PAIRS, name, small
 
@@ -55,7 +55,7 @@ def path(tmp_path):
 @pytest.mark.parametrize("settings", DECODERS, ids=name)
 @pytest.mark.parametrize("tied", [True, False])
 def test_round_trip(tmp_path, settings, tied):
-    translator = small(**settings, tied=tied, longest=17).float()
+    translator = small(**settings, tied=tied, max_source_length=17).float()
     translator.name = "a name"
     file = tmp_path / "deep" / "down" / "model.safetensors"
     save(translator, file)
@@ -243,8 +243,8 @@ class Cosine(Score):
 )
 def test_a_score_of_ones_own_is_trained_saved_and_read(tmp_path, settings):
     config, words = small(**settings).config, small(**settings).source_vocabulary
-    translator = Translator(config, words, words, score=Cosine())
-    train(translator, PAIRS, PAIRS, Training(epochs=2), progress=False)
+    translator = Translator.from_config(config, words, words, score=Cosine())
+    train(translator, PAIRS, PAIRS, TrainingConfig(epochs=2), progress=False)
     file = tmp_path / "own.safetensors"
     save(translator, file)
     for given in (Cosine, Cosine()):
@@ -262,7 +262,7 @@ def test_a_score_of_ones_own_is_trained_saved_and_read(tmp_path, settings):
 def test_a_score_of_ones_own_is_asked_for_by_name(path, tmp_path):
     config, words = small().config, small().source_vocabulary
     file = tmp_path / "own.safetensors"
-    translator = Translator(config, words, words, score=Cosine())
+    translator = Translator.from_config(config, words, words, score=Cosine())
     save(translator, file)
     with pytest.raises(ValueError, match=r"score of somebody's own, Cosine; .*score=Cosine"):
         load(file)
@@ -271,7 +271,7 @@ def test_a_score_of_ones_own_is_asked_for_by_name(path, tmp_path):
     with pytest.raises(ValueError, match="has one of the package's scores"):
         load(path, score=Cosine)
     with pytest.raises(ValueError, match="score: the cho decoder has none"):
-        Translator(small(decoder="cho").config, words, words, score=Cosine())
+        Translator.from_config(small(decoder="cho").config, words, words, score=Cosine())
 
 
 def test_a_score_that_was_exchanged_later_is_not_lost(tmp_path):

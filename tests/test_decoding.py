@@ -20,7 +20,8 @@ from attnbook.decoding import (
     teacher_forced_attention,
     translate,
 )
-from attnbook.seq2seq import Config, Translator
+from attnbook.seq2seq import Translator
+from attnbook.settings import RecurrentConfig
 from attnbook.vocabulary import EOS, PAD, SOS, UNK, Vocabulary
 from small_models import DECODERS, EXAMPLES, PAIRS, encode, fitted, name, small
 
@@ -42,8 +43,8 @@ def tiny(seed):
     """A translator with two words beside ``<unk>`` and ``<eos>``: few enough to try everything."""
     torch.manual_seed(seed)
     vocabulary = Vocabulary(["a", "b"])
-    config = Config(cell="gru", embedding_dim=3, hidden_dim=5, dropout=0.0)
-    translator = Translator(config, vocabulary, vocabulary).double()
+    config = RecurrentConfig(cell="gru", embedding_dim=3, hidden_dim=5, dropout=0.0)
+    translator = Translator.from_config(config, vocabulary, vocabulary).double()
     for parameter in translator.parameters():
         nn.init.normal_(parameter, std=1.0)
     return translator.eval()
@@ -271,7 +272,7 @@ def test_a_beam_wider_than_there_are_words():
     """Nothing but ``<unk>`` can be written."""
     translator = small()
     config, words = translator.config, translator.source_vocabulary
-    translator = Translator(config, words, Vocabulary([])).double()
+    translator = Translator.from_config(config, words, Vocabulary([])).double()
     ranked = beam_search(translator.eval(), encode(translator, [[4, 7]]), beam_size=3)[0]
     assert len(ranked) == 3
     for hypothesis in ranked:
@@ -414,7 +415,7 @@ def test_a_hidden_word_takes_no_room_away_from_the_translation():
 
 
 def test_a_transformer_with_learned_positions_ends_with_its_table():
-    translator = small(decoder="transformer", embedding_dim=14, heads=7, positions="learned")
+    translator = small(decoder="transformer", hidden_dim=14, num_heads=7, positions="learned")
     for stack in (translator.encoder, translator.decoder):
         stack.positions.learned.vectors = torch.nn.Embedding(11, 14).double()
     with torch.no_grad():
@@ -443,7 +444,7 @@ def test_unknown_words_stand_in_the_trace_as_they_were_given():
 
 
 def test_a_reversed_source_is_shown_as_it_was_read():
-    translator = small(reverse_source=True, longest=3)
+    translator = small(reverse_source=True, max_source_length=3)
     words = ["ich", "trinkt", "brot", "bier"]
     trace = decode(translator, words, target=["i", "eats"], masked=[0], gold_links=[(0, 0), (1, 1)])
     assert trace.source_tokens == ("brot", "trinkt", "ich", "<eos>")
@@ -506,7 +507,7 @@ def test_forced_weights_refuse_what_has_none():
     with pytest.raises(ValueError, match="small does not attend"):
         teacher_forced_attention(small(decoder="cho"), PAIRS)
     with pytest.raises(ValueError, match="pair 0: the model reads 2 source words, this one has 3"):
-        teacher_forced_attention(small(longest=2), PAIRS)
+        teacher_forced_attention(small(max_source_length=2), PAIRS)
 
 
 # --- several heads --------------------------------------------------------------------------------
@@ -515,7 +516,7 @@ def test_forced_weights_refuse_what_has_none():
 @pytest.mark.parametrize("hidden", [(), (1,)])
 def test_a_transformers_trace_has_the_maps_of_all_heads(hidden):
     """Their rows sum to 1, nobody sees the future or a hidden word, and the top mean is given."""
-    translator = small(decoder="transformer", embedding_dim=14, heads=7, layers=2)
+    translator = small(decoder="transformer", hidden_dim=14, num_heads=7, layers=2)
     trace = decode(translator, WORDS, masked=hidden)
     source, target = trace.source_tokens, trace.target_tokens
     maps = {one.kind: one for one in trace.maps}
@@ -536,7 +537,7 @@ def test_a_transformers_trace_has_the_maps_of_all_heads(hidden):
 
 
 def test_temperature_reaches_every_layer_of_a_transformer():
-    translator = small(decoder="transformer", embedding_dim=14, heads=7, layers=2)
+    translator = small(decoder="transformer", hidden_dim=14, num_heads=7, layers=2)
     sharp, flat = (
         decode(translator, WORDS, target=["i"], temperature=t).maps[0].weights for t in (0.1, 100.0)
     )
@@ -546,7 +547,7 @@ def test_temperature_reaches_every_layer_of_a_transformer():
 
 
 def test_the_weights_of_a_transformer_are_the_top_layers_mean():
-    translator = small(decoder="transformer", embedding_dim=14, heads=7, layers=2)
+    translator = small(decoder="transformer", hidden_dim=14, num_heads=7, layers=2)
     (found,) = teacher_forced_attention(translator, PAIRS[:1])
     trace = decode(translator, PAIRS[0].source, target=PAIRS[0].target)
     assert trace.weights is not None

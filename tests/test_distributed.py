@@ -16,7 +16,7 @@ from torch import distributed
 
 from attnbook import checkpoints
 from attnbook.__main__ import main
-from attnbook.distributed import ALONE, Team, team
+from attnbook.distributed import ALONE, ProcessGroup, process_group
 from pair import DROPPING, TRAIN, write_text
 
 
@@ -100,20 +100,20 @@ def test_torchrun_starts_them_and_hands_on_that_they_are_to_end(
     same_weights(tmp_path / "whole", tmp_path / "cut")
 
 
-# --- a team ---------------------------------------------------------------------------------------
+# --- a process group ------------------------------------------------------------------------------
 
 
 def test_a_share_is_every_nth_item() -> None:
-    shares = [Team(rank, 3).share(range(8)) for rank in range(3)]
+    shares = [ProcessGroup(rank, 3).shard(range(8)) for rank in range(3)]
     assert [list(share) for share in shares] == [[0, 3, 6], [1, 4, 7], [2, 5]]
     assert sorted(n for share in shares for n in share) == list(range(8))
 
 
 def test_nobody_has_to_be_asked_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    with team() as found:
+    with process_group() as found:
         assert found is ALONE
-        assert found.leads
-        assert found.total(1.5, 2.0) == [1.5, 2.0]
-        assert found.gather("state") == ["state"]
+        assert found.is_main
+        assert found.all_reduce(1.5, 2.0) == [1.5, 2.0]
+        assert found.all_gather("state") == ["state"]
         assert not distributed.is_initialized()

@@ -20,7 +20,8 @@ from attnbook import attention, decoders, scores
 from attnbook.corpora import SentencePair
 from attnbook.decoders import LuongDecoder
 from attnbook.decoding import decode
-from attnbook.seq2seq import Config, Translator
+from attnbook.seq2seq import Translator
+from attnbook.settings import RecurrentConfig
 from attnbook.trace import DecodingTrace
 from attnbook.vocabulary import EOS, SOS, Vocabulary
 from scripts import load_script
@@ -258,8 +259,10 @@ def small(request: pytest.FixtureRequest) -> Translator:
     torch.manual_seed(0)
     source = Vocabulary(["ich", "trinke", "ein", "bier"])
     target = Vocabulary(["i", "drink", "a", "beer"])
-    config = Config(embedding_dim=5, hidden_dim=6, dropout=0.3, bidirectional=request.param)
-    return Translator(config, source, target).double().eval()
+    config = RecurrentConfig(
+        embedding_dim=5, hidden_dim=6, dropout=0.3, bidirectional=request.param
+    )
+    return Translator.from_config(config, source, target).double().eval()
 
 
 PAIR = SentencePair(("ich", "trinke", "bier"), ("i", "drink", "a", "beer"), None)

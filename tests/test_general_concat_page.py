@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from attnbook.scores import ConcatScore, GeneralScore
-from attnbook.seq2seq import Config, Translator
+from attnbook.seq2seq import Translator
+from attnbook.settings import RecurrentConfig
 from attnbook.vocabulary import Vocabulary
 from scripts import load_script
 
@@ -101,7 +102,9 @@ def test_the_answers_about_parameters() -> None:
 def test_another_matrix_only_as_long_as_the_block_lasts(measurements: ModuleType) -> None:
     torch.manual_seed(0)
     words = Vocabulary(["ich", "trinke"])
-    translator = Translator(Config(score="general", embedding_dim=3, hidden_dim=4), words, words)
+    translator = Translator.from_config(
+        RecurrentConfig(score="general", embedding_dim=3, hidden_dim=4), words, words
+    )
     score = measurements.general_score(translator)
     before = score.key.weight.detach().clone()
     with measurements.matrix(score, torch.eye(4)):

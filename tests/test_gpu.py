@@ -57,8 +57,9 @@ from attnbook.scores import (
     Score,
 )
 from attnbook.self_attention import MultiHeadAttention
-from attnbook.seq2seq import Config, Translator
-from attnbook.training import Epoch, Training, pick_device, train
+from attnbook.seq2seq import Translator
+from attnbook.settings import RecurrentConfig, config_of
+from attnbook.training import Epoch, TrainingConfig, pick_device, train
 from small_books import SmallBook
 from small_models import DECODERS, EXAMPLES, PAIRS, SOURCE, TARGET, name, small
 
@@ -260,14 +261,14 @@ def test_bert(device: torch.device) -> None:
 
 def model(device: torch.device) -> Translator:
     torch.manual_seed(0)
-    config = Config(
+    config = RecurrentConfig(
         decoder="bahdanau", score="additive", bidirectional=True, embedding_dim=10, hidden_dim=16,
         dropout=0.1, embedding_std=0.5,
     )  # fmt: skip
-    return Translator(config, SOURCE, TARGET).to(device)
+    return Translator.from_config(config, SOURCE, TARGET).to(device)
 
 
-SETTINGS = Training(epochs=6, batch_tokens=20, learning_rate=0.02)
+SETTINGS = TrainingConfig(epochs=6, batch_tokens=20, learning_rate=0.02)
 
 
 @pytest.mark.parametrize(
@@ -278,9 +279,12 @@ def test_training_lowers_the_loss(device: torch.device, decoder: str, precision:
     if precision == "fp16" and device.type == "cpu":
         pytest.skip("fp16 needs a GPU, and training says so")
     torch.manual_seed(0)
-    sizes: dict[str, Any] = {"embedding_dim": 16, "hidden_dim": 16, "heads": 4, "dropout": 0.0}
-    translator = Translator(Config(decoder=decoder, **sizes), SOURCE, TARGET).to(device)
-    settings = Training(epochs=4, batch_tokens=60, learning_rate=0.01, precision=precision)
+    sizes: dict[str, Any] = {"hidden_dim": 16, "dropout": 0.0}
+    if decoder != "transformer":
+        sizes["embedding_dim"] = 16
+    config = config_of({"decoder": decoder} | sizes)
+    translator = Translator.from_config(config, SOURCE, TARGET).to(device)
+    settings = TrainingConfig(epochs=4, batch_tokens=60, learning_rate=0.01, precision=precision)
     history = train(translator, PAIRS, PAIRS, settings, progress=False)
     losses = [epoch.validation_loss for epoch in history.epochs]
     assert losses[-1] < losses[0]
@@ -359,7 +363,7 @@ def test_a_lab_is_as_large_as_the_device_deserves(kind: str, monkeypatch: Any) -
 def test_a_size_says_how_to_train() -> None:
     size = Size(pairs=9, longest=7, epochs=3, batch_tokens=11, learning_rate=0.5, precision="bf16")
     settings = size.training(seed=13)
-    assert settings == Training(
+    assert settings == TrainingConfig(
         epochs=3, batch_tokens=11, learning_rate=0.5, precision="bf16", label_smoothing=0.0, seed=13
     )
 

@@ -15,7 +15,7 @@ def test_a_trained_model_tells_its_story(capsys, parallel_text):
     info = json.loads(out)
     assert info["family"] == "recurrent"
     assert info["config"]["hidden_dim"] == 14
-    assert "heads" not in info["config"]
+    assert "num_heads" not in info["config"]
     assert (info["source_vocabulary"], info["target_vocabulary"]) == (11, 12)
     assert info["parameters"] == info["card"]["parameters"]
     assert info["card"]["data"] == "text.de and text.en"
@@ -33,10 +33,10 @@ def test_a_trained_model_tells_its_story(capsys, parallel_text):
 
 
 def test_a_transformer_without_a_card(capsys, parallel_text):
-    translator = small(decoder="transformer", embedding_dim=14, heads=7).float()
+    translator = small(decoder="transformer", hidden_dim=14, num_heads=7).float()
     save(translator, parallel_text / "t")
     code, out, _ = attnbook(capsys, "info", "t")
     assert code == 0
-    assert "heads" in out
+    assert "num heads" in out
     assert "cell" not in out
     assert "nothing: no such file" in refused(capsys, "info", "nothing")

@@ -15,7 +15,7 @@ import pytest
 from attnbook import __version__
 from attnbook.__main__ import COMMANDS, _parser, main
 from attnbook.encoder import CELLS
-from attnbook.settings import CELL_NAMES, Config, Training
+from attnbook.settings import CELL_NAMES, RecurrentConfig, TrainingConfig, TransformerConfig
 from command_line import attnbook, refused
 from conftest import ROOT
 
@@ -36,12 +36,12 @@ def test_every_setting_is_a_flag_with_a_meaning_and_a_default(capsys):
     code, out, _ = attnbook(capsys, "train", "--help")
     assert code == 0
     text = " ".join(out.split())
-    for settings in (Config, Training):
+    for settings in (RecurrentConfig, TransformerConfig, TrainingConfig):
         for field in fields(settings):
             assert f" --{field.name.replace('_', '-')}" in text
             assert field.metadata["help"] in text
     assert "the gradient is scaled down to this norm when it is longer (default: 1)" in text
-    assert "width of a state (default: 256; grammar: " in text
+    assert "a word's vector (default: 256; grammar: " in text
     assert "both directions (default: off; grammar: on)" in text
     assert "at its peak (default: 0.002; grammar: 0.01; grammar, transformer: 0.003)" in text
     assert "of multi30k: two of de, en, fr (default: de en)" in text

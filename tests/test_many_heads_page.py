@@ -38,7 +38,7 @@ def stored() -> dict[str, Any]:
 
 @pytest.fixture
 def translator() -> Translator:
-    return small(decoder="transformer", embedding_dim=14, heads=7, layers=2)
+    return small(decoder="transformer", hidden_dim=14, num_heads=7, layers=2)
 
 
 # --- by hand ----------------------------------------------------------------------------------

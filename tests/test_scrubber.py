@@ -18,7 +18,8 @@ import torch
 from attnbook import decoding
 from attnbook.figures import scrubber
 from attnbook.figures.scrubber import Explorer, Scrubber, ScrubberFigure, explore
-from attnbook.seq2seq import Config, Translator
+from attnbook.seq2seq import Translator
+from attnbook.settings import RecurrentConfig
 from attnbook.trace import DecodingTrace
 from attnbook.vocabulary import Vocabulary
 from example_traces import example, example_with_heads
@@ -425,8 +426,12 @@ def test_a_widget_says_nothing_until_it_is_asked():
 def test_a_real_translator_is_explored(decoder):
     torch.manual_seed(0)
     source, target = Vocabulary(["ich", "mag", "bier"]), Vocabulary(["i", "like", "beer"])
-    attending = Translator(Config(embedding_dim=5, hidden_dim=7, decoder="luong"), source, target)
-    translator = Translator(Config(embedding_dim=5, hidden_dim=7, decoder=decoder), source, target)
+    attending = Translator.from_config(
+        RecurrentConfig(embedding_dim=5, hidden_dim=7, decoder="luong"), source, target
+    )
+    translator = Translator.from_config(
+        RecurrentConfig(embedding_dim=5, hidden_dim=7, decoder=decoder), source, target
+    )
     panel = explore(attending, "Ich mag Bier", translator)
     expected = decoding.decode(attending, ["ich", "mag", "bier"])
     assert panel.scrubber.trace == expected

@@ -2,16 +2,23 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
+from attnbook.attention import Attention
 from attnbook.batches import collate
+from attnbook.checkpoints import save
 from attnbook.corpora import SentencePair
 from attnbook.decoders import ChoDecoder, LuongDecoder, SutskeverDecoder
-from attnbook.scores import DotScore, ScaledDotScore
-from attnbook.seq2seq import Config, Translator
-from small_models import DECODERS, EXAMPLES, SOURCE, TARGET, name, small
+from attnbook.decoding import decode, translate
+from attnbook.encoder import Encoder
+from attnbook.scores import DotScore, ScaledDotScore, Score
+from attnbook.seq2seq import Translator
+from attnbook.settings import RecurrentConfig, TrainingConfig, TransformerConfig, config_of
+from attnbook.training import train
+from small_models import DECODERS, EXAMPLES, PAIRS, SOURCE, TARGET, name, small
 
 EACH = pytest.mark.parametrize("settings", DECODERS, ids=name)
 
@@ -115,14 +122,18 @@ def test_count_parameters_by_hand():
 
 
 def test_weights_start_between_minus_and_plus_a_tenth():
-    translator = Translator(Config(embedding_dim=5, hidden_dim=14), SOURCE, TARGET)
+    translator = Translator.from_config(
+        RecurrentConfig(embedding_dim=5, hidden_dim=14), SOURCE, TARGET
+    )
     for parameter in translator.parameters():
         assert 0.05 < float(parameter.detach().abs().max()) <= 0.1
     assert translator.device == torch.device("cpu")
 
 
 def test_word_vectors_may_start_larger():
-    translator = Translator(Config(embedding_dim=199, embedding_std=2.0), SOURCE, TARGET)
+    translator = Translator.from_config(
+        RecurrentConfig(embedding_dim=199, embedding_std=2.0), SOURCE, TARGET
+    )
     for weight in (translator.encoder.embedding.weight, translator.decoder.embedding.weight):
         assert float(weight.detach().std()) == pytest.approx(2.0, rel=0.1)
     assert isinstance(translator.decoder, LuongDecoder)
@@ -131,8 +142,33 @@ def test_word_vectors_may_start_larger():
 
 
 def test_config_round_trip():
-    config = Config(decoder="cho", longest=7, dropout=0.3)
-    assert Config.from_dict(config.to_dict()) == config
+    for config in (
+        RecurrentConfig(decoder="cho", max_source_length=7, dropout=0.3),
+        TransformerConfig(num_heads=8, norm="post"),
+    ):
+        assert config_of(config.to_dict()) == config
+
+
+def test_a_config_holds_what_its_decoder_has():
+    assert "cell" not in TransformerConfig().to_dict()
+    assert "embedding_dim" not in TransformerConfig().to_dict()
+    assert not {"num_heads", "score"} & set(RecurrentConfig(decoder="cho").to_dict())
+    with pytest.raises(TypeError, match="num_heads"):
+        RecurrentConfig(num_heads=7)  # type: ignore[call-arg]  # the test is that this is refused
+    with pytest.raises(TypeError, match="cell"):
+        TransformerConfig(cell="gru")  # type: ignore[call-arg]  # the test is that this is refused
+    with pytest.raises(ValueError, match="cell: not a setting of the transformer decoder"):
+        config_of({"decoder": "transformer", "cell": "gru"})
+    with pytest.raises(ValueError, match="score: not a setting of the cho decoder"):
+        config_of({"decoder": "cho", "score": "dot"})
+    with pytest.raises(ValueError, match="score belongs to the bahdanau and luong decoders; leave"):
+        RecurrentConfig(decoder="cho", score="general")
+    with pytest.raises(ValueError, match="input_feeding belongs to the luong decoder; leave it"):
+        RecurrentConfig(decoder="bahdanau", input_feeding=True)
+    with pytest.raises(
+        ValueError, match=r"decoder must be one of sutskever, cho, .*; got 'oracle'"
+    ):
+        config_of({"decoder": "oracle"})
 
 
 @pytest.mark.parametrize(
@@ -147,18 +183,21 @@ def test_config_round_trip():
         ({"layers": 0}, "layers must be at least 1"),
         ({"dropout": 1.0}, "dropout must be at least 0 and below 1, got 1.0"),
         ({"dropout": -0.1}, "dropout"),
-        ({"longest": 0}, r"longest must be at least 1 and .* \(or None\), got 0"),
+        (
+            {"max_source_length": 0},
+            r"max_source_length must be at least 1 and .* \(or None\), got 0",
+        ),
         ({"embedding_std": 0.0}, "embedding_std must be above 0 and at most 100"),
     ],
 )
 def test_impossible_settings(values, message):
     with pytest.raises(ValueError, match=message):
-        Config(**values)
+        RecurrentConfig(**values)
 
 
 def test_unknown_settings():
     with pytest.raises(ValueError, match="stacks, width: not a setting"):
-        Config.from_dict({"width": 3, "stacks": 2, "layers": 1})
+        config_of({"width": 3, "stacks": 2, "layers": 1})
 
 
 # --- sentences ------------------------------------------------------------------------------------
@@ -167,8 +206,8 @@ def test_unknown_settings():
 def test_source_ids_are_cut_and_reversed():
     words = ["ich", "du", "er", "unbekannt", "bier"]
     assert small().source_ids(words) == [4, 5, 6, 1, 7]
-    assert small(longest=3).source_ids(words) == [4, 5, 6]
-    assert small(longest=3, reverse_source=True).source_ids(words) == [6, 5, 4]
+    assert small(max_source_length=3).source_ids(words) == [4, 5, 6]
+    assert small(max_source_length=3, reverse_source=True).source_ids(words) == [6, 5, 4]
     with pytest.raises(ValueError, match="source sentence is empty"):
         small().source_ids([])
 
@@ -176,3 +215,55 @@ def test_source_ids_are_cut_and_reversed():
 def test_examples():
     pairs = [SentencePair(("er", "trinkt"), ("he", "sleeps", "a"))]
     assert small(reverse_source=True).examples(pairs) == [([9, 6], [6, 1, 11])]
+
+
+# --- put together by hand -------------------------------------------------------------------------
+
+
+class Cosine(Score):
+    """A score of one's own, which says 5 where query and key point the same way."""
+
+    def score(self, queries, projected_keys):
+        left, right = (functional.normalize(one, dim=-1) for one in (queries, projected_keys))
+        return 5 * left @ right.mT
+
+
+def by_hand():
+    """An encoder that is wider than the decoder's words, and a score of one's own."""
+    torch.manual_seed(0)
+    encoder = Encoder(len(SOURCE), 9, 12, cell="gru", bidirectional=True)
+    decoder = LuongDecoder(Attention(Cosine()), len(TARGET), 5, 12, cell="gru", readout_dim=5)
+    return Translator(encoder, decoder, SOURCE, TARGET, name="mine", max_source_length=3)
+
+
+def test_a_translator_put_together_by_hand_does_what_others_do(tmp_path):
+    translator = by_hand()
+    settings = TrainingConfig(epochs=8, batch_tokens=20, learning_rate=0.02)
+    history = train(translator, PAIRS, PAIRS, settings, folder=tmp_path / "run", progress=False)
+    assert history.best.validation_loss < history.epochs[0].validation_loss
+    sources = [pair.source for pair in PAIRS]
+    for beam_size in (1, 3):
+        assert len(translate(translator, sources, beam_size=beam_size)) == len(PAIRS)
+    trace = decode(translator, ["ich", "trinkt", "bier", "brot"])
+    assert trace.model == "mine"
+    assert trace.source_tokens == ("ich", "trinkt", "bier", "<eos>")
+    assert trace.scores is not None
+    assert np.abs(trace.scores).max() <= 5 + 1e-6
+    with pytest.raises(ValueError, match=r"mine was put together by hand, .*from_config"):
+        save(translator, tmp_path / "mine.safetensors")
+    assert not (tmp_path / "mine.safetensors").exists()
+
+
+def test_a_run_by_hand_goes_on_with_the_same_shapes_only(tmp_path):
+    settings = TrainingConfig(epochs=1, batch_tokens=20)
+    train(by_hand(), PAIRS, PAIRS, settings, folder=tmp_path, progress=False)
+    train(by_hand(), PAIRS, PAIRS, settings, folder=tmp_path, progress=False)
+    with pytest.raises(ValueError, match="belongs to a run with other"):
+        train(small().float(), PAIRS, PAIRS, settings, folder=tmp_path, progress=False)
+
+
+def test_settings_build_what_they_describe():
+    translator = Translator.from_config(RecurrentConfig(reverse_source=True), SOURCE, TARGET)
+    assert translator.reverse_source
+    assert translator.config == RecurrentConfig(reverse_source=True)
+    assert by_hand().config is None

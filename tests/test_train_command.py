@@ -15,7 +15,7 @@ import torch
 from filelock import FileLock
 
 from attnbook.checkpoints import load, read_card
-from attnbook.seq2seq import Config
+from attnbook.settings import RecurrentConfig, TransformerConfig
 from command_line import FILES, SMALL, attnbook, refused, subprocess_of
 
 
@@ -45,7 +45,7 @@ def test_train_on_files(capsys, folder):
     ]
     translator, card = load("deep/my.safetensors"), read_card("deep/my.safetensors")
     assert translator.name == "my"
-    assert translator.config == Config(embedding_dim=5, hidden_dim=14, cell="gru")
+    assert translator.config == RecurrentConfig(embedding_dim=5, hidden_dim=14, cell="gru")
     assert card["settings"]["seed"] == 7
     assert card["data"] == "text.de and text.en"
     assert card["command"].startswith("attnbook train --data text.de text.en")
@@ -66,6 +66,7 @@ def test_train_on_the_grammar_with_what_suits_it(capsys):
     )
     assert (code, out) == (0, "grammar-dot.safetensors\n"), err
     translator, card = load("grammar-dot.safetensors"), read_card("grammar-dot.safetensors")
+    assert isinstance(translator.config, RecurrentConfig)
     assert translator.config.hidden_dim == 14
     assert translator.config.embedding_dim == 32
     assert translator.config.bidirectional
@@ -178,7 +179,7 @@ def test_what_a_run_leaves_is_tried_before_it_begins(capsys, folder, flags, mess
 @pytest.mark.exhaustive  # test_distributed has two processes killed so, at a step that it knows
 def test_a_run_killed_by_the_system_goes_on(capsys, folder):
     """SIGKILL, as a cluster or a lack of memory sends it: nothing can be tidied up."""
-    words = ["train", *FILES, *SMALL, "--epochs=40", "--keep-every=1", "--batch-tokens=10"]
+    words = ["train", *FILES, *SMALL, "--epochs=40", "--save-every=1", "--batch-tokens=10"]
     running = subprocess_of(*words, "--output=killed", cwd=folder)
     state = folder / "runs" / "killed" / "state.pt"
     patience = time.monotonic() + 900
@@ -235,17 +236,19 @@ def test_unknown_choices_are_argparses(capsys):
 
 
 def test_a_transformers_words_are_as_wide_as_its_states(capsys):
-    words = ["train", *FILES, "--decoder=transformer", "--heads=2", "--layers=1", "--epochs=1"]
+    words = ["train", *FILES, "--decoder=transformer", "--num-heads=2", "--layers=1", "--epochs=1"]
     code, out, err = attnbook(capsys, *words, "--hidden-dim=12", "--quiet")
     assert code == 0, err
     translator = load(out.strip())
     assert out.strip() == "files-transformer.safetensors"
-    assert translator.config.embedding_dim == translator.config.hidden_dim == 12
+    assert isinstance(translator.config, TransformerConfig)
+    assert translator.config.hidden_dim == 12
+    assert translator.encoder.embedding.embedding_dim == 12
     code, out, _ = attnbook(capsys, "translate", translator.name + ".safetensors", "ich")
     assert code == 0
     code, _, err = attnbook(capsys, *words, "--hidden-dim=12", "--embedding-dim=10", "--overwrite")
     assert code == 2
-    assert "embedding_dim is 10 and hidden_dim 12" in err
+    assert "--embedding-dim belongs to --decoder sutskever, cho, bahdanau or luong" in err
 
 
 # --- errors ---------------------------------------------------------------------------------------
@@ -254,9 +257,12 @@ def test_a_transformers_words_are_as_wide_as_its_states(capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--decoder luong --heads 4", "--heads belongs to --decoder transformer; this is --dec"),
+        (
+            "--decoder luong --num-heads 4",
+            "--num-heads belongs to --decoder transformer; this is --dec",
+        ),
         ("--decoder transformer --score dot", "--score belongs to --decoder bahdanau or luong"),
-        ("--decoder transformer --cell gru", "--cell belongs to --decoder sutskever or cho or"),
+        ("--decoder transformer --cell gru", "--cell belongs to --decoder sutskever, cho, bah"),
         ("--decoder bahdanau --input-feeding", "--input-feeding belongs to --decoder luong; this"),
         ("--decoder cho --score dot", "--score belongs to --decoder bahdanau or luong; this is"),
         ("--score dot --attention-dim 8", "--attention-dim belongs to --score concat or additive"),
@@ -283,7 +289,7 @@ def test_half_of_what_torchrun_sets_is_refused(capsys, monkeypatch, values, mess
 
 
 def test_a_folder_with_another_run_is_refused(capsys, folder, signalled, heeds_interrupts):
-    words = ["train", *FILES, *SMALL, "--folder=run", "--output=my", "--keep-every=1"]
+    words = ["train", *FILES, *SMALL, "--folder=run", "--output=my", "--save-every=1"]
     with signalled(signal.SIGINT, step=0):
         assert attnbook(capsys, *words)[0] == 130
     code, _, err = attnbook(capsys, *words, "--seed=9")
@@ -364,7 +370,7 @@ def test_a_model_that_cannot_be_written_is_kept_elsewhere(capsys, folder, monkey
     assert (code, out) == (2, "")
     found = re.search(r"error: my: No space left on device; the result is in (\S+) instead$", err)
     assert found
-    assert load(found[1]).config.hidden_dim == 14
+    assert load(found[1]).encoder.embedding.embedding_dim == 5
     assert not (folder / "my").exists()
 
 

@@ -17,10 +17,11 @@ from attnbook import training
 from attnbook.batches import collate
 from attnbook.checkpoints import read_card
 from attnbook.corpora import SentencePair
-from attnbook.distributed import Team
+from attnbook.distributed import ProcessGroup
 from attnbook.evaluation import teacher_forced_perplexity
-from attnbook.seq2seq import Config, Translator
-from attnbook.training import Epoch, History, Training, pick_device, train
+from attnbook.seq2seq import Translator
+from attnbook.settings import RecurrentConfig
+from attnbook.training import Epoch, History, TrainingConfig, pick_device, train
 from small_models import PAIRS, SOURCE, TARGET
 
 
@@ -33,14 +34,14 @@ def _heeds_interrupts():
 
 
 # Three batches an epoch, dropout on: a resumed run has to find its place and its random numbers.
-SETTINGS = Training(epochs=5, batch_tokens=10, learning_rate=0.01, keep_every=2, seed=3)
+SETTINGS = TrainingConfig(epochs=5, batch_tokens=10, learning_rate=0.01, save_every=2, seed=3)
 VALIDATION = PAIRS[:2]
 
 
 def fresh(seed=7, **settings):
     torch.manual_seed(seed)
-    config = Config(**{"embedding_dim": 5, "hidden_dim": 14, "dropout": 0.3} | settings)
-    return Translator(config, SOURCE, TARGET)
+    config = RecurrentConfig(**{"embedding_dim": 5, "hidden_dim": 14, "dropout": 0.3} | settings)
+    return Translator.from_config(config, SOURCE, TARGET)
 
 
 def run(translator=None, settings=SETTINGS, **options):
@@ -124,12 +125,12 @@ def test_a_resumed_run_does_not_do_again_what_is_done(tmp_path, monkeypatch):
 
 
 def test_an_interrupt_waits_for_the_step_and_loses_nothing(tmp_path, signalled):
-    uninterrupted, history = run(settings=replace(SETTINGS, keep_every=1000))
+    uninterrupted, history = run(settings=replace(SETTINGS, save_every=1000))
     with signalled(signal.SIGINT), pytest.raises(KeyboardInterrupt):
-        run(folder=tmp_path, settings=replace(SETTINGS, keep_every=1000))
+        run(folder=tmp_path, settings=replace(SETTINGS, save_every=1000))
     assert torch.load(tmp_path / "state.pt", weights_only=True)["counters"]["step"] == 8
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    resumed, again = run(folder=tmp_path, settings=replace(SETTINGS, keep_every=1000))
+    resumed, again = run(folder=tmp_path, settings=replace(SETTINGS, save_every=1000))
     assert same(resumed, uninterrupted)
     assert losses(again) == losses(history)
 
@@ -233,7 +234,7 @@ def test_a_run_with_other_settings_is_refused(tmp_path):
         train(fresh(), PAIRS, VALIDATION[1:], SETTINGS, folder=tmp_path, progress=False)
     held_out = fresh().examples(VALIDATION)
     two = training._Run(fresh(), SETTINGS, fresh().examples(PAIRS), tmp_path, held_out=held_out)
-    two.team = Team(rank=0, size=2)
+    two.process_group = ProcessGroup(rank=0, world_size=2)
     with pytest.raises(ValueError, match="a run with other numbers of processes;"):
         two.resume()
 
@@ -284,13 +285,13 @@ def test_a_loss_that_is_not_a_number_is_an_error():
     ("values", "message"),
     [
         ({"epochs": 0}, "epochs"),
-        ({"keep_every": 0}, "keep_every"),
+        ({"save_every": 0}, "save_every"),
         ({"batch_tokens": 0}, "batch_tokens must be at least 1 and at most 1,000,000,000, got 0"),
         ({"learning_rate": 0.0}, "learning_rate"),
         ({"learning_rate": 1e30}, r"learning_rate must be above 0 and at most 10, got 1e\+30"),
         ({"learning_rate": math.nan}, "learning_rate"),
         ({"seed": -1}, "seed"),
-        ({"clip": -1.0}, "clip"),
+        ({"max_grad_norm": -1.0}, "max_grad_norm"),
         ({"warmup": 1.0}, "warmup"),
         ({"label_smoothing": -0.1}, "label_smoothing"),
         ({"patience": 0}, "patience must be at least 1"),
@@ -299,7 +300,7 @@ def test_a_loss_that_is_not_a_number_is_an_error():
 )
 def test_impossible_settings(values, message):
     with pytest.raises(ValueError, match=message):
-        Training(**values)
+        TrainingConfig(**values)
 
 
 @pytest.mark.parametrize(("pairs", "validation"), [([], VALIDATION), (PAIRS, [])])
@@ -319,7 +320,7 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_run():
     ]
     translator = fresh(dropout=0.0)
     seen: list[Epoch] = []
-    settings = Training(epochs=200, batch_tokens=60, learning_rate=0.02, patience=4)
+    settings = TrainingConfig(epochs=200, batch_tokens=60, learning_rate=0.02, patience=4)
     history = train(translator, PAIRS, wrong, settings, progress=False, after_epoch=seen.append)
     assert history.epochs == seen
     assert len(history.epochs) == history.best.number + 4 < 200
@@ -332,7 +333,7 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_run():
 
 def test_what_the_course_trained_by_default_is_still_trained_so():
     """The cards of its models tell all settings; these their commands leave to the defaults."""
-    defaults = asdict(Training())
+    defaults = asdict(TrainingConfig())
     for name in ("grammar-dot", "grammar-sutskever"):
         settings = read_card(name)["settings"]
         differs = {key for key in defaults if settings[key] != defaults[key]}
@@ -349,7 +350,7 @@ def test_losses_are_per_token_and_without_smoothing():
     translator = fresh(dropout=0.0)
     batch = collate(translator.examples(PAIRS))
     expected = float(translator.loss(batch).nats) / batch.target_tokens
-    settings = Training(
+    settings = TrainingConfig(
         epochs=1, batch_tokens=1000, learning_rate=1e-12, warmup=0.0, label_smoothing=0.5
     )
     _, history = run(translator, settings)
@@ -361,9 +362,9 @@ def test_steps_are_adam_on_the_clipped_gradient():
     """Four of them, so that its memories count, on a gradient small enough for its ε to count."""
     translator, reference = fresh(dropout=0.0), fresh(dropout=0.0)
     clip, steps = 1e-6, 4
-    settings = Training(
+    settings = TrainingConfig(
         epochs=steps, batch_tokens=1000, learning_rate=0.01, warmup=0.0, label_smoothing=0.1,
-        clip=clip,
+        max_grad_norm=clip,
     )  # fmt: skip
     _, history = run(translator, settings)
     assert history.best.number == steps  # these weights are those of the last step
@@ -388,21 +389,21 @@ def test_the_shares_of_two_processes_are_one_step_of_one(monkeypatch, count):
     monkeypatch.setattr(training, "DistributedDataParallel", lambda module, device_ids: module)
     handed_in = []
 
-    class One(Team):
-        def total(self, *numbers):
+    class One(ProcessGroup):
+        def all_reduce(self, *numbers):
             handed_in.append(numbers)
             return list(numbers)
 
-    settings = replace(SETTINGS, clip=1e9)
+    settings = replace(SETTINGS, max_grad_norm=1e9)
     gradients = []
-    for team in (Team(), One(0, 2), One(1, 2)):
+    for process_group in (ProcessGroup(), One(0, 2), One(1, 2)):
         translator = fresh(dropout=0.0)
         examples = translator.examples(PAIRS[:count])
-        run = training._Run(translator, settings, examples, None, team)
+        run = training._Run(translator, settings, examples, None, process_group)
         run.one_step(examples)
         gradients.append([parameter.grad for parameter in translator.parameters()])
         assert run.tokens == sum(len(target) + 1 for _, target in examples)
-        if team.size == 1:
+        if process_group.world_size == 1:
             nats = run.nats
     assert sum(share for share, _ in handed_in) == pytest.approx(nats)
     for whole, *shares in zip(*gradients, strict=True):
@@ -435,7 +436,7 @@ def test_each_epoch_has_an_order_of_its_own_that_the_seed_decides(monkeypatch):
 
 
 def test_the_rate_rises_straight_and_falls_along_a_cosine():
-    settings = Training(epochs=10, batch_tokens=10, warmup=0.2)
+    settings = TrainingConfig(epochs=10, batch_tokens=10, warmup=0.2)
     state = training._Run(fresh(), settings, fresh().examples(PAIRS), None)
     total = state.total_steps
     assert total == 30
@@ -461,7 +462,7 @@ def test_bf16_learns_the_same_a_little_less_exactly():
 
 
 def test_progress_shows_the_loss_and_the_speed(capsys):
-    settings = Training(epochs=8, batch_tokens=10, seed=3)
+    settings = TrainingConfig(epochs=8, batch_tokens=10, seed=3)
     train(fresh(), PAIRS, VALIDATION, settings, progress=True)
     shown = capsys.readouterr().err
     assert "24/24" in shown
@@ -481,7 +482,7 @@ def test_speed_is_tokens_by_the_time_of_training(monkeypatch):
 
 def test_fp16_is_refused_on_a_cpu():
     with pytest.raises(ValueError, match="fp16 needs a GPU; on a CPU use bf16 or fp32"):
-        run(settings=Training(precision="fp16"))
+        run(settings=TrainingConfig(precision="fp16"))
 
 
 # --- devices --------------------------------------------------------------------------------------
@@ -495,8 +496,8 @@ def test_a_process_of_a_team_keeps_to_its_own_gpu(monkeypatch, device, named):
     monkeypatch.setattr(
         training, "DistributedDataParallel", lambda module, device_ids: gpus.append(device_ids)
     )
-    team = Team(rank=3, size=4, local_rank=1)
-    training._Run(translator, SETTINGS, translator.examples(PAIRS), None, team)
+    process_group = ProcessGroup(rank=3, world_size=4, local_rank=1)
+    training._Run(translator, SETTINGS, translator.examples(PAIRS), None, process_group)
     assert gpus == [named]
 
 

@@ -158,7 +158,7 @@ def test_unknown_kinds_are_refused() -> None:
 
 def test_the_last_words_are_all_that_is_computed_again() -> None:
     """Word by word with kept keys and values gives what all words at once give."""
-    translator = small(decoder="transformer", embedding_dim=14, heads=7, layers=2)
+    translator = small(decoder="transformer", hidden_dim=14, num_heads=7, layers=2)
     encoded = encode(translator, [[4, 9, 6], [5]])
     words = torch.tensor([[SOS, 5, 9, 7], [SOS, 8, 8, 4]])
     decoder = translator.decoder
@@ -179,7 +179,7 @@ def test_the_last_words_are_all_that_is_computed_again() -> None:
 
 def test_beginnings_of_one_sentence_share_its_keys() -> None:
     """Three rows for each of two sentences are what the sentences copied three times give."""
-    translator = small(decoder="transformer", embedding_dim=14, heads=2, layers=2)
+    translator = small(decoder="transformer", hidden_dim=14, num_heads=2, layers=2)
     encoded = encode(translator, [[4, 9, 6], [5]])
     decoder = translator.decoder
     words = torch.randint(4, 13, (6, 3))
@@ -194,7 +194,7 @@ def test_beginnings_of_one_sentence_share_its_keys() -> None:
 
 
 def test_what_is_recorded_is_the_top_layers_mean() -> None:
-    translator = small(decoder="transformer", embedding_dim=14, heads=7, layers=2)
+    translator = small(decoder="transformer", hidden_dim=14, num_heads=7, layers=2)
     batch = collate(EXAMPLES)
     encoded = translator.encode(batch.source, batch.source_lengths)
     recorded = translator.decoder(batch.target_in, encoded, need_weights=True)
@@ -208,7 +208,7 @@ def test_what_is_recorded_is_the_top_layers_mean() -> None:
 
 
 def test_no_future_reaches_a_prediction() -> None:
-    translator = small(decoder="transformer", embedding_dim=14, heads=7, layers=2)
+    translator = small(decoder="transformer", hidden_dim=14, num_heads=7, layers=2)
     encoded = encode(translator, [[4, 9, 6]])
     words = torch.tensor([[SOS, 5, 9, 7, 4]])
     other = words.clone()

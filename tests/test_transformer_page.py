@@ -67,7 +67,7 @@ def test_the_answer_about_a_large_layer() -> None:
 
 
 def test_parts_are_counted_once(measurements: ModuleType) -> None:
-    translator = small(decoder="transformer", embedding_dim=14, heads=7, layers=2)
+    translator = small(decoder="transformer", hidden_dim=14, num_heads=7, layers=2)
     found = measurements.parts_of(translator)
     kinds = {name: part for name, part in found.items() if name != "all"}
     assert set(kinds) == {"words", "attention", "networks", "norms"}

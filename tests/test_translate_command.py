@@ -64,7 +64,7 @@ def test_at_a_terminal_each_line_is_answered(capsys, model, monkeypatch):
 
 
 def test_unknown_and_cut_words_are_named(capsys, folder):
-    translator = small(longest=3).float()
+    translator = small(max_source_length=3).float()
     save(translator, folder / "short")
     code, out, err = attnbook(capsys, "translate", "short", "er", "heute lacht er heute nicht")
     assert code == 0

@@ -25,16 +25,17 @@ from attnbook.benchmark.peers import Peer, Sizes
 from attnbook.decoders import LuongDecoder, final_state
 from attnbook.encoder import Encoder, EncoderOutput, RecurrentState
 from attnbook.scores import AdditiveScore, DotScore, GeneralScore, ScaledDotScore, Score
-from attnbook.seq2seq import Config, Translator
+from attnbook.seq2seq import Translator
+from attnbook.settings import RecurrentConfig
 from attnbook.vocabulary import EOS, PAD, SOS, UNK
 
 
 def luong(sizes: Sizes, score: Score, *, input_feeding: bool, encoder: Encoder) -> Translator:
     """This package's half of a pair: Luong's decoder, its attentional state as wide as a state."""
-    config = Config(
+    config = RecurrentConfig(
         embedding_dim=sizes.embedding, hidden_dim=sizes.hidden, bidirectional=True, dropout=0.0
     )
-    translator = Translator(config, sizes.source, sizes.target)
+    translator = Translator.from_config(config, sizes.source, sizes.target)
     translator.encoder = encoder
     translator.decoder = LuongDecoder(
         Attention(score),

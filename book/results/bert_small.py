@@ -32,7 +32,7 @@ from torch.nn import functional
 
 from attnbook import plots
 from attnbook.bert import (
-    HIDDEN,
+    IGNORE_INDEX,
     Bert,
     BertConfig,
     Classifier,
@@ -51,7 +51,8 @@ from attnbook.vocabulary import EOS, PAD, SOS, Vocabulary
 cached = Cache("bert_small")
 PIECES = 3000
 SHAPE: dict[str, Any] = {
-    "model_dim": 96, "heads": 4, "layers": 2, "feedforward_dim": 384, "longest": 64, "dropout": 0.0,
+    "model_dim": 96, "num_heads": 4, "layers": 2, "feedforward_dim": 384,
+    "max_positions": 64, "dropout": 0.0,
 }  # fmt: skip
 EPOCHS = {"bert": 24, "left_to_right": 6}
 BATCH = 64
@@ -181,7 +182,9 @@ def pretrain(model: Pretraining) -> float:
 
 def left_states(bert: Bert, ids: Tensor) -> Tensor:
     """The same encoder with a causal mask: every position sees itself and what is before it."""
-    states: Tensor = bert.norm(bert.words(ids) + bert.places(ids.shape[1]) + bert.types.weight[0])
+    states: Tensor = bert.norm(
+        bert.words(ids) + bert.positions(ids.shape[1]) + bert.token_types.weight[0]
+    )
     mask = causal_mask(ids.shape[1])
     for layer in bert.layers:
         assert isinstance(layer, EncoderLayer)
@@ -352,7 +355,7 @@ def shares() -> dict[str, float]:
     for start in range(0, len(captions("train")), 1000):
         texts = read_texts(pieces(), captions("train")[start : start + 1000])
         hidden = hide(texts, pieces(), generator=generator)
-        asked = hidden.targets != HIDDEN
+        asked = hidden.targets != IGNORE_INDEX
         same = hidden.ids == texts.ids
         count["pieces"] += int((~texts.special).sum())
         count["chosen"] += int(asked.sum())
@@ -376,7 +379,9 @@ def next_part() -> dict[str, float]:
     chance = random.Random(SEED)
     pairs, follows = pair_up(captions("test"), by_length(captions("test")), chance)
     texts = read_texts(pieces(), pairs)
-    guesses = model.next_logits(model.bert(texts.ids, texts.types, texts.mask).pooled).argmax(dim=1)
+    guesses = model.next_logits(
+        model.bert(texts.ids, texts.token_type_ids, texts.mask).pooled
+    ).argmax(dim=1)
     # Without the care that lengths agree: any other caption's second half.
     lengths = [len(text.split()) for text in captions("test")]
     rule = []
@@ -485,7 +490,7 @@ def neighbours(bert: Bert, examples: Sequence[tuple[str, int]]) -> dict[str, flo
 
     def vectors(given: Sequence[tuple[str, int]]) -> tuple[Tensor, Tensor]:
         texts = read_texts(pieces(), [text for text, _ in given])
-        read = bert(texts.ids, texts.types, texts.mask)
+        read = bert(texts.ids, texts.token_type_ids, texts.mask)
         words = (~texts.special).unsqueeze(-1)
         mean = (read.states * words).sum(dim=1) / words.sum(dim=1)
         return functional.normalize(read.states[:, 0], dim=-1), functional.normalize(mean, dim=-1)

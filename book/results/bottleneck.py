@@ -40,8 +40,9 @@ from attnbook.corpora import SentencePair, join_captions, multi30k
 from attnbook.decoders import ChoDecoder, final_state
 from attnbook.decoding import translate
 from attnbook.evaluation import bleu, teacher_forced_perplexity
-from attnbook.seq2seq import Config, Translator
-from attnbook.training import Training, train
+from attnbook.seq2seq import Translator
+from attnbook.settings import RecurrentConfig
+from attnbook.training import TrainingConfig, train
 from attnbook.vocabulary import EOS, Vocabulary
 
 cached = Cache("bottleneck")
@@ -297,8 +298,9 @@ def probe(name: str, kind: str) -> dict[str, Any]:
     lengths = np.array([len(source) for source in tested])
     buckets = JOINED_BUCKETS if joined else PLAIN_BUCKETS
     bucket_of = np.array([sum(size > high for _, high in buckets) for size in lengths])
+    assert translator.config is not None
     torch.manual_seed(1)
-    untrained = Translator(
+    untrained = Translator.from_config(
         translator.config, translator.source_vocabulary, translator.target_vocabulary
     )
     result: dict[str, Any] = {
@@ -431,13 +433,15 @@ def widths(decoder: str, width: int) -> dict[str, Any]:
     """A translator of the grammar's sentences with states of so many numbers, by length."""
     corpus = grammar.corpus(train=8000, val=300, test=1000, shortest=3, longest=22)
     torch.manual_seed(0)
-    translator = Translator(
-        Config(decoder=decoder, embedding_dim=64, hidden_dim=width, dropout=0.0, embedding_std=1.0),
+    translator = Translator.from_config(
+        RecurrentConfig(
+            decoder=decoder, embedding_dim=64, hidden_dim=width, dropout=0.0, embedding_std=1.0
+        ),
         Vocabulary.from_sentences(pair.source for pair in corpus.train),
         Vocabulary.from_sentences(pair.target for pair in corpus.train),
         name=f"grammar-{decoder}-{width}",
     )
-    settings = Training(epochs=8, batch_tokens=1000, learning_rate=4e-3, label_smoothing=0.0)
+    settings = TrainingConfig(epochs=8, batch_tokens=1000, learning_rate=4e-3, label_smoothing=0.0)
     history = train(translator, corpus.train, corpus.val, settings)
     found = translate(translator, [pair.source for pair in corpus.test])
     right = [tuple(words) == pair.target for words, pair in zip(found, corpus.test, strict=True)]

@@ -37,6 +37,7 @@ from attnbook.evaluation import bleu, teacher_forced_perplexity
 from attnbook.recurrent import LSTMCell, unroll
 from attnbook.scores import Score
 from attnbook.seq2seq import Translator
+from attnbook.settings import RecurrentConfig
 from attnbook.vocabulary import EOS, SOS
 
 cached = Cache("dot_attention")
@@ -338,8 +339,11 @@ def gradients(count: int = 100) -> dict[str, Any]:
     """
     chosen = [p for p in multi30k("test") if 8 <= len(p.source) <= 20][:count]
     trained = load(DOT).double()
+    assert trained.config is not None
     torch.manual_seed(0)
-    fresh = Translator(trained.config, trained.source_vocabulary, trained.target_vocabulary)
+    fresh = Translator.from_config(
+        trained.config, trained.source_vocabulary, trained.target_vocabulary
+    )
     models = {"trained": trained, "fresh": fresh.double().eval()}
     kept: dict[str, dict[str, list[list[float]]]] = {
         name: {way: [[] for _ in BINS] for way in ("total", "handed", "memory", "context")}
@@ -359,6 +363,7 @@ def gradients(count: int = 100) -> dict[str, Any]:
         target, source = weights.shape
         most = weights[:, :-1].argmax(dim=-1)  # the most attended word; <eos> has no other side
         for name, model in models.items():
+            assert isinstance(model.config, RecurrentConfig)
             steps = steps_round(source, target, both_directions=model.config.bidirectional)
             for t, i in enumerate(most.tolist()):
                 for number, (low, high) in enumerate(BINS):
@@ -590,6 +595,7 @@ def opening(number: int, names: Sequence[str]) -> dict[str, Any]:
 def cost(name: str = DOT) -> dict[str, Any]:
     """Multiplications of one sentence, by part, from the sizes of the model."""
     config = load(name).config
+    assert isinstance(config, RecurrentConfig)
     words = len(load(name).target_vocabulary)
     hidden, embedding = config.hidden_dim, config.embedding_dim
     result: dict[str, Any] = {"hidden": hidden, "embedding": embedding, "words": words}

@@ -19,7 +19,8 @@ from train import attention_of
 
 from attnbook.decoders import LuongDecoder
 from attnbook.decoding import decode
-from attnbook.seq2seq import Config, Translator
+from attnbook.seq2seq import Translator
+from attnbook.settings import RecurrentConfig
 from attnbook.vocabulary import EOS, SOS, Vocabulary
 
 cached = Cache("dot_attention_by_hand")
@@ -68,8 +69,11 @@ class PassOn(nn.Module):
 def translator() -> Translator:
     """A translator with these numbers as its states and weights."""
     source, target = Vocabulary(SOURCE), Vocabulary((*TARGET, "teacher"))
-    model = Translator(
-        Config(embedding_dim=4, hidden_dim=4, dropout=0.0, tied=False), source, target, "by-hand"
+    model = Translator.from_config(
+        RecurrentConfig(embedding_dim=4, hidden_dim=4, dropout=0.0, tied=False),
+        source,
+        target,
+        name="by-hand",
     )
     assert isinstance(model.decoder, LuongDecoder)
     for part in (model.encoder, model.decoder):

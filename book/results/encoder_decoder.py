@@ -43,8 +43,9 @@ from attnbook.decoders import RecurrentDecoder
 from attnbook.decoding import beam_search, translate
 from attnbook.encoder import Encoder
 from attnbook.evaluation import bleu, free_running_perplexity, teacher_forced_perplexity
-from attnbook.seq2seq import Config, Translator
-from attnbook.training import Training, train
+from attnbook.seq2seq import Translator
+from attnbook.settings import RecurrentConfig
+from attnbook.training import TrainingConfig, train
 from attnbook.vocabulary import EOS, PAD, SOS, SPECIALS, Vocabulary
 
 cached = Cache("encoder_decoder")
@@ -128,6 +129,7 @@ def parameters(translator: Translator) -> dict[str, Any]:
         translator.count_parameters() - count(encoder) - count(decoder.embedding)
         - count(decoder.recurrent)
     )  # fmt: skip
+    assert isinstance(translator.config, RecurrentConfig)
     return {
         "all": translator.count_parameters(),
         "encoder": count(encoder),
@@ -430,14 +432,14 @@ def answering(seed: int) -> dict[str, Any]:
         for side in ("source", "target")
     )
     torch.manual_seed(seed)
-    translator = Translator(
-        Config(
+    translator = Translator.from_config(
+        RecurrentConfig(
             decoder="sutskever", embedding_dim=64, hidden_dim=64, dropout=0.1, embedding_std=1.0
         ),
         source,
         target,
     )
-    settings = Training(
+    settings = TrainingConfig(
         epochs=60, batch_tokens=200, learning_rate=1e-2, label_smoothing=0.0, seed=seed
     )
     train(translator, rest, rest[:40], settings)

@@ -38,8 +38,9 @@ from attnbook.evaluation import (
     teacher_forced_perplexity,
 )
 from attnbook.museum import EXHIBITS, AttentionWith, NextWord
-from attnbook.seq2seq import Config, Translator
-from attnbook.training import Training, train
+from attnbook.seq2seq import Translator
+from attnbook.settings import RecurrentConfig
+from attnbook.training import TrainingConfig, train
 from attnbook.vocabulary import EOS, PAD, SOS, Vocabulary
 
 cached = Cache("museum")
@@ -272,11 +273,11 @@ def train_with(bug: str) -> dict[str, Any]:
     """A small translator trained with one bug: its losses, and its translations."""
     data = corpus()
     torch.manual_seed(0)
-    config = Config(
+    config = RecurrentConfig(
         decoder="sutskever" if bug == "no-attention" else "luong",
         bidirectional=True, embedding_dim=32, hidden_dim=64, dropout=0.0, embedding_std=0.5,
     )  # fmt: skip
-    translator = Translator(
+    translator = Translator.from_config(
         config,
         Vocabulary.from_sentences(pair.source for pair in data.train),
         Vocabulary.from_sentences(pair.target for pair in data.train),
@@ -291,7 +292,9 @@ def train_with(bug: str) -> dict[str, Any]:
     kept = training.collate
     if bug == "unshifted-targets":
         training.collate = museum.unshifted
-    settings = Training(epochs=EPOCHS, batch_tokens=600, learning_rate=1e-2, label_smoothing=0.0)
+    settings = TrainingConfig(
+        epochs=EPOCHS, batch_tokens=600, learning_rate=1e-2, label_smoothing=0.0
+    )
     try:
         history = train(translator, data.train, data.val, settings, progress=False)
     finally:

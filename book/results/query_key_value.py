@@ -34,6 +34,7 @@ from attnbook.evaluation import exact_match
 from attnbook.scores import AdditiveScore
 from attnbook.self_attention import MultiHeadAttention
 from attnbook.seq2seq import Translator
+from attnbook.settings import RecurrentConfig
 from attnbook.trace import DecodingTrace
 
 cached = Cache("query_key_value")
@@ -275,9 +276,10 @@ def grammar_pairs() -> list[SentencePair]:
 
 def fresh(translator: Translator) -> Translator:
     """The same model before its training, seed 0."""
+    assert translator.config is not None
     torch.manual_seed(0)
     vocabularies = translator.source_vocabulary, translator.target_vocabulary
-    return Translator(translator.config, *vocabularies, name="fresh").eval()
+    return Translator.from_config(translator.config, *vocabularies, name="fresh").eval()
 
 
 def forced(translator: Translator, pairs: Sequence[SentencePair]) -> list[DecodingTrace]:
@@ -340,6 +342,7 @@ def temperatures() -> dict[str, Any]:
     """What a trained model writes when its scores are divided by something else than 1."""
     translator, pairs = models.load("grammar-dot"), grammar_pairs()
     attention = models.attention_of(translator)
+    assert isinstance(translator.config, RecurrentConfig)
     root = math.sqrt(translator.config.hidden_dim)
     rows = {}
     for name, temperature in {**TEMPERATURES, "root": root}.items():

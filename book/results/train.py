@@ -25,8 +25,9 @@ from attnbook.attention import Attention
 from attnbook.benchmark.plan import MODELS as BENCHMARKED
 from attnbook.corpora import SentencePair, join_captions, multi30k
 from attnbook.decoders import RecurrentDecoder
-from attnbook.seq2seq import Config, Translator
-from attnbook.training import Training, pick_device, train
+from attnbook.seq2seq import Translator
+from attnbook.settings import RecurrentConfig, TransformerConfig, TranslatorConfig
+from attnbook.training import TrainingConfig, pick_device, train
 from attnbook.vocabulary import Vocabulary
 
 ROOT = Path(__file__).parents[2]
@@ -36,8 +37,8 @@ ROOT = Path(__file__).parents[2]
 class Model:
     """One model of the book: its shape, its data and its seed."""
 
-    config: Config
-    training: Training
+    config: TranslatorConfig
+    training: TrainingConfig
     data: str = "multi30k"
     published: bool = False
     min_count: int = 3
@@ -53,14 +54,14 @@ class Model:
         }[self.data]
 
 
-def _config(decoder: str, **changes: Any) -> Config:
+def _config(decoder: str, **changes: Any) -> RecurrentConfig:
     cell = "gru" if decoder == "cho" else "lstm"  # each as in its paper, unless told otherwise
     usual: dict[str, Any] = {"cell": cell, "bidirectional": True, "dropout": 0.3}
-    return Config(decoder=decoder, **usual | changes)
+    return RecurrentConfig(decoder=decoder, **usual | changes)
 
 
-PLAIN = Training(epochs=10, learning_rate=3e-3)
-JOINED = Training(epochs=6, learning_rate=3e-3)
+PLAIN = TrainingConfig(epochs=10, learning_rate=3e-3)
+JOINED = TrainingConfig(epochs=6, learning_rate=3e-3)
 # Larger word vectors to begin with. With them dot scores find their words in the first epoch, so
 # that three seeds can be afforded, and Sutskever's decoder learns faster; Cho's learns slower.
 LARGE = 0.3
@@ -106,12 +107,12 @@ for _seed in SEEDS:
     for _name, _shape in COMPARED.items():
         _shape = {"cell": "lstm", "embedding_std": LARGE, **_shape}
         MODELS[f"compared-{_name}-{_seed}"] = Model(
-            _config(**_shape), Training(epochs=8, learning_rate=3e-3, seed=_seed), min_count=2
+            _config(**_shape), TrainingConfig(epochs=8, learning_rate=3e-3, seed=_seed), min_count=2
         )
         _small = {"embedding_dim": 32, "hidden_dim": 96, "dropout": 0.1, "embedding_std": 0.5}
         MODELS[f"grammar-{_name}-{_seed}"] = Model(
             _config(**_shape | _small),
-            Training(epochs=10, batch_tokens=1200, learning_rate=1e-2, seed=_seed),
+            TrainingConfig(epochs=10, batch_tokens=1200, learning_rate=1e-2, seed=_seed),
             data="grammar",
             min_count=1,
         )
@@ -119,7 +120,7 @@ for _seed in SEEDS:
     for _name, _shape in (("additive-forward", FORWARD), ("scaled-dot", SCALED)):
         MODELS[f"grammar-{_name}-{_seed}"] = Model(
             _config(**_shape | _small, embedding_std=0.5),
-            Training(epochs=10, batch_tokens=1200, learning_rate=1e-2, seed=_seed),
+            TrainingConfig(epochs=10, batch_tokens=1200, learning_rate=1e-2, seed=_seed),
             data="grammar",
             min_count=1,
         )
@@ -128,7 +129,7 @@ for _seed in SEEDS:
 # heads for chapter 12.
 SMALL_TRANSFORMER: dict[str, Any] = {
     "decoder": "transformer", "layers": 2, "feedforward_dim": 192,
-    "embedding_dim": 96, "hidden_dim": 96, "dropout": 0.1,
+    "hidden_dim": 96, "dropout": 0.1,
 }  # fmt: skip
 # Where the sums are normalised, the peak of the rate, and the share of the steps in which it rises.
 NORM_TRIALS = {
@@ -138,18 +139,21 @@ NORM_TRIALS = {
 }  # fmt: skip
 for _seed in SEEDS:
     MODELS[f"compared-transformer-{_seed}"] = Model(
-        Config(**BENCHMARKED["transformer"], embedding_dim=256, hidden_dim=256, dropout=0.1),
-        Training(epochs=8, learning_rate=2e-3, warmup=0.05, seed=_seed),
+        TransformerConfig(**BENCHMARKED["transformer"], hidden_dim=256, dropout=0.1),
+        TrainingConfig(epochs=8, learning_rate=2e-3, warmup=0.05, seed=_seed),
         min_count=2,
     )
-    _training = Training(epochs=6, batch_tokens=1200, learning_rate=3e-3, seed=_seed)
+    _training = TrainingConfig(epochs=6, batch_tokens=1200, learning_rate=3e-3, seed=_seed)
     for _heads in (1, 2, 4, 8):
         MODELS[f"grammar-heads-{_heads}-{_seed}"] = Model(
-            Config(**SMALL_TRANSFORMER, heads=_heads), _training, data="grammar", min_count=1
+            TransformerConfig(**SMALL_TRANSFORMER, num_heads=_heads),
+            _training,
+            data="grammar",
+            min_count=1,
         )
     for _name, (_norm, _rate, _warmup) in NORM_TRIALS.items():
         MODELS[f"grammar-norm-{_name}-{_seed}"] = Model(
-            Config(**SMALL_TRANSFORMER | {"layers": 4}, norm=_norm),
+            TransformerConfig(**SMALL_TRANSFORMER | {"layers": 4}, norm=_norm),
             replace(_training, epochs=3, learning_rate=_rate, warmup=_warmup),
             data="grammar",
             min_count=1,
@@ -198,7 +202,7 @@ def train_model(name: str) -> None:
     source = Vocabulary.from_sentences((p.source for p in pairs), min_count=model.min_count)
     target = Vocabulary.from_sentences((p.target for p in pairs), min_count=model.min_count)
     torch.manual_seed(model.training.seed)
-    translator = Translator(model.config, source, target, name=name).to(pick_device())
+    translator = Translator.from_config(model.config, source, target, name=name).to(pick_device())
     print(f"{name}: {translator.count_parameters():,} parameters on {translator.device}")
     started = time.process_time()
     history = train(

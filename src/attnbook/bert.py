@@ -37,13 +37,13 @@ from attnbook.self_attention import LearnedPositions, MultiHeadOutput
 from attnbook.transformer import EncoderLayer
 
 __all__ = [
-    "HIDDEN",
+    "IGNORE_INDEX",
     "SPECIALS",
     "Bert",
     "BertConfig",
     "BertOutput",
     "Classifier",
-    "Hidden",
+    "Masked",
     "Pretraining",
     "Texts",
     "hide",
@@ -55,7 +55,7 @@ __all__ = [
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 # A target that asks for nothing; what torch's cross-entropy leaves out by default.
-HIDDEN = -100
+IGNORE_INDEX = -100
 
 
 # --- pieces of words --------------------------------------------------------------------------
@@ -147,13 +147,13 @@ class Texts(NamedTuple):
 
     Attributes:
         ids: pieces, padded at the right.
-        types: 0 in the first part of a text, 1 in the second.
+        token_type_ids: 0 in the first part of a text, 1 in the second.
         mask: True at real pieces.
         special: True at ``[CLS]`` and ``[SEP]``, and on padding.
     """
 
     ids: Int[Tensor, "batch length"]
-    types: Int[Tensor, "batch length"]
+    token_type_ids: Int[Tensor, "batch length"]
     mask: Bool[Tensor, "batch length"]
     special: Bool[Tensor, "batch length"]
 
@@ -163,14 +163,14 @@ class Texts(NamedTuple):
 
 
 def read_texts(
-    tokenizer: Tokenizer, texts: Sequence[str | tuple[str, str]], longest: int | None = None
+    tokenizer: Tokenizer, texts: Sequence[str | tuple[str, str]], max_length: int | None = None
 ) -> Texts:
     """Texts, or pairs of texts, as one padded batch.
 
     Args:
         tokenizer: from :func:`train_wordpiece` or :func:`load`.
         texts: at least one.
-        longest: cut every text to so many pieces, the special ones included.
+        max_length: cut every text to so many pieces, the special ones included.
 
     Raises:
         ValueError: no text, or no room for one.
@@ -179,18 +179,18 @@ def read_texts(
         raise ValueError("there is no text; give at least one")
     pairs = any(isinstance(text, tuple) for text in texts)
     least = 4 if pairs else 3
-    if longest is not None and longest < least:
+    if max_length is not None and max_length < least:
         raise ValueError(
-            f"longest must be at least {least}, for {'both texts' if pairs else 'a text'} and the "
-            f"special pieces; got {longest}"
+            f"max_length must be at least {least}, for {'both texts' if pairs else 'a text'} and "
+            f"the special pieces; got {max_length}"
         )
     # The caller's tokenizer is left as it is.
     before = tokenizer.truncation
     try:
-        if longest is None:
+        if max_length is None:
             tokenizer.no_truncation()
         else:
-            tokenizer.enable_truncation(longest)
+            tokenizer.enable_truncation(max_length)
         found = tokenizer.encode_batch(list(texts))
     finally:
         tokenizer.no_truncation()
@@ -210,12 +210,12 @@ def read_texts(
     )
 
 
-class Hidden(NamedTuple):
+class Masked(NamedTuple):
     """A text with some pieces hidden, and what they were.
 
     Attributes:
         ids: what the model reads.
-        targets: the right piece where it is asked for, :data:`HIDDEN` elsewhere.
+        targets: the right piece where it is asked for, :data:`IGNORE_INDEX` elsewhere.
     """
 
     ids: Int[Tensor, "batch length"]
@@ -224,7 +224,7 @@ class Hidden(NamedTuple):
 
 def hide(
     texts: Texts, tokenizer: Tokenizer, *, share: float = 0.15, generator: torch.Generator
-) -> Hidden:
+) -> Masked:
     """Hide pieces for a model to find (Devlin et al. 2019, section 3.1, task 1).
 
     Of the pieces that are no special ones each is chosen with probability ``share``. A chosen piece
@@ -246,7 +246,7 @@ def hide(
     drawn = chance().masked_fill(~free, 2.0)
     smallest = drawn == drawn.amin(dim=1, keepdim=True)
     chosen = ((drawn < share) | smallest) & free
-    targets = ids.masked_fill(~chosen, HIDDEN)
+    targets = ids.masked_fill(~chosen, IGNORE_INDEX)
     how = chance()
     # Wherever the special pieces stand in a vocabulary (in published ones at 0 and from 100 on).
     special = {tokenizer.token_to_id(piece) for piece in SPECIALS}
@@ -255,7 +255,7 @@ def hide(
     words = pieces.to(generator.device)[drawn].to(ids.device)
     read = torch.where(chosen & (how < 0.8), _number(tokenizer, "[MASK]"), ids)
     read = torch.where(chosen & (how >= 0.9), words, read)
-    return Hidden(read, targets)
+    return Masked(read, targets)
 
 
 # --- the model --------------------------------------------------------------------------------
@@ -268,11 +268,11 @@ class BertConfig:
     Attributes:
         vocabulary_size: pieces.
         model_dim: width of a state.
-        heads: of each layer.
+        num_heads: of each layer.
         layers: how many are stacked.
         feedforward_dim: width of the networks' hidden layers.
-        longest: positions.
-        types: parts that a text may have.
+        max_positions: of the longest text, in pieces.
+        token_types: parts that a text may have.
         dropout: of hidden layers and of what is added.
         attention_dropout: of weights, where it differs.
         epsilon: of the norms.
@@ -280,11 +280,11 @@ class BertConfig:
 
     vocabulary_size: int = 30_522
     model_dim: int = 768
-    heads: int = 12
+    num_heads: int = 12
     layers: int = 12
     feedforward_dim: int = 3072
-    longest: int = 512
-    types: int = 2
+    max_positions: int = 512
+    token_types: int = 2
     dropout: float = 0.1
     attention_dropout: float | None = None
     epsilon: float = 1e-12
@@ -318,14 +318,14 @@ class Bert(nn.Module):
         super().__init__()
         self.config = config
         self.words = nn.Embedding(config.vocabulary_size, config.model_dim, padding_idx=0)
-        self.places = LearnedPositions(config.longest, config.model_dim)
-        self.types = nn.Embedding(config.types, config.model_dim)
+        self.positions = LearnedPositions(config.max_positions, config.model_dim)
+        self.token_types = nn.Embedding(config.token_types, config.model_dim)
         self.norm = nn.LayerNorm(config.model_dim, eps=config.epsilon)
         self.dropout = nn.Dropout(config.dropout)
         self.layers = nn.ModuleList(
             EncoderLayer(
                 config.model_dim,
-                config.heads,
+                config.num_heads,
                 config.feedforward_dim,
                 dropout=config.dropout,
                 attention_dropout=config.attention_dropout,
@@ -341,7 +341,7 @@ class Bert(nn.Module):
     def forward(
         self,
         ids: Int[Tensor, "batch length"],
-        types: Int[Tensor, "batch length"] | None = None,
+        token_type_ids: Int[Tensor, "batch length"] | None = None,
         mask: Bool[Tensor, "batch length"] | None = None,
         *,
         need_weights: bool = False,
@@ -350,7 +350,7 @@ class Bert(nn.Module):
 
         Args:
             ids: pieces.
-            types: parts; None is 0 everywhere.
+            token_type_ids: parts; None is 0 everywhere.
             mask: True at real pieces; None has no padding.
             need_weights: also give what the heads gave, weights included.
 
@@ -358,13 +358,14 @@ class Bert(nn.Module):
             ValueError: an id outside the vocabulary, or a text that is too long.
         """
         check_ids(ids, self.config.vocabulary_size, "ids")
-        if ids.shape[1] > self.config.longest:
+        if ids.shape[1] > self.config.max_positions:
             raise ValueError(
-                f"a text of {ids.shape[1]} pieces; this model reads {self.config.longest}: cut it, "
-                "for instance with read_texts(…, longest=…)"
+                f"a text of {ids.shape[1]} pieces; this model reads {self.config.max_positions}: "
+                "cut it, for instance with read_texts(…, max_length=…)"
             )
-        types = torch.zeros_like(ids) if types is None else types
-        vectors = self.words(ids) + self.places(ids.shape[1]) + self.types(types)
+        token_type_ids = torch.zeros_like(ids) if token_type_ids is None else token_type_ids
+        vectors = self.words(ids) + self.positions(ids.shape[1])
+        vectors = vectors + self.token_types(token_type_ids)
         states = self.dropout(self.norm(vectors))
         seen = None if mask is None else mask.unsqueeze(1)
         hidden_states = [states]
@@ -393,8 +394,8 @@ class Pretraining(nn.Module):
         self.transform = nn.Linear(config.model_dim, config.model_dim)
         self.norm = nn.LayerNorm(config.model_dim, eps=config.epsilon)
         self.bias = nn.Parameter(torch.zeros(config.vocabulary_size))
-        self.follows = nn.Linear(config.model_dim, 2)
-        for layer in (self.transform, self.follows):
+        self.next_sentence = nn.Linear(config.model_dim, 2)
+        for layer in (self.transform, self.next_sentence):
             _initialise(layer)
 
     def piece_logits(self, states: Float[Tensor, "... model_dim"]) -> Float[Tensor, "... words"]:
@@ -404,27 +405,28 @@ class Pretraining(nn.Module):
 
     def next_logits(self, pooled: Float[Tensor, "batch model_dim"]) -> Float[Tensor, "batch 2"]:
         """Whether the second part follows the first."""
-        logits: Tensor = self.follows(pooled)
+        logits: Tensor = self.next_sentence(pooled)
         return logits
 
     def loss(
-        self, texts: Texts, hidden: Hidden, follows: Int[Tensor, " batch"] | None = None
+        self, texts: Texts, masked: Masked, next_sentence: Int[Tensor, " batch"] | None = None
     ) -> Float[Tensor, ""]:
         """The sum of both cross-entropies, each a mean, in nats; logits where they are needed.
 
         Args:
             texts: as they were.
-            hidden: what the model reads of them, and what is asked for.
-            follows: 0 where the second part follows the first, else 1; None asks for pieces only.
+            masked: what the model reads of them, and what is asked for.
+            next_sentence: 0 where the second part follows the first, else 1; None asks for pieces
+                only.
         """
-        output: BertOutput = self.bert(hidden.ids, texts.types, texts.mask)
-        asked = hidden.targets != HIDDEN
+        output: BertOutput = self.bert(masked.ids, texts.token_type_ids, texts.mask)
+        asked = masked.targets != IGNORE_INDEX
         loss = functional.cross_entropy(
-            self.piece_logits(output.states[asked]), hidden.targets[asked]
+            self.piece_logits(output.states[asked]), masked.targets[asked]
         )
-        if follows is None:
+        if next_sentence is None:
             return loss
-        return loss + functional.cross_entropy(self.next_logits(output.pooled), follows)
+        return loss + functional.cross_entropy(self.next_logits(output.pooled), next_sentence)
 
 
 class Classifier(nn.Module):
@@ -446,7 +448,7 @@ class Classifier(nn.Module):
 
     def forward(self, texts: Texts) -> Float[Tensor, "batch classes"]:
         """Unnormalised log-probabilities of the classes."""
-        output: BertOutput = self.bert(texts.ids, texts.types, texts.mask)
+        output: BertOutput = self.bert(texts.ids, texts.token_type_ids, texts.mask)
         logits: Tensor = self.output(self.dropout(output.pooled))
         return logits
 
@@ -566,11 +568,11 @@ def _config(folder: Path) -> BertConfig:
         return BertConfig(
             vocabulary_size=settings["vocab_size"],
             model_dim=settings["hidden_size"],
-            heads=settings["num_attention_heads"],
+            num_heads=settings["num_attention_heads"],
             layers=settings["num_hidden_layers"],
             feedforward_dim=settings["intermediate_size"],
-            longest=settings["max_position_embeddings"],
-            types=settings["type_vocab_size"],
+            max_positions=settings["max_position_embeddings"],
+            token_types=settings["type_vocab_size"],
             dropout=settings.get("hidden_dropout_prob", 0.1),
             attention_dropout=settings.get("attention_probs_dropout_prob", 0.1),
             epsilon=settings.get("layer_norm_eps", 1e-12),
@@ -598,8 +600,8 @@ def _today(name: str) -> str:
 # Hugging Face's names and ours.
 ENCODER = {
     "embeddings.word_embeddings.weight": "words.weight",
-    "embeddings.position_embeddings.weight": "places.vectors.weight",
-    "embeddings.token_type_embeddings.weight": "types.weight",
+    "embeddings.position_embeddings.weight": "positions.vectors.weight",
+    "embeddings.token_type_embeddings.weight": "token_types.weight",
     "embeddings.LayerNorm": "norm",
     "pooler.dense": "pool",
 }
@@ -617,7 +619,7 @@ HEADS = {
     "cls.predictions.transform.dense": "transform",
     "cls.predictions.transform.LayerNorm": "norm",
     "cls.predictions.bias": "bias",
-    "cls.seq_relationship": "follows",
+    "cls.seq_relationship": "next_sentence",
 }
 
 

@@ -20,9 +20,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialize
 
 from attnbook.attention import Attention
+from attnbook.build import score_of
 from attnbook.published import PUBLISHED
 from attnbook.scores import Score
-from attnbook.seq2seq import Config, Translator, score_of
+from attnbook.seq2seq import Translator
+from attnbook.settings import RecurrentConfig, config_of
 from attnbook.vocabulary import SPECIALS, Vocabulary
 
 __all__ = ["FORMAT", "PUBLISHED", "load", "read_card", "revision", "save"]
@@ -46,21 +48,28 @@ def save(
         half: store the weights in 16 bits (half the size, three significant digits).
 
     Raises:
-        ValueError: an attention of one's own, which no file could bring back. (A score of one's own
-            can be saved; :func:`load` is then given its class.)
+        ValueError: a translator that was put together by hand, or an attention of one's own, which
+            no file could bring back. (A score of one's own can be saved; :func:`load` is then given
+            its class.)
     """
     path = Path(path)
+    config = translator.config
+    if config is None:
+        raise ValueError(
+            f"{translator.name} was put together by hand, and a file could not bring its modules "
+            "back; keep translator.state_dict() yourself, or build it with Translator.from_config"
+        )
     own = _own_score(translator)
     tensors = {}
     for name, tensor in translator.state_dict().items():
-        if translator.config.tied and name == "decoder.output.weight":
+        if config.tied and name == "decoder.output.weight":
             continue  # the same numbers as decoder.embedding.weight
         stored = tensor.cpu().contiguous()
         tensors[name] = stored.half() if half and stored.is_floating_point() else stored
     header = {
         "format": str(FORMAT),
         "name": translator.name,
-        "config": json.dumps(translator.config.to_dict()),
+        "config": json.dumps(config.to_dict()),
         "source_vocabulary": json.dumps(_words(translator.source_vocabulary), ensure_ascii=False),
         "target_vocabulary": json.dumps(_words(translator.target_vocabulary), ensure_ascii=False),
         "card": json.dumps(card or {}, ensure_ascii=False),
@@ -109,12 +118,13 @@ def load(
             raise ValueError(f"{path}: {name} holds numbers that are not finite; train it again")
     own = _score_of(path, header, score)
     try:
-        config = Config.from_dict(json.loads(header["config"]))
+        config = config_of(json.loads(header["config"]))
         source = Vocabulary(json.loads(header["source_vocabulary"]))
         target = Vocabulary(json.loads(header["target_vocabulary"]))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: its settings cannot be read ({error})") from error
-    translator = Translator(config, source, target, name=header.get("name", path.stem), score=own)
+    name = header.get("name", path.stem)
+    translator = Translator.from_config(config, source, target, name=name, score=own)
     if config.tied:
         tensors["decoder.output.weight"] = tensors.get("decoder.embedding.weight", torch.empty(0))
     try:
@@ -143,6 +153,7 @@ def read_card(name_or_path: str | Path) -> dict[str, Any]:
 
 def _own_score(translator: Translator) -> str | None:
     """The class of the score, where it is not the one that the settings name."""
+    config = translator.config
     for attention in translator.decoder.attentions:
         if isinstance(attention, Attention):
             if type(attention) is not Attention:
@@ -150,7 +161,8 @@ def _own_score(translator: Translator) -> str | None:
                     f"{type(attention).__name__} is an attention of your own, which a file cannot "
                     "bring back; write it as a Score, or keep translator.state_dict() yourself"
                 )
-            if type(attention.score) is not type(score_of(translator.config)):
+            named = score_of(config) if isinstance(config, RecurrentConfig) else None
+            if type(attention.score) is not type(named):
                 return type(attention.score).__name__
     return None
 

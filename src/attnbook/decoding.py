@@ -338,7 +338,7 @@ def decode(
         raise ValueError(
             f"masked position {outside[0]} lies outside the {words} source words (counted from 0)"
         )
-    backwards = translator.config.reverse_source
+    backwards = translator.reverse_source
 
     def place(position: int) -> int:
         return words - 1 - position if backwards else position
@@ -436,7 +436,7 @@ def teacher_forced_attention(
     if not translator.attends:
         raise ValueError(f"{translator.name} does not attend, so it has no weights")
     examples = translator.examples(pairs)
-    longest = translator.config.longest
+    longest = translator.max_source_length
     for number, ((source, _), pair) in enumerate(zip(examples, pairs, strict=True)):
         if len(source) < len(pair.source):
             raise ValueError(
@@ -459,7 +459,7 @@ def teacher_forced_attention(
             for row, number in enumerate(numbers):
                 words, answers = map(len, examples[number])
                 found = _array(attention.weights[row, :answers, : words + 1])
-                if translator.config.reverse_source:
+                if translator.reverse_source:
                     found = np.concatenate([found[:, -2::-1], found[:, -1:]], axis=1)
                 weights[number] = found
             bar.update(len(numbers))

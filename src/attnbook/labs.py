@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from attnbook.corpora import SentencePair, multi30k
-from attnbook.training import Training
+from attnbook.training import TrainingConfig
 
 __all__ = ["Data", "Size", "by_device", "captions"]
 
@@ -47,9 +47,9 @@ class Size:
     width: int = 64
     steps: int = 0
 
-    def training(self, **changes: Any) -> Training:
+    def training(self, **changes: Any) -> TrainingConfig:
         """The settings of a training run of this size, without label smoothing."""
-        settings = Training(
+        settings = TrainingConfig(
             epochs=self.epochs,
             batch_tokens=self.batch_tokens,
             learning_rate=self.learning_rate,

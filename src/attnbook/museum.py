@@ -32,7 +32,8 @@ from attnbook.encoder import Encoder
 from attnbook.evaluation import free_running_perplexity, teacher_forced_perplexity
 from attnbook.masks import causal_mask
 from attnbook.scores import DotScore, ScaledDotScore, Score, additive_scores
-from attnbook.seq2seq import Config, Translator
+from attnbook.seq2seq import Translator
+from attnbook.settings import RecurrentConfig
 from attnbook.vocabulary import EOS, SOS, Vocabulary
 
 __all__ = ["EXHIBITS", "AttentionWith", "Exhibit", "NextWord", "tiny_translator"]
@@ -421,8 +422,8 @@ def tiny_translator() -> Translator:
     with torch.random.fork_rng():
         torch.manual_seed(255)
         words = Vocabulary(["a", "b", "c"])
-        config = Config(embedding_dim=5, hidden_dim=14, bidirectional=True, tied=False)
-        translator = Translator(config, words, words, name="tiny")
+        config = RecurrentConfig(embedding_dim=5, hidden_dim=14, bidirectional=True, tied=False)
+        translator = Translator.from_config(config, words, words, name="tiny")
         for parameter in translator.parameters():
             nn.init.normal_(parameter, std=1.5)
     return translator.eval()

@@ -10,6 +10,6 @@ __all__ = ["PUBLISHED"]
 PUBLISHED: dict[str, str | None] = {
     "grammar-dot": None,
     "grammar-sutskever": None,
-    "multi30k-dot": "52bf7e09f54242171632caa5d373225a5bbc928b6c4502072ad72681244a2cf4",
-    "multi30k-cho": "c61100034d8a776aa843fb121125905b34e3ec52d0201ede66991e9aada06b0c",
+    "multi30k-dot": "4380d7f523043cd52d2f0aa3fa6b5760eeb60cb7916001bd0ddaa29f6517a1fe",
+    "multi30k-cho": "1be9d5e30fd0ead2a771e6580863f6b5373eba483f111a679b83f37f7adf6939",
 }

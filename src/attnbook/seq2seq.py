@@ -10,49 +10,18 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from attnbook.attention import Attention
 from attnbook.batches import Batch, Example
+from attnbook.build import build
 from attnbook.corpora import SentencePair
-from attnbook.decoders import (
-    BahdanauDecoder,
-    ChoDecoder,
-    Decoder,
-    DecoderOutput,
-    LuongDecoder,
-    SutskeverDecoder,
-)
+from attnbook.decoders import Decoder, DecoderOutput
 from attnbook.encoder import Encoder, EncoderOutput
 from attnbook.losses import output_cross_entropy
-from attnbook.scores import (
-    AdditiveScore,
-    ConcatScore,
-    DotScore,
-    GeneralScore,
-    ScaledDotScore,
-    Score,
-)
-from attnbook.self_attention import MultiHeadAttention
-from attnbook.settings import DECODERS, SCORES, Config
-from attnbook.transformer import TransformerDecoder, TransformerEncoder
+from attnbook.scores import Score
+from attnbook.settings import TranslatorConfig
+from attnbook.transformer import TransformerEncoder
 from attnbook.vocabulary import Vocabulary
 
-__all__ = ["DECODERS", "SCORES", "Config", "Loss", "Translator", "score_of"]
-
-
-def score_of(config: Config) -> Score:
-    """The score a configuration names; queries and keys are both states of ``hidden_dim``."""
-    widths = (config.hidden_dim, config.hidden_dim)
-    match config.score:
-        case "dot":
-            return DotScore()
-        case "scaled-dot":
-            return ScaledDotScore()
-        case "general":
-            return GeneralScore(*widths)
-        case "concat":
-            return ConcatScore(*widths, config.attention_dim or config.hidden_dim)
-        case _:
-            return AdditiveScore(*widths, config.attention_dim or config.hidden_dim)
+__all__ = ["Loss", "Translator"]
 
 
 class Loss(NamedTuple):
@@ -72,15 +41,21 @@ class Loss(NamedTuple):
 class Translator(nn.Module):
     """Encoder and decoder, ``p(y | x) = Π_t p(y_t | y_1 … y_{t-1}, x)``.
 
+    :meth:`from_config` builds one from settings. Put together by hand, from modules of any sizes
+    that fit each other, it trains and translates in the same way.
+
     Args:
-        config: the shape.
+        encoder: reads source ids.
+        decoder: writes target words; it is started from what the encoder gives.
         source_vocabulary: words the encoder reads.
         target_vocabulary: words the decoder writes.
         name: of the model, for traces and tables.
-        score: one of your own, in place of the one that the configuration names.
+        reverse_source: read the source from right to left.
+        max_source_length: cut a source to so many words; None cuts nothing.
 
-    Raises:
-        ValueError: a score for a decoder that has none.
+    Attributes:
+        config: the settings that :meth:`from_config` was given; None where the modules were put
+            together by hand. A checkpoint can bring back only what settings describe.
     """
 
     encoder: Encoder | TransformerEncoder
@@ -88,93 +63,59 @@ class Translator(nn.Module):
 
     def __init__(
         self,
-        config: Config,
+        encoder: Encoder | TransformerEncoder,
+        decoder: Decoder[Any],
         source_vocabulary: Vocabulary,
         target_vocabulary: Vocabulary,
-        name: str = "translator",
         *,
-        score: Score | None = None,
+        name: str = "translator",
+        reverse_source: bool = False,
+        max_source_length: int | None = None,
     ) -> None:
         super().__init__()
-        if score is not None and config.decoder not in ("bahdanau", "luong"):
-            raise ValueError(f"score: the {config.decoder} decoder has none")
-        self.config = config
+        self.encoder = encoder
+        self.decoder = decoder
         self.source_vocabulary = source_vocabulary
         self.target_vocabulary = target_vocabulary
         self.name = name
-        if config.decoder == "transformer":
-            self._build_transformer()
-        else:
-            self._build_recurrent(score)
+        self.reverse_source = reverse_source
+        self.max_source_length = max_source_length
+        self.config: TranslatorConfig | None = None
 
-    def _build_recurrent(self, score: Score | None) -> None:
-        """Encoder and decoder of chapters 3 to 8, with weights between -0.1 and 0.1."""
-        config = self.config
-        self.encoder = Encoder(
-            len(self.source_vocabulary),
-            config.embedding_dim,
-            config.hidden_dim,
-            cell=config.cell,
-            layers=config.layers,
-            bidirectional=config.bidirectional,
-            dropout=config.dropout,
-        )
-        sizes = (len(self.target_vocabulary), config.embedding_dim, config.hidden_dim)
-        options: dict[str, Any] = {
-            "cell": config.cell,
-            "layers": config.layers,
-            "dropout": config.dropout,
-            "tied": config.tied,
-        }
-        scored = score or score_of(config)
-        match config.decoder:
-            case "sutskever":
-                self.decoder = SutskeverDecoder(*sizes, **options)
-            case "cho":
-                self.decoder = ChoDecoder(*sizes, **options)
-            case "bahdanau":
-                self.decoder = BahdanauDecoder(Attention(scored), *sizes, **options)
-            case "luong":
-                self.decoder = LuongDecoder(
-                    Attention(scored),
-                    *sizes,
-                    input_feeding=config.input_feeding,
-                    **options,
-                )
-        own = set() if score is None else set(score.parameters())
-        for parameter in self.parameters():
-            if parameter not in own:  # whose beginning is its author's affair
-                nn.init.uniform_(parameter, -0.1, 0.1)
-        if config.embedding_std is not None:
-            for embedding in (self.encoder.embedding, self.decoder.embedding):
-                nn.init.normal_(embedding.weight, std=config.embedding_std)
+    @classmethod
+    def from_config(
+        cls,
+        config: TranslatorConfig,
+        source_vocabulary: Vocabulary,
+        target_vocabulary: Vocabulary,
+        *,
+        name: str = "translator",
+        score: Score | None = None,
+    ) -> Translator:
+        """A translator of the shape that the settings describe, with new weights.
 
-    def _build_transformer(self) -> None:
-        """Both stacks; matrices by Glorot & Bengio (2010), word vectors of length about 1."""
-        config = self.config
-        options: dict[str, Any] = {
-            "num_heads": config.heads,
-            "layers": config.layers,
-            "feedforward_dim": config.feedforward_dim or 4 * config.hidden_dim,
-            "dropout": config.dropout,
-            "norm": config.norm,
-            "positions": config.positions,
-        }
-        width = config.hidden_dim
-        self.encoder = TransformerEncoder(len(self.source_vocabulary), width, **options)
-        self.decoder = TransformerDecoder(
-            len(self.target_vocabulary), width, tied=config.tied, **options
+        Args:
+            config: the settings; they are kept as ``config``, and a checkpoint stores them.
+            source_vocabulary: words the encoder reads.
+            target_vocabulary: words the decoder writes.
+            name: of the model, for traces and tables.
+            score: one of your own, in place of the one that the settings name.
+
+        Raises:
+            ValueError: a score for a decoder that has none.
+        """
+        encoder, decoder = build(config, len(source_vocabulary), len(target_vocabulary), score)
+        translator = cls(
+            encoder,
+            decoder,
+            source_vocabulary,
+            target_vocabulary,
+            name=name,
+            reverse_source=config.reverse_source,
+            max_source_length=config.max_source_length,
         )
-        for parameter in self.parameters():
-            if parameter.ndim > 1:
-                nn.init.xavier_uniform_(parameter)
-        for module in self.modules():
-            if isinstance(module, MultiHeadAttention):
-                # As if queries', keys' and values' matrices lay in one, which is torch's way.
-                for projection in (module.q_proj, module.k_proj, module.v_proj):
-                    nn.init.xavier_uniform_(projection.weight, gain=2**-0.5)
-        for embedding in (self.encoder.embedding, self.decoder.embedding):
-            nn.init.normal_(embedding.weight, std=config.embedding_std or width**-0.5)
+        translator.config = config
+        return translator
 
     @property
     def device(self) -> torch.device:
@@ -191,15 +132,15 @@ class Translator(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters())
 
     def source_ids(self, tokens: Sequence[str]) -> list[int]:
-        """Ids of a source sentence as the encoder reads it: cut, and reversed if so configured.
+        """Ids of a source sentence as the encoder reads it: cut, and reversed if it is to be.
 
         Raises:
             ValueError: the sentence is empty.
         """
         if not tokens:
             raise ValueError("the source sentence is empty; give it at least one word")
-        ids = self.source_vocabulary.encode(tokens)[: self.config.longest]
-        return ids[::-1] if self.config.reverse_source else ids
+        ids = self.source_vocabulary.encode(tokens)[: self.max_source_length]
+        return ids[::-1] if self.reverse_source else ids
 
     def examples(self, pairs: Sequence[SentencePair]) -> list[Example]:
         """Sentence pairs as ids."""

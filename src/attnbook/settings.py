@@ -7,8 +7,8 @@ decoders that have it. A new field therefore is a flag, with its help and its li
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 __all__ = [
@@ -19,11 +19,15 @@ __all__ = [
     "POSITIONS",
     "PRECISIONS",
     "SCORES",
-    "Config",
     "Limits",
-    "Training",
+    "RecurrentConfig",
+    "SharedConfig",
+    "TrainingConfig",
+    "TransformerConfig",
+    "TranslatorConfig",
+    "config_class",
+    "config_of",
     "family",
-    "settings_of",
 ]
 
 FAMILIES = {
@@ -39,17 +43,15 @@ PRECISIONS = ("fp32", "bf16", "fp16")
 
 
 def family(decoder: str) -> str:
-    """The family of a decoder: ``"recurrent"`` or ``"transformer"``."""
-    return next(name for name, decoders in FAMILIES.items() if decoder in decoders)
+    """The family of a decoder: ``"recurrent"`` or ``"transformer"``.
 
-
-def settings_of(config: Config) -> dict[str, Any]:
-    """The settings that decide the shape of this translator, without those of other decoders."""
-    return {
-        known.name: getattr(config, known.name)
-        for known in fields(config)
-        if config.decoder in known.metadata["decoders"]
-    }
+    Raises:
+        ValueError: there is no such decoder.
+    """
+    for name, decoders in FAMILIES.items():
+        if decoder in decoders:
+            return name
+    raise ValueError(f"decoder must be one of {', '.join(DECODERS)}; got {decoder!r}")
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ SHARE = Limits(0, 1, below=True)  # 0 to 1 without 1
 SEED = Limits(0, 2**32 - 1)
 
 _ATTENDING = ("bahdanau", "luong")
+_DECODER = "what writes the target; transformer comes with an encoder of its own"
 
 
 def setting(
@@ -126,17 +129,68 @@ def check(settings: Any) -> None:
             raise ValueError(f"{known.name} must be {limits}{none}, got {value}")
 
 
-@dataclass(frozen=True)
-class Config:
-    """Everything that decides the shape of a translator.
+@dataclass(frozen=True, kw_only=True)
+class SharedConfig:
+    """What decides the shape of any translator, whatever its family.
 
     Raises:
         ValueError: a value is not possible; the message names the field.
     """
 
-    decoder: str = setting(
-        "luong", "transformer comes with an encoder of its own", choices=DECODERS
+    decoder: str = setting("luong", _DECODER, choices=DECODERS)
+    hidden_dim: int = setting(
+        256, "width of a state; in a Transformer also of a word's vector", limits=WIDTH
     )
+    layers: int = setting(1, "how many are stacked, in encoder and decoder", limits=Limits(1, 1000))
+    dropout: float = setting(0.2, "probability of dropping a number", limits=SHARE)
+    tied: bool = setting(True, "the target embeddings are also the output matrix")
+    reverse_source: bool = setting(
+        False, "read the source from right to left (Sutskever et al. 2014, section 3.3)"
+    )
+    max_source_length: int | None = setting(
+        None, "a source is cut to so many words; if not given, nothing is cut", limits=COUNT
+    )
+    embedding_std: float | None = setting(
+        None,
+        "word vectors start as normal random numbers of this standard deviation; if not given, "
+        "they start as all other weights. A recurrent model of less than 100 units learns to "
+        "attend much sooner from 1",
+        limits=Limits(0, 100, above=True),
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built, by name."""
+        check(self)
+        for known in fields(self):
+            decoders = known.metadata["decoders"]
+            if self.decoder not in decoders and getattr(self, known.name) != known.default:
+                raise ValueError(
+                    f"{known.name} belongs to the {' and '.join(decoders)} decoder"
+                    f"{'s' if len(decoders) > 1 else ''}; leave it out for {self.decoder}"
+                )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings that this decoder has, as a dict for JSON; :func:`config_of` reads it."""
+        return {
+            known.name: getattr(self, known.name)
+            for known in fields(self)
+            if self.decoder in known.metadata["decoders"]
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecurrentConfig(SharedConfig):
+    """The shape of a translator whose encoder and decoder are recurrent (chapters 3 to 8).
+
+    Raises:
+        ValueError: a value is not possible, or the decoder does not have what it sets; the message
+            names the field.
+    """
+
+    decoder: str = setting("luong", _DECODER, choices=FAMILIES["recurrent"])
+    cell: str = setting("lstm", "in encoder and decoder", choices=CELL_NAMES)
+    embedding_dim: int = setting(128, "width of a word's vector", limits=WIDTH)
+    bidirectional: bool = setting(False, "the encoder reads in both directions")
     score: str = setting(
         "dot", "how a query is compared with a key", choices=SCORES, decoders=_ATTENDING
     )
@@ -151,95 +205,70 @@ class Config:
         "the decoder reads what it spoke from last (Luong et al. 2015, section 3.3)",
         decoders=("luong",),
     )
-    cell: str = setting(
-        "lstm", "in encoder and decoder", choices=CELL_NAMES, decoders=FAMILIES["recurrent"]
-    )
-    embedding_dim: int = setting(
-        128, "width of a word's vector; in a Transformer that of a state", limits=WIDTH
-    )
-    hidden_dim: int = setting(256, "width of a state", limits=WIDTH)
-    layers: int = setting(1, "how many are stacked, in encoder and decoder", limits=Limits(1, 1000))
-    bidirectional: bool = setting(
-        False, "the encoder reads in both directions", decoders=FAMILIES["recurrent"]
-    )
-    dropout: float = setting(0.2, "probability of dropping a number", limits=SHARE)
-    tied: bool = setting(True, "the target embeddings are also the output matrix")
-    reverse_source: bool = setting(
-        False, "read the source from right to left (Sutskever et al. 2014, section 3.3)"
-    )
-    longest: int | None = setting(
-        None, "a source is cut to so many words; if not given, nothing is cut", limits=COUNT
-    )
-    embedding_std: float | None = setting(
-        None,
-        "word vectors start as normal random numbers of this standard deviation; if not given, "
-        "they start as all other weights. A recurrent model of less than 100 units learns to "
-        "attend much sooner from 1",
-        limits=Limits(0, 100, above=True),
-    )
-    heads: int = setting(
-        4,
-        "of every attention of a Transformer",
-        limits=Limits(1, 4096),
-        decoders=FAMILIES["transformer"],
-    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformerConfig(SharedConfig):
+    """The shape of a Transformer; its word vectors are as wide as its states, ``hidden_dim``.
+
+    Raises:
+        ValueError: a value is not possible; the message names the field.
+    """
+
+    decoder: str = setting("transformer", _DECODER, choices=FAMILIES["transformer"])
+    num_heads: int = setting(4, "of every attention", limits=Limits(1, 4096))
     feedforward_dim: int | None = setting(
         None,
-        "width of a Transformer's hidden layers; if not given, four times hidden_dim",
+        "width of the hidden layers; if not given, four times hidden_dim",
         limits=Limits(1, 4 * 65_536),
-        decoders=FAMILIES["transformer"],
     )
-    norm: str = setting(
-        "pre",
-        "a Transformer normalises before (pre) or after (post) each sum",
-        choices=NORMS,
-        decoders=FAMILIES["transformer"],
-    )
-    positions: str = setting(
-        "sinusoidal",
-        "how a Transformer's words know their places",
-        choices=POSITIONS,
-        decoders=FAMILIES["transformer"],
-    )
+    norm: str = setting("pre", "normalise before (pre) or after (post) each sum", choices=NORMS)
+    positions: str = setting("sinusoidal", "how words know their places", choices=POSITIONS)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built, by name."""
-        check(self)
-        if self.input_feeding and self.decoder != "luong":
+        super().__post_init__()
+        if self.hidden_dim % self.num_heads:
             raise ValueError(
-                f"input_feeding belongs to the luong decoder; set it to False for {self.decoder}"
-            )
-        if self.decoder == "transformer":
-            self._check_transformer()
-
-    def _check_transformer(self) -> None:
-        if self.embedding_dim != self.hidden_dim:
-            raise ValueError(
-                "a Transformer's states are as wide as its word vectors; embedding_dim is "
-                f"{self.embedding_dim} and hidden_dim {self.hidden_dim}"
-            )
-        if self.hidden_dim % self.heads:
-            raise ValueError(
-                f"heads must divide hidden_dim, got {self.heads} for {self.hidden_dim}"
+                f"num_heads must divide hidden_dim, got {self.num_heads} for {self.hidden_dim}"
             )
         if self.positions == "sinusoidal" and self.hidden_dim % 2:
             raise ValueError(f"sines and cosines need an even hidden_dim, got {self.hidden_dim}")
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Config:
-        """Read back what :meth:`to_dict` wrote."""
-        known = {one.name for one in fields(cls)}
-        if unknown := sorted(set(values) - known):
-            raise ValueError(f"{', '.join(unknown)}: not a setting of a translator")
-        return cls(**values)
 
-    def to_dict(self) -> dict[str, Any]:
-        """As a dict for JSON."""
-        return asdict(self)
+TranslatorConfig = RecurrentConfig | TransformerConfig
+
+
+def config_class(decoder: str) -> type[RecurrentConfig] | type[TransformerConfig]:
+    """The class of the settings that a decoder has.
+
+    Raises:
+        ValueError: there is no such decoder.
+    """
+    return TransformerConfig if family(decoder) == "transformer" else RecurrentConfig
+
+
+def config_of(values: Mapping[str, Any]) -> TranslatorConfig:
+    """The settings of a translator from a dict, for instance from what ``to_dict`` wrote.
+
+    Args:
+        values: any of the settings that the decoder has, under their names. Without ``decoder`` it
+            is luong; what is missing has its default.
+
+    Raises:
+        ValueError: a setting that this decoder does not have, or a value that is not possible; the
+            message names it.
+    """
+    decoder = values.get("decoder", SharedConfig.decoder)
+    config = config_class(decoder)
+    known = {one.name for one in fields(config) if decoder in one.metadata["decoders"]}
+    if unknown := sorted(set(values) - known):
+        raise ValueError(f"{', '.join(unknown)}: not a setting of the {decoder} decoder")
+    return config(**values)
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingConfig:
     """How a translator is trained.
 
     Raises:
@@ -258,7 +287,7 @@ class Training:
         limits=SHARE,
     )
     label_smoothing: float = setting(0.1, "ε of the objective", limits=SHARE)
-    clip: float = setting(
+    max_grad_norm: float = setting(
         1.0,
         "the gradient is scaled down to this norm when it is longer",
         limits=Limits(0, 1e12, above=True),
@@ -275,7 +304,7 @@ class Training:
         choices=PRECISIONS,
     )
     seed: int = setting(0, "of initial weights, order and dropout", limits=SEED)
-    keep_every: int = setting(
+    save_every: int = setting(
         500, "with a run folder, save the state after so many steps", limits=COUNT
     )
 

@@ -24,11 +24,11 @@ from tqdm.auto import tqdm
 from attnbook.attention import Attention
 from attnbook.batches import Batch, Example, bucketed_batches, collate
 from attnbook.corpora import SentencePair
-from attnbook.distributed import ALONE, Team
+from attnbook.distributed import ALONE, ProcessGroup
 from attnbook.seq2seq import Translator
-from attnbook.settings import Training
+from attnbook.settings import TrainingConfig
 
-__all__ = ["Epoch", "History", "Stopped", "Training", "pick_device", "train"]
+__all__ = ["Epoch", "History", "Stopped", "TrainingConfig", "pick_device", "train"]
 
 
 def pick_device(name: str | None = None) -> torch.device:
@@ -92,12 +92,12 @@ def train(
     translator: Translator,
     training_pairs: Sequence[SentencePair],
     validation_pairs: Sequence[SentencePair],
-    settings: Training = Training(),  # frozen
+    settings: TrainingConfig = TrainingConfig(),  # frozen
     *,
     folder: str | Path | None = None,
     progress: bool = True,
     after_epoch: Callable[[Epoch], None] | None = None,
-    team: Team = ALONE,
+    process_group: ProcessGroup = ALONE,
 ) -> History:
     """Minimise the cross-entropy of the right next word; keep the best epoch's weights.
 
@@ -108,20 +108,20 @@ def train(
         translator: trained in place.
         training_pairs: what it learns from.
         validation_pairs: what decides which epoch was best.
-        settings: see :class:`Training`. Its seed orders the batches; seed the initial weights
+        settings: see :class:`TrainingConfig`. Its seed orders the batches; seed the initial weights
             yourself with ``torch.manual_seed`` before building the translator.
         folder: keep the state of the run there. A run that was killed and is started again with
             the same folder and settings goes on where the last state was kept, and ends with the
             same weights as one that was never killed. Only ``epochs``, ``patience`` and
-            ``keep_every`` may be others; other epochs give what is left of the run another course
+            ``save_every`` may be others; other epochs give what is left of the run another course
             of the learning rate. An interrupt (Ctrl-C) or SIGTERM waits for the end of the step
             and keeps the state before :class:`Stopped` is raised; a second one does not wait.
         progress: show a bar with loss, tokens a second and the time left.
         after_epoch: called with each finished epoch.
-        team: the processes that train this model together, from
-            :func:`attnbook.distributed.team`. All call this function with the same arguments; a
-            batch is shared out among them, and only the first shows progress, keeps the state and
-            calls ``after_epoch``.
+        process_group: the processes that train this model together, from
+            :func:`attnbook.distributed.process_group`. All call this function with the same
+            arguments; a batch is shared out among them, and only the first shows progress, keeps
+            the state and calls ``after_epoch``.
 
     Raises:
         ValueError: no pairs, a precision that the device lacks, or a folder with a run of other
@@ -134,13 +134,15 @@ def train(
     if settings.precision == "fp16" and translator.device.type == "cpu":
         raise ValueError("precision fp16 needs a GPU; on a CPU use bf16 or fp32")
     examples, held_out = map(translator.examples, (training_pairs, validation_pairs))
-    run = _Run(translator, settings, examples, Path(folder) if folder else None, team, held_out)
+    run = _Run(
+        translator, settings, examples, Path(folder) if folder else None, process_group, held_out
+    )
     run.resume()
     validation = [
         collate([held_out[number] for number in numbers])
         for numbers in bucketed_batches(held_out, settings.batch_tokens, seed=0)
     ]
-    shown = progress and team.leads
+    shown = progress and process_group.is_main
     bar = tqdm(total=run.total_steps, initial=run.step, unit="step", disable=not shown)
     try:
         with bar, run.interrupts_wait():
@@ -152,7 +154,7 @@ def train(
                     f"{epoch.validation_loss:.3f} nats/token, "
                     f"{epoch.tokens_per_second:,.0f} tokens/s"
                 )
-                if after_epoch and team.leads:
+                if after_epoch and process_group.is_main:
                     after_epoch(epoch)
                 run.stop_if_interrupted()
     finally:
@@ -180,17 +182,17 @@ class _Run:
     def __init__(
         self,
         translator: Translator,
-        settings: Training,
+        settings: TrainingConfig,
         examples: list[Example],
         folder: Path | None,
-        team: Team = ALONE,
+        process_group: ProcessGroup = ALONE,
         held_out: Sequence[Example] = (),
     ) -> None:
         self.translator = translator
-        self.team = team
+        self.process_group = process_group
         self.objective: nn.Module = _Objective(translator)
-        if team.size > 1:
-            gpus = [team.local_rank] if translator.device.type == "cuda" else None
+        if process_group.world_size > 1:
+            gpus = [process_group.local_rank] if translator.device.type == "cuda" else None
             self.objective = DistributedDataParallel(self.objective, device_ids=gpus)
         self.settings = settings
         self.examples = examples
@@ -220,7 +222,7 @@ class _Run:
         self.tokens = 0
         self.seconds = 0.0
         self.interrupted = False
-        torch.manual_seed(settings.seed + 1_000_003 * team.rank)
+        torch.manual_seed(settings.seed + 1_000_003 * process_group.rank)
 
     @contextmanager
     def interrupts_wait(self) -> Iterator[None]:
@@ -277,7 +279,7 @@ class _Run:
                     f"{self.tokens / now:,.0f} tokens/s",
                     refresh=False,
                 )
-            if self.interrupted or (self.path and self.step % self.settings.keep_every == 0):
+            if self.interrupted or (self.path and self.step % self.settings.save_every == 0):
                 self.seconds += time.perf_counter() - started
                 started = time.perf_counter()
                 self.stop_if_interrupted()
@@ -293,14 +295,16 @@ class _Run:
         """
         tokens = sum(len(target) + 1 for _, target in examples)
         # With fewer sentences than processes, those without one read one that counts nothing.
-        mine = self.team.share(examples)
+        mine = self.process_group.shard(examples)
         batch = collate(mine or examples[:1]).to(self.device)
-        counts = self.team.size * batch.target_tokens / tokens if mine else 0.0
+        counts = self.process_group.world_size * batch.target_tokens / tokens if mine else 0.0
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.learning_rate * self.rate_share()
         with _precision(self.settings.precision, self.device):
             objective, share = self.objective(batch, self.settings.label_smoothing)
-        nats, interrupted = self.team.total(float(share) if mine else 0.0, float(self.interrupted))
+        nats, interrupted = self.process_group.all_reduce(
+            float(share) if mine else 0.0, float(self.interrupted)
+        )
         self.interrupted = interrupted > 0  # of one, and so of all
         if not math.isfinite(nats):
             raise FloatingPointError(
@@ -310,7 +314,7 @@ class _Run:
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(counts * objective if counts != 1 else objective).backward()
         self.scaler.unscale_(self.optimizer)
-        nn.utils.clip_grad_norm_(self.translator.parameters(), self.settings.clip)
+        nn.utils.clip_grad_norm_(self.translator.parameters(), self.settings.max_grad_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.nats += nats
@@ -333,10 +337,10 @@ class _Run:
         self.translator.eval()
         nats, tokens = 0.0, 0.0
         with torch.inference_mode():
-            for batch in self.team.share(validation):
+            for batch in self.process_group.shard(validation):
                 nats -= float(self.translator.log_probs(batch.to(self.device)).sum())
                 tokens += batch.target_tokens
-        nats, tokens = self.team.total(nats, tokens)
+        nats, tokens = self.process_group.all_reduce(nats, tokens)
         epoch = Epoch(
             self.epoch + 1,
             self.mean_loss(),
@@ -367,18 +371,24 @@ class _Run:
             "settings": {
                 name: value
                 for name, value in asdict(self.settings).items()
-                if name not in ("epochs", "patience", "keep_every")
+                if name not in ("epochs", "patience", "save_every")
             },
-            "config": self.translator.config.to_dict(),
+            "config": self.shape(),
             "score": [
                 type(one.score).__name__
                 for one in self.translator.decoder.attentions
                 if isinstance(one, Attention)
             ],
-            "processes": self.team.size,
+            "processes": self.process_group.world_size,
             "examples": hashlib.sha256(repr(self.examples).encode()).hexdigest(),
             "validation": hashlib.sha256(repr(self.held_out).encode()).hexdigest(),
         }
+
+    def shape(self) -> dict[str, Any]:
+        """The translator's settings; of one put together by hand, the shapes of its weights."""
+        if self.translator.config is not None:
+            return self.translator.config.to_dict()
+        return {name: list(one.shape) for name, one in self.translator.state_dict().items()}
 
     def differences(self, other: dict[str, Any]) -> str:
         """The names of what differs between this run and another one."""
@@ -401,8 +411,8 @@ class _Run:
     def keep(self) -> None:
         """Write the state beside the old one, then put it in its place, so that one is whole."""
         assert self.path is not None
-        random = self.team.gather(torch.get_rng_state())
-        if not self.team.leads:
+        random = self.process_group.all_gather(torch.get_rng_state())
+        if not self.process_group.is_main:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = self.path.with_suffix(".unfinished")
@@ -451,7 +461,7 @@ class _Run:
         self.history = History([Epoch(**epoch) for epoch in state["history"]])
         for name, value in state["counters"].items():
             setattr(self, name, value)
-        torch.set_rng_state(state["random"][self.team.rank].cpu())
+        torch.set_rng_state(state["random"][self.process_group.rank].cpu())
         if torch.cuda.is_available():
             torch.cuda.set_rng_state_all([seed.cpu() for seed in state["cuda_random"]])
 

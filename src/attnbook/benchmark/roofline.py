@@ -17,7 +17,7 @@ import torch
 from attnbook.batches import Batch
 from attnbook.benchmark.section import Section, Table, cell, number_at, threads_key
 from attnbook.fast import BLOCK
-from attnbook.seq2seq import Config
+from attnbook.settings import RecurrentConfig, TransformerConfig, TranslatorConfig
 
 __all__ = ["Product", "Roofline", "RooflineSection", "products"]
 
@@ -64,7 +64,7 @@ class Product:
         return left, Product(inner, rows * self.steps, columns, count=self.count)
 
 
-def products(config: Config, words: int, batch: Batch) -> list[Product]:
+def products(config: TranslatorConfig, words: int, batch: Batch) -> list[Product]:
     """The matrix products of a forward pass over a batch.
 
     Sizes are as they are computed: padded where a recurrent layer runs over padding, real tokens
@@ -78,7 +78,7 @@ def products(config: Config, words: int, batch: Batch) -> list[Product]:
         words: size of the target vocabulary.
         batch: what the model reads.
     """
-    if config.decoder == "transformer":
+    if isinstance(config, TransformerConfig):
         return [*_transformer_layers(config, batch), _output(config.hidden_dim, words, batch)]
     count = _Recurrent(config, batch)
     found = [*count.encoder(), *count.decoder(), _output(config.embedding_dim, words, batch)]
@@ -95,7 +95,7 @@ def _output(width: int, words: int, batch: Batch) -> Product:
 class _Recurrent:
     """Counts the products of a recurrent encoder and decoder, part by part."""
 
-    def __init__(self, config: Config, batch: Batch) -> None:
+    def __init__(self, config: RecurrentConfig, batch: Batch) -> None:
         self.config = config
         self.sentences, self.source = batch.source.shape
         self.target = batch.target_in.shape[1]
@@ -168,12 +168,12 @@ class _Recurrent:
         return found
 
 
-def _transformer_layers(config: Config, batch: Batch) -> list[Product]:
+def _transformer_layers(config: TransformerConfig, batch: Batch) -> list[Product]:
     """Projections, scores, contexts and networks of all layers; causal scores count in full."""
     sentences, source = batch.source.shape
     target, width = batch.target_in.shape[1], config.hidden_dim
     wide = config.feedforward_dim or 4 * width
-    head, pairs = width // config.heads, sentences * config.heads
+    head, pairs = width // config.num_heads, sentences * config.num_heads
 
     def attention(queries: int, keys: int) -> list[Product]:
         return [
@@ -233,7 +233,7 @@ class Roofline:
     tokens_per_second: float
 
     @classmethod
-    def of(cls, config: Config, words: int, batch: Batch) -> Roofline:
+    def of(cls, config: TranslatorConfig, words: int, batch: Batch) -> Roofline:
         """Count, and measure now."""
         forward = products(config, words, batch)
         every = [part for one in forward for part in (one, *one.backward())]

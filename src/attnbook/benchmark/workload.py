@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,8 @@ from attnbook.batches import Batch, bucketed_batches, collate, random_batches
 from attnbook.benchmark.plan import MODELS, Plan
 from attnbook.corpora import SentencePair, multi30k
 from attnbook.decoding import beam_search, greedy_search
-from attnbook.seq2seq import Config, Translator
+from attnbook.seq2seq import Translator
+from attnbook.settings import TranslatorConfig, config_of
 from attnbook.vocabulary import Vocabulary
 
 __all__ = ["Workload", "search", "update"]
@@ -51,23 +53,18 @@ class Workload:
             (self.source.encode(pair.source), self.target.encode(pair.target)) for pair in pairs
         ]
 
-    def config(self, name: str) -> Config:
+    def config(self, name: str) -> TranslatorConfig:
         """The settings of one of :data:`~attnbook.benchmark.plan.MODELS`, in the plan's sizes."""
         plan, settings = self.plan, MODELS[name]
-        # A Transformer's word vectors are as wide as its states.
-        wide = settings["decoder"] == "transformer"
-        return Config(
-            embedding_dim=plan.hidden_dim if wide else plan.embedding_dim,
-            hidden_dim=plan.hidden_dim,
-            bidirectional=True,
-            dropout=plan.dropout,
-            **settings,
-        )
+        sizes: dict[str, Any] = {"hidden_dim": plan.hidden_dim, "dropout": plan.dropout}
+        if settings["decoder"] != "transformer":
+            sizes |= {"embedding_dim": plan.embedding_dim, "bidirectional": True}
+        return config_of(sizes | settings)
 
     def build(self, name: str) -> Translator:
         """An untrained model."""
         torch.manual_seed(self.plan.seed)
-        translator = Translator(self.config(name), self.source, self.target, name=name)
+        translator = Translator.from_config(self.config(name), self.source, self.target, name=name)
         return translator.to(self.device)
 
     def batches(self, batching: str) -> list[Batch]:

@@ -98,7 +98,7 @@ def _found(
     translator = shared.load(args.model, shared.device(args))
     if not translator.attends:
         raise UserError(f"{translator.name} does not attend, so it has no weights")
-    longest = translator.config.longest
+    longest = translator.max_source_length
     for number, pair in enumerate(pairs, start=1):
         if longest is not None and len(pair.source) > longest:
             raise UserError(

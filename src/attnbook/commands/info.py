@@ -10,7 +10,7 @@ from attnbook.commands import shared
 from attnbook.commands.parser import shown
 from attnbook.commands.shared import emit
 from attnbook.errors import input_errors
-from attnbook.settings import family, settings_of
+from attnbook.settings import family
 
 if TYPE_CHECKING:
     from attnbook.seq2seq import Translator
@@ -49,10 +49,12 @@ def _run(args: argparse.Namespace) -> None:
 
 def _info(translator: Translator, card: dict[str, Any]) -> dict[str, Any]:
     """Only the settings that the decoder has: a Transformer has no cell."""
+    config = translator.config
+    assert config is not None  # a file holds no other
     return {
         "name": translator.name,
-        "family": family(translator.config.decoder),
-        "config": settings_of(translator.config),
+        "family": family(config.decoder),
+        "config": config.to_dict(),
         "parameters": translator.count_parameters(),
         "source_vocabulary": len(translator.source_vocabulary),
         "target_vocabulary": len(translator.target_vocabulary),

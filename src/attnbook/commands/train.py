@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -19,11 +19,21 @@ from attnbook.commands import outputs, shared
 from attnbook.commands.parser import number, shown
 from attnbook.commands.shared import emit, say
 from attnbook.errors import UserError, input_errors
-from attnbook.settings import COUNT, Config, Training, family
+from attnbook.settings import (
+    COUNT,
+    FAMILIES,
+    RecurrentConfig,
+    SharedConfig,
+    TrainingConfig,
+    TransformerConfig,
+    TranslatorConfig,
+    config_of,
+    family,
+)
 
 if TYPE_CHECKING:
     from attnbook.corpora import SentencePair
-    from attnbook.distributed import Team
+    from attnbook.distributed import ProcessGroup
     from attnbook.seq2seq import Translator
     from attnbook.training import Epoch, History
 
@@ -43,7 +53,6 @@ PRESETS: dict[tuple[str, str], dict[str, Any]] = {
         "learning_rate": 1e-2,
     },
     ("grammar", "transformer"): {
-        "embedding_dim": 96,
         "hidden_dim": 96,
         "layers": 2,
         "feedforward_dim": 192,
@@ -92,8 +101,14 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="keep at most so many words, the most frequent, on each side",
     )
-    _add_settings(parser.add_argument_group("the model"), Config)
-    _add_settings(parser.add_argument_group("training"), Training)
+    shared_names = {field.name for field in fields(SharedConfig)}
+    _add_settings(parser.add_argument_group("the model"), SharedConfig)
+    for title, settings in (
+        (f"the model, where the decoder is {_either(FAMILIES['recurrent'])}", RecurrentConfig),
+        ("the model, where the decoder is transformer", TransformerConfig),
+    ):
+        _add_settings(parser.add_argument_group(title), settings, leave_out=shared_names)
+    _add_settings(parser.add_argument_group("training"), TrainingConfig)
     files = parser.add_argument_group("where and how")
     shared.add_device(files)
     files.add_argument(
@@ -131,10 +146,12 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_run)
 
 
-def _add_settings(group: Any, settings: type[Config] | type[Training]) -> None:
-    """A flag for each field of a settings class."""
+def _add_settings(group: Any, settings: type[Any], leave_out: Collection[str] = ()) -> None:
+    """A flag for each field of a settings class, but for those that are left out."""
     hints = get_type_hints(settings)
     for field in fields(settings):
+        if field.name in leave_out:
+            continue
         kind, known = hints[field.name], field.metadata
         defaults = [] if field.default is None else [shown(field.default)]
         defaults += [
@@ -159,6 +176,11 @@ def _add_settings(group: Any, settings: type[Config] | type[Training]) -> None:
         group.add_argument(_flag(field.name), **options)
 
 
+def _either(words: Sequence[str]) -> str:
+    """Words as a choice: "a, b or c"."""
+    return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
 def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
@@ -166,7 +188,7 @@ def _flag(name: str) -> str:
 # --- what flags name ------------------------------------------------------------------------------
 
 
-def _config(args: argparse.Namespace) -> Config:
+def _config(args: argparse.Namespace) -> TranslatorConfig:
     """The flags that were given, then what is usual for the data, then the class's defaults.
 
     Raises:
@@ -174,30 +196,48 @@ def _config(args: argparse.Namespace) -> Config:
     """
     if args.start_from:
         return _config_of_model(args)
-    decoder = getattr(args, "decoder", Config.decoder)
-    for field in fields(Config):
-        decoders = field.metadata["decoders"]
-        if hasattr(args, field.name) and decoder not in decoders:
+    decoder = getattr(args, "decoder", SharedConfig.decoder)
+    owners = _decoders_of_settings()
+    for name, decoders in owners.items():
+        if hasattr(args, name) and decoder not in decoders:
             raise UserError(
-                f"{_flag(field.name)} belongs to --decoder {' or '.join(decoders)}; "
+                f"{_flag(name)} belongs to --decoder {_either(decoders)}; "
                 f"this is --decoder {decoder}"
             )
     values = PRESETS.get((args.data[0], family(decoder)), {}) | vars(args)
-    if family(decoder) == "transformer" and not hasattr(args, "embedding_dim"):
-        values["embedding_dim"] = values.get("hidden_dim", Config.hidden_dim)  # one width for both
-    config: Config = _made(Config, values)
-    if hasattr(args, "attention_dim") and config.score not in ("concat", "additive"):
+    with input_errors():
+        config = config_of(
+            {n: values[n] for n, decoders in owners.items() if n in values and decoder in decoders}
+        )
+    if (
+        isinstance(config, RecurrentConfig)
+        and hasattr(args, "attention_dim")
+        and config.score not in ("concat", "additive")
+    ):
         raise UserError(
             f"--attention-dim belongs to --score concat or additive; this is --score {config.score}"
         )
     return config
 
 
-def _config_of_model(args: argparse.Namespace) -> Config:
+def _decoders_of_settings() -> dict[str, tuple[str, ...]]:
+    """For each setting of a model the decoders that have it."""
+    owners: dict[str, tuple[str, ...]] = {}
+    for config, decoders in (
+        (RecurrentConfig, FAMILIES["recurrent"]),
+        (TransformerConfig, FAMILIES["transformer"]),
+    ):
+        for field in fields(config):
+            having = tuple(one for one in decoders if one in field.metadata["decoders"])
+            owners[field.name] = owners.get(field.name, ()) + having
+    return owners
+
+
+def _config_of_model(args: argparse.Namespace) -> TranslatorConfig:
     """The shape of the model that a run starts from, which no flag can change."""
     from attnbook import checkpoints
 
-    given = [_flag(field.name) for field in fields(Config) if hasattr(args, field.name)]
+    given = [_flag(name) for name in _decoders_of_settings() if hasattr(args, name)]
     given += ["--min-count"] if args.min_count != 1 else []
     given += ["--max-words"] if args.max_words is not None else []
     if given:
@@ -206,19 +246,16 @@ def _config_of_model(args: argparse.Namespace) -> Config:
             + ", ".join(given)
         )
     with input_errors():
-        return checkpoints.load(args.start_from).config
+        config = checkpoints.load(args.start_from).config
+    assert config is not None  # a file holds no other
+    return config
 
 
-def _training(args: argparse.Namespace, config: Config) -> Training:
-    settings: Training = _made(
-        Training, PRESETS.get((args.data[0], family(config.decoder)), {}) | vars(args)
-    )
-    return settings
-
-
-def _made(settings: type[Any], values: dict[str, Any]) -> Any:
+def _training(args: argparse.Namespace, config: TranslatorConfig) -> TrainingConfig:
+    values = PRESETS.get((args.data[0], family(config.decoder)), {}) | vars(args)
+    known = [field.name for field in fields(TrainingConfig) if field.name in values]
     with input_errors():
-        return settings(**{f.name: values[f.name] for f in fields(settings) if f.name in values})
+        return TrainingConfig(**{name: values[name] for name in known})
 
 
 @dataclass(frozen=True)
@@ -235,9 +272,11 @@ class _Places:
         return self.folder / "state.pt"
 
 
-def _places(args: argparse.Namespace, config: Config) -> _Places:
+def _places(args: argparse.Namespace, config: TranslatorConfig) -> _Places:
     kind = args.data[0] if len(args.data) == 1 else "files"
-    scored = config.score if config.decoder == "luong" else config.decoder
+    scored: str = config.decoder
+    if isinstance(config, RecurrentConfig) and config.decoder == "luong":
+        scored = config.score
     output: Path = args.output or Path(f"{kind}-{scored}.safetensors")
     log: Path = args.log or output.parent / f"{output.stem}.csv"
     return _Places(output, args.folder or Path("runs") / output.stem, log, args.plot)
@@ -278,10 +317,10 @@ def _run(args: argparse.Namespace) -> None:
     settings = _training(args, config)
     places = _places(args, config)
     _check_places(args, places)
-    from attnbook.distributed import team
+    from attnbook.distributed import process_group
 
-    with team() as processes, ExitStack() as held:
-        if processes.leads:
+    with process_group() as processes, ExitStack() as held:
+        if processes.is_main:
             held.enter_context(_held(places, tidy=args.folder is None))
         _train(args, config, settings, places, processes)
 
@@ -321,23 +360,23 @@ def _held(places: _Places, *, tidy: bool) -> Iterator[None]:
 
 def _train(
     args: argparse.Namespace,
-    config: Config,
-    settings: Training,
+    config: TranslatorConfig,
+    settings: TrainingConfig,
     places: _Places,
-    processes: Team,
+    processes: ProcessGroup,
 ) -> None:
     """Read, train, write: the work of each process."""
     import torch
 
     device = shared.device(args)
-    if processes.size > 1 and device.type == "cuda":
+    if processes.world_size > 1 and device.type == "cuda":
         device = torch.device("cuda", processes.local_rank)
     if settings.precision == "fp16" and device.type == "cpu":
         raise UserError("--precision fp16 needs a GPU; on a CPU use bf16 or fp32")
     training_pairs, validation_pairs = _read(args)
     torch.manual_seed(settings.seed)
     translator = _built(args, config, training_pairs, places.output.stem).to(device)
-    if processes.leads:
+    if processes.is_main:
         _announce(translator, (training_pairs, validation_pairs), places, processes)
     log = _Log(places.log, time.perf_counter())
 
@@ -356,10 +395,10 @@ def _train(
     try:
         history = _fitted(args, translator, pairs, settings, places, processes, log)
     except KeyboardInterrupt as stop:
-        if processes.leads:
+        if processes.is_main:
             _tell_stopped(args, stop, places, write)
         raise
-    if not processes.leads:
+    if not processes.is_main:
         return
     write(history, finished=True)
     places.state.unlink(missing_ok=True)
@@ -391,9 +430,9 @@ def _tell_stopped(
 def _card(
     args: argparse.Namespace,
     translator: Translator,
-    settings: Training,
+    settings: TrainingConfig,
     history: History,
-    processes: Team,
+    processes: ProcessGroup,
 ) -> dict[str, Any]:
     """What is worth knowing of a model, beside its weights."""
     import torch
@@ -407,7 +446,7 @@ def _card(
         "best_epoch": asdict(history.best),
         "epochs": [asdict(epoch) for epoch in history.epochs],
         "device": str(translator.device),
-        "processes": processes.size,
+        "processes": processes.world_size,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "python": platform.python_version(),
@@ -468,14 +507,14 @@ def _announce(
     translator: Translator,
     pairs: tuple[list[SentencePair], list[SentencePair]],
     places: _Places,
-    processes: Team,
+    processes: ProcessGroup,
 ) -> None:
     """Say what will be trained, on what and where."""
     say(
         f"{len(pairs[0]):,} pairs, {len(pairs[1]):,} for validation; "
         f"{len(translator.source_vocabulary):,} and {len(translator.target_vocabulary):,} "
         f"words; {translator.count_parameters():,} parameters; on {translator.device}"
-        + (f" and {processes.size - 1} more processes" if processes.size > 1 else "")
+        + (f" and {processes.world_size - 1} more processes" if processes.world_size > 1 else "")
     )
     if places.state.exists():
         say(f"going on with the run in {places.folder}")
@@ -495,7 +534,7 @@ def _read(args: argparse.Namespace) -> tuple[list[SentencePair], list[SentencePa
 
 
 def _built(
-    args: argparse.Namespace, config: Config, pairs: list[SentencePair], name: str
+    args: argparse.Namespace, config: TranslatorConfig, pairs: list[SentencePair], name: str
 ) -> Translator:
     """A translator that knows the words of the pairs; or the one to start from."""
     from attnbook import checkpoints
@@ -511,16 +550,16 @@ def _built(
         Vocabulary.from_sentences(side, min_count=args.min_count, max_size=args.max_words)
         for side in ([pair.source for pair in pairs], [pair.target for pair in pairs])
     )
-    return Translator(config, source, target, name=name)
+    return Translator.from_config(config, source, target, name=name)
 
 
 def _fitted(
     args: argparse.Namespace,
     translator: Translator,
     pairs: tuple[list[SentencePair], list[SentencePair]],
-    settings: Training,
+    settings: TrainingConfig,
     places: _Places,
-    processes: Team,
+    processes: ProcessGroup,
     log: _Log,
 ) -> History:
     """Train, and tell a user's errors from faults of the package."""
@@ -534,7 +573,7 @@ def _fitted(
             folder=places.folder,
             progress=not args.quiet,
             after_epoch=log,
-            team=processes,
+            process_group=processes,
         )
     except FloatingPointError as error:
         raise UserError(str(error)) from error

@@ -175,7 +175,7 @@ def _translated(translator: Translator, batch: _Batch, args: argparse.Namespace)
 
 def _warn(translator: Translator, sentence: Sequence[str], number: int) -> None:
     """Name the words that the model does not know, and say where it stops reading."""
-    known, longest = translator.source_vocabulary, translator.config.longest
+    known, longest = translator.source_vocabulary, translator.max_source_length
     if unknown := list(dict.fromkeys(word for word in sentence if word not in known)):
         say(f"line {number}: read as <unk>: {', '.join(unknown)}")
     if longest is not None and len(sentence) > longest:
@@ -203,7 +203,7 @@ def _record(translator: Translator, lines: Sequence[str], args: argparse.Namespa
     )
     emit(trace.text)
     if args.heatmap:
-        for line in heat_map(trace, backwards=translator.config.reverse_source):
+        for line in heat_map(trace, backwards=translator.reverse_source):
             emit(line)
     sys.stdout.flush()
     if args.trace:
