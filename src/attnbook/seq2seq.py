@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -33,6 +34,7 @@ from attnbook.scores import (
 )
 from attnbook.self_attention import MultiHeadAttention
 from attnbook.settings import DECODERS, SCORES, Config
+from attnbook.subwords import Subwords, word_numbers
 from attnbook.transformer import TransformerDecoder, TransformerEncoder
 from attnbook.vocabulary import Vocabulary
 
@@ -78,6 +80,9 @@ class Translator(nn.Module):
         target_vocabulary: words the decoder writes.
         name: of the model, for traces and tables.
         score: one of your own, in place of the one that the configuration names.
+        source_subwords: cuts the source's words into the pieces that ``source_vocabulary`` holds;
+            None where it holds whole words.
+        target_subwords: the same for the target.
 
     Raises:
         ValueError: a score for a decoder that has none.
@@ -94,6 +99,8 @@ class Translator(nn.Module):
         name: str = "translator",
         *,
         score: Score | None = None,
+        source_subwords: Subwords | None = None,
+        target_subwords: Subwords | None = None,
     ) -> None:
         super().__init__()
         if score is not None and config.decoder not in ("bahdanau", "luong"):
@@ -101,6 +108,8 @@ class Translator(nn.Module):
         self.config = config
         self.source_vocabulary = source_vocabulary
         self.target_vocabulary = target_vocabulary
+        self.source_subwords = source_subwords
+        self.target_subwords = target_subwords
         self.name = name
         if config.decoder == "transformer":
             self._build_transformer()
@@ -190,21 +199,82 @@ class Translator(nn.Module):
         """How many numbers training adjusts; shared ones count once."""
         return sum(parameter.numel() for parameter in self.parameters())
 
-    def source_ids(self, tokens: Sequence[str]) -> list[int]:
+    def source_tokens(self, words: Sequence[str]) -> list[str]:
+        """What the encoder reads of these words: their pieces, or they themselves."""
+        return list(words) if self.source_subwords is None else self.source_subwords.encode(words)
+
+    def target_tokens(self, words: Sequence[str]) -> list[str]:
+        """What the decoder writes for these words: their pieces, or they themselves."""
+        return list(words) if self.target_subwords is None else self.target_subwords.encode(words)
+
+    def target_words(self, ids: Sequence[int]) -> list[str]:
+        """The words that the decoder wrote."""
+        tokens = self.target_vocabulary.decode(ids)
+        return tokens if self.target_subwords is None else self.target_subwords.decode(tokens)
+
+    def source_places(self, words: Sequence[str]) -> list[int]:
+        """For each token that the encoder reads, the number of its word."""
+        if self.source_subwords is None:
+            return list(range(len(words)))
+        return word_numbers(self.source_tokens(words))
+
+    def target_places(self, words: Sequence[str]) -> list[int]:
+        """For each token that the decoder writes, the number of its word."""
+        if self.target_subwords is None:
+            return list(range(len(words)))
+        return word_numbers(self.target_tokens(words))
+
+    def source_ids(self, words: Sequence[str]) -> list[int]:
         """Ids of a source sentence as the encoder reads it: cut, and reversed if so configured.
 
         Raises:
             ValueError: the sentence is empty.
         """
-        if not tokens:
+        if not words:
             raise ValueError("the source sentence is empty; give it at least one word")
+        return self._source_ids(self.source_tokens(words))
+
+    def _source_ids(self, tokens: Sequence[str]) -> list[int]:
         ids = self.source_vocabulary.encode(tokens)[: self.config.longest]
         return ids[::-1] if self.config.reverse_source else ids
 
     def examples(self, pairs: Sequence[SentencePair]) -> list[Example]:
         """Sentence pairs as ids."""
         return [
-            (self.source_ids(pair.source), self.target_vocabulary.encode(pair.target))
+            (
+                self.source_ids(pair.source),
+                self.target_vocabulary.encode(self.target_tokens(pair.target)),
+            )
+            for pair in pairs
+        ]
+
+    def examples_with_dropout(
+        self, pairs: Sequence[SentencePair], dropout: float, seed: int
+    ) -> list[Example]:
+        """Sentence pairs as ids of pieces, with merges left out at random (BPE-dropout).
+
+        Args:
+            pairs: of words.
+            dropout: the probability of leaving out a merge; see
+                :meth:`~attnbook.subwords.Subwords.encode`.
+            seed: give another one to each epoch.
+
+        Raises:
+            ValueError: the translator reads and writes whole words.
+        """
+        source, target = self.source_subwords, self.target_subwords
+        if source is None or target is None:
+            raise ValueError(
+                "bpe_dropout: this translator has whole words and no merges to leave out"
+            )
+        chance = random.Random(seed)
+        return [
+            (
+                self._source_ids(source.encode(pair.source, dropout=dropout, chance=chance)),
+                self.target_vocabulary.encode(
+                    target.encode(pair.target, dropout=dropout, chance=chance)
+                ),
+            )
             for pair in pairs
         ]
 

@@ -92,6 +92,14 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="keep at most so many words, the most frequent, on each side",
     )
+    data.add_argument(
+        "--subwords",
+        type=number(int, COUNT),
+        metavar="N",
+        help="cut words into pieces, at most N a side, learned by byte-pair encoding, so that "
+        "hardly any word is unknown (Sennrich et al. 2016). Each side learns its own, because the "
+        "model has a vocabulary for each",
+    )
     _add_settings(parser.add_argument_group("the model"), Config)
     _add_settings(parser.add_argument_group("training"), Training)
     files = parser.add_argument_group("where and how")
@@ -174,6 +182,10 @@ def _config(args: argparse.Namespace) -> Config:
     """
     if args.start_from:
         return _config_of_model(args)
+    if args.subwords is not None and (args.min_count != 1 or args.max_words is not None):
+        raise UserError("--subwords decides the vocabulary; leave out --min-count and --max-words")
+    if getattr(args, "bpe_dropout", 0) and args.subwords is None:
+        raise UserError("--bpe-dropout leaves out merges of --subwords; give that, too")
     decoder = getattr(args, "decoder", Config.decoder)
     for field in fields(Config):
         decoders = field.metadata["decoders"]
@@ -200,6 +212,7 @@ def _config_of_model(args: argparse.Namespace) -> Config:
     given = [_flag(field.name) for field in fields(Config) if hasattr(args, field.name)]
     given += ["--min-count"] if args.min_count != 1 else []
     given += ["--max-words"] if args.max_words is not None else []
+    given += ["--subwords"] if args.subwords is not None else []
     if given:
         raise UserError(
             f"--start-from takes the shape and the words of {args.start_from}; leave out "
@@ -474,7 +487,8 @@ def _announce(
     say(
         f"{len(pairs[0]):,} pairs, {len(pairs[1]):,} for validation; "
         f"{len(translator.source_vocabulary):,} and {len(translator.target_vocabulary):,} "
-        f"words; {translator.count_parameters():,} parameters; on {translator.device}"
+        f"{'words' if translator.source_subwords is None else 'pieces of words'}; "
+        f"{translator.count_parameters():,} parameters; on {translator.device}"
         + (f" and {processes.size - 1} more processes" if processes.size > 1 else "")
     )
     if places.state.exists():
@@ -500,6 +514,7 @@ def _built(
     """A translator that knows the words of the pairs; or the one to start from."""
     from attnbook import checkpoints
     from attnbook.seq2seq import Translator
+    from attnbook.subwords import Subwords
     from attnbook.vocabulary import Vocabulary
 
     if args.start_from:
@@ -507,9 +522,17 @@ def _built(
             translator = checkpoints.load(args.start_from)
         translator.name = name
         return translator
+    sides = [pair.source for pair in pairs], [pair.target for pair in pairs]
+    if args.subwords is not None:
+        with input_errors():
+            one, other = (Subwords.learn(side, args.subwords) for side in sides)
+        source, target = Vocabulary(one.pieces), Vocabulary(other.pieces)
+        return Translator(
+            config, source, target, name=name, source_subwords=one, target_subwords=other
+        )
     source, target = (
         Vocabulary.from_sentences(side, min_count=args.min_count, max_size=args.max_words)
-        for side in ([pair.source for pair in pairs], [pair.target for pair in pairs])
+        for side in sides
     )
     return Translator(config, source, target, name=name)
 
