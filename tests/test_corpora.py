@@ -106,7 +106,7 @@ def test_lines_round_trip(lines):
         ("a\nb\n", "c\n \t\r\n", r"text\.en, line 2: an empty sentence"),
         ("", "", r"text\.de and .*text\.en are empty"),
         (b"a\nsch\xf6n\n", "b\nc\n", r"text\.de, line 2: not UTF-8 .* iconv"),
-        ("a\n", "b\n".encode("utf-16"), r"text\.en, line 1: not UTF-8"),
+        ("a\n", "b\n".encode("utf-16"), r"text\.en: UTF-16, not UTF-8"),
     ],
 )
 def test_files_that_are_refused(tmp_path, source, target, message):

@@ -4,6 +4,7 @@ import json
 import random
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,8 +36,8 @@ def translator(**settings):
     sides = [Subwords.learn([pair.source for pair in PAIRS], 24),
              Subwords.learn([pair.target for pair in PAIRS], 24)]  # fmt: skip
     config = Config(**{"embedding_dim": 12, "hidden_dim": 14, "dropout": 0.0} | settings)
-    words = [Vocabulary(side.pieces) for side in sides]
-    return Translator(config, *words, source_subwords=sides[0], target_subwords=sides[1])
+    source, target = (Vocabulary(side.pieces) for side in sides)
+    return Translator(config, source, target, source_subwords=sides[0], target_subwords=sides[1])
 
 
 # --- pieces ---------------------------------------------------------------------------------------
@@ -134,6 +135,8 @@ def test_words_in_and_words_out():
     assert trace.text == "the low tower"
     hidden = [i for i, word in enumerate(model.source_places(sources[0])) if word == 1]
     assert len(hidden) > 1
+    assert trace.weights is not None
+    assert trace.gold_links is not None
     assert np.all(trace.weights[:, hidden] == 0)
     assert {i for i, _ in trace.gold_links} == set(hidden)
     (weights,) = teacher_forced_attention(model, PAIRS[:1])
@@ -166,7 +169,7 @@ def test_merges_belong_to_the_checksum(tmp_path):
 
 
 def test_dropout_of_merges_resumes_with_the_same_numbers(tmp_path):
-    settings = {"bpe_dropout": 0.3, "batch_tokens": 20, "keep_every": 1}
+    settings: dict[str, Any] = {"bpe_dropout": 0.3, "batch_tokens": 20, "keep_every": 1}
     whole = translator()
     train(whole, PAIRS, PAIRS, Training(epochs=4, **settings), progress=False)
 
