@@ -76,6 +76,18 @@ def test_lines_end_at_line_feeds_and_nowhere_else():
     assert split_lines(b"\n", "x") == [""]
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf_16_is_named(encoding):
+    content = "Ein Mann mit Hut.\nZwei Hunde spielen.\n".encode(encoding)
+    with pytest.raises(ValueError, match=r"x: UTF-16, not UTF-8.*iconv -f UTF-16 -t UTF-8"):
+        split_lines(content, "x")
+
+
+def test_nul_bytes_are_no_text():
+    with pytest.raises(ValueError, match="x, line 3: holds a NUL byte"):
+        split_lines(b"Ein Mann\nmit Hut\nund\0 Hund\n", "x")
+
+
 def test_a_byte_order_mark_is_no_word(tmp_path):
     files = write(tmp_path, b"\xef\xbb\xbfJa\n", "Yes\n")
     assert read_parallel(*files) == [SentencePair(("ja",), ("yes",))]
@@ -94,7 +106,7 @@ def test_lines_round_trip(lines):
         ("a\nb\n", "c\n \t\r\n", r"text\.en, line 2: an empty sentence"),
         ("", "", r"text\.de and .*text\.en are empty"),
         (b"a\nsch\xf6n\n", "b\nc\n", r"text\.de, line 2: not UTF-8 .* iconv"),
-        ("a\n", "b\n".encode("utf-16"), r"text\.en, line 1: not UTF-8"),
+        ("a\n", "b\n".encode("utf-16"), r"text\.en: UTF-16, not UTF-8"),
     ],
 )
 def test_files_that_are_refused(tmp_path, source, target, message):

@@ -25,6 +25,7 @@ from attnbook.published import PUBLISHED
 from attnbook.scores import Score
 from attnbook.seq2seq import Translator
 from attnbook.settings import RecurrentConfig, config_of
+from attnbook.subwords import Subwords
 from attnbook.vocabulary import SPECIALS, Vocabulary
 
 __all__ = ["FORMAT", "PUBLISHED", "load", "read_card", "revision", "save"]
@@ -75,6 +76,9 @@ def save(
         "card": json.dumps(card or {}, ensure_ascii=False),
         **({"score": own} if own else {}),
     }
+    for side in ("source_subwords", "target_subwords"):
+        if (subwords := getattr(translator, side)) is not None:
+            header[side] = json.dumps(subwords.to_dict(), ensure_ascii=False)
     header["checksum"] = _checksum(header, tensors)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(path.name + ".unfinished")
@@ -121,10 +125,15 @@ def load(
         config = config_of(json.loads(header["config"]))
         source = Vocabulary(json.loads(header["source_vocabulary"]))
         target = Vocabulary(json.loads(header["target_vocabulary"]))
+        subwords = {
+            side: Subwords.from_dict(json.loads(header[side]))
+            for side in ("source_subwords", "target_subwords")
+            if side in header
+        }
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: its settings cannot be read ({error})") from error
     name = header.get("name", path.stem)
-    translator = Translator.from_config(config, source, target, name=name, score=own)
+    translator = Translator.from_config(config, source, target, name=name, score=own, **subwords)
     if config.tied:
         tensors["decoder.output.weight"] = tensors.get("decoder.embedding.weight", torch.empty(0))
     try:

@@ -7,6 +7,7 @@ whose word alignment is known.
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import hashlib
 import os
@@ -186,7 +187,8 @@ def read_lines(path: str | Path) -> list[str]:
     """The lines of a UTF-8 text file, without their ends.
 
     Raises:
-        ValueError: the file is not UTF-8; the message names the line and a remedy.
+        ValueError: the file is not UTF-8, for instance UTF-16, or holds a NUL byte; the message
+            says where, and a remedy.
     """
     return split_lines(Path(path).read_bytes(), str(path))
 
@@ -198,6 +200,11 @@ def split_lines(content: bytes, name: str, *, first: int = 1) -> list[str]:
     at rare Unicode line marks, and two parallel files would come out of step. A byte order mark,
     which some editors put in front, is dropped.
     """
+    if _looks_like_utf16(content):
+        raise ValueError(
+            f"{name}: UTF-16, not UTF-8; save it as UTF-8, for instance with: "
+            "iconv -f UTF-16 -t UTF-8"
+        )
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -206,9 +213,26 @@ def split_lines(content: bytes, name: str, *, first: int = 1) -> list[str]:
             f"{name}, line {line}: not UTF-8 ({error.reason}); save it as UTF-8, for instance "
             "with: iconv -f latin1 -t utf-8"
         ) from error
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + first
+        raise ValueError(
+            f"{name}, line {line}: holds a NUL byte, which no text does; is it a text file?"
+        )
     if not text:
         return []
     return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
+
+
+def _looks_like_utf16(content: bytes) -> bool:
+    """Whether there is the mark of UTF-16, or else a zero in every other byte of some text.
+
+    Without a mark, the letters, blanks and line ends of European languages still have such zeros.
+    """
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return True
+    start = content[:10_000]
+    zeros = [start[place::2].count(0) for place in (0, 1)]
+    return max(zeros) > len(start) / 8 and min(zeros) == 0
 
 
 def _pairs(

@@ -27,6 +27,7 @@ from attnbook.encoder import EncoderOutput
 from attnbook.modes import evaluating
 from attnbook.seam import exchangeable
 from attnbook.seq2seq import Translator
+from attnbook.subwords import word_numbers
 from attnbook.trace import AttentionMaps, Candidate, DecodingTrace
 from attnbook.vocabulary import EOS, PAD, SOS
 
@@ -292,7 +293,7 @@ def translate(
             found = search(translator, source, beam_size, length_penalty)
             for number, hypothesis in zip(numbers, found, strict=True):
                 words = hypothesis.ids[:-1] if hypothesis.finished else hypothesis.ids
-                translations[number] = translator.target_vocabulary.decode(words)
+                translations[number] = translator.target_words(words)
             bar.update(len(numbers))
     return translations
 
@@ -318,7 +319,8 @@ def decode(
     Args:
         translator: any trained one.
         tokens: the source's words, without ``<eos>``. A word that the model does not know is
-            read as ``<unk>``, but stands in the trace as it was given.
+            read as ``<unk>``, but stands in the trace as it was given. Of a model with subwords
+            the trace holds their pieces.
         beam_size: 1 is greedy search.
         length_penalty: see :meth:`Hypothesis.score`.
         temperature: scores are divided by it before the attention's softmax; 1 is the model as
@@ -334,10 +336,13 @@ def decode(
     """
     ids = [*translator.source_ids(tokens), EOS]
     words = len(ids) - 1
-    if outside := sorted(position for position in masked if not 0 <= position < words):
+    places = translator.source_places(tokens)[:words]
+    if outside := sorted(position for position in masked if not 0 <= position <= places[-1]):
         raise ValueError(
-            f"masked position {outside[0]} lies outside the {words} source words (counted from 0)"
+            f"masked position {outside[0]} lies outside the {places[-1] + 1} source words "
+            "(counted from 0)"
         )
+    hidden = [number for number, word in enumerate(places) if word in masked]
     backwards = translator.reverse_source
 
     def place(position: int) -> int:
@@ -352,10 +357,13 @@ def decode(
         # A hidden word takes no room away from the translation.
         max_lengths = default_max_lengths(translator, source)
         shown = source.mask.clone()
-        shown[0, [place(position) for position in masked]] = False
+        shown[0, [place(position) for position in hidden]] = False
         source = source._replace(mask=shown)
         if target is not None:
-            written = [*translator.target_vocabulary.encode(target), EOS]
+            written = [
+                *translator.target_vocabulary.encode(translator.target_tokens(target)),
+                EOS,
+            ]
         else:
             found = search(translator, source, beam_size, length_penalty, max_lengths)
             written = list(found[0].ids)
@@ -364,10 +372,13 @@ def decode(
         output: DecoderOutput = translator.decoder(previous, cache, need_weights=True)
         logits = translator.decoder.logits(output.readouts[0]).cpu().double()
     log_probs = torch.log_softmax(logits, dim=-1)
-    read = list(tokens[:words])
+    read = translator.source_tokens(tokens)[:words]
     attention = output.attention
     source_tokens = (*(read[::-1] if backwards else read), "<eos>")
     target_tokens = tuple(translator.target_vocabulary.decode(written))
+    written_places = list(range(len(written)))
+    if translator.target_subwords is not None:
+        written_places = word_numbers(target_tokens)
     queries = None if output.queries is output.states else output.queries
     return DecodingTrace(
         model=translator.name,
@@ -384,8 +395,31 @@ def decode(
         queries=None if queries is None else _array(queries[0]),
         gold_links=None
         if gold_links is None
-        else frozenset((place(i), j) for i, j in gold_links if i < words),
+        else _links(gold_links, [place(i) for i in range(words)], places, written_places),
         maps=_maps(source, output, source_tokens, target_tokens),
+    )
+
+
+def _links(
+    links: Iterable[tuple[int, int]],
+    shown: Sequence[int],
+    source_places: Sequence[int],
+    target_places: Sequence[int],
+) -> frozenset[tuple[int, int]]:
+    """Links between words as links between the tokens of a trace.
+
+    Args:
+        links: pairs of words' numbers; of words that were not read nothing is kept.
+        shown: for each source token its place in the trace.
+        source_places: for each source token the number of its word.
+        target_places: the same for the target.
+    """
+    return frozenset(
+        (shown[i], j)
+        for source, target in links
+        for i, word in enumerate(source_places)
+        if word == source
+        for j in ([j for j, other in enumerate(target_places) if other == target] or [target])
     )
 
 
@@ -426,7 +460,8 @@ def teacher_forced_attention(
 
     Returns:
         For each pair ``(target, source)`` with a row for each target word, ``<eos>`` left out,
-        and a column for each source word, the last one for ``<eos>``. Columns are in the order
+        and a column for each source word, the last one for ``<eos>``; of a model with subwords
+        for each piece, see :func:`attnbook.subwords.weights_of_words`. Columns are in the order
         of the sentence, also where the encoder reads backwards.
 
     Raises:
@@ -437,11 +472,10 @@ def teacher_forced_attention(
         raise ValueError(f"{translator.name} does not attend, so it has no weights")
     examples = translator.examples(pairs)
     longest = translator.max_source_length
-    for number, ((source, _), pair) in enumerate(zip(examples, pairs, strict=True)):
-        if len(source) < len(pair.source):
+    for number, pair in enumerate(pairs):
+        if longest is not None and len(given := translator.source_tokens(pair.source)) > longest:
             raise ValueError(
-                f"pair {number}: the model reads {longest} source words, this one has "
-                f"{len(pair.source)}"
+                f"pair {number}: the model reads {longest} source words, this one has {len(given)}"
             )
     order = sorted(range(len(examples)), key=lambda number: max(map(len, examples[number])))
     weights: list[NDArray[np.float64]] = [np.empty(0)] * len(examples)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from attnbook.encoder import Encoder, EncoderOutput
 from attnbook.losses import output_cross_entropy
 from attnbook.scores import Score
 from attnbook.settings import TranslatorConfig
+from attnbook.subwords import Subwords, word_numbers
 from attnbook.transformer import TransformerEncoder
 from attnbook.vocabulary import Vocabulary
 
@@ -52,6 +54,9 @@ class Translator(nn.Module):
         name: of the model, for traces and tables.
         reverse_source: read the source from right to left.
         max_source_length: cut a source to so many words; None cuts nothing.
+        source_subwords: cuts the source's words into the pieces that ``source_vocabulary`` holds;
+            None where it holds whole words.
+        target_subwords: the same for the target.
 
     Attributes:
         config: the settings that :meth:`from_config` was given; None where the modules were put
@@ -71,12 +76,16 @@ class Translator(nn.Module):
         name: str = "translator",
         reverse_source: bool = False,
         max_source_length: int | None = None,
+        source_subwords: Subwords | None = None,
+        target_subwords: Subwords | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
         self.source_vocabulary = source_vocabulary
         self.target_vocabulary = target_vocabulary
+        self.source_subwords = source_subwords
+        self.target_subwords = target_subwords
         self.name = name
         self.reverse_source = reverse_source
         self.max_source_length = max_source_length
@@ -91,6 +100,8 @@ class Translator(nn.Module):
         *,
         name: str = "translator",
         score: Score | None = None,
+        source_subwords: Subwords | None = None,
+        target_subwords: Subwords | None = None,
     ) -> Translator:
         """A translator of the shape that the settings describe, with new weights.
 
@@ -100,6 +111,8 @@ class Translator(nn.Module):
             target_vocabulary: words the decoder writes.
             name: of the model, for traces and tables.
             score: one of your own, in place of the one that the settings name.
+            source_subwords: as above.
+            target_subwords: as above.
 
         Raises:
             ValueError: a score for a decoder that has none.
@@ -113,6 +126,8 @@ class Translator(nn.Module):
             name=name,
             reverse_source=config.reverse_source,
             max_source_length=config.max_source_length,
+            source_subwords=source_subwords,
+            target_subwords=target_subwords,
         )
         translator.config = config
         return translator
@@ -131,21 +146,82 @@ class Translator(nn.Module):
         """How many numbers training adjusts; shared ones count once."""
         return sum(parameter.numel() for parameter in self.parameters())
 
-    def source_ids(self, tokens: Sequence[str]) -> list[int]:
+    def source_tokens(self, words: Sequence[str]) -> list[str]:
+        """What the encoder reads of these words: their pieces, or they themselves."""
+        return list(words) if self.source_subwords is None else self.source_subwords.encode(words)
+
+    def target_tokens(self, words: Sequence[str]) -> list[str]:
+        """What the decoder writes for these words: their pieces, or they themselves."""
+        return list(words) if self.target_subwords is None else self.target_subwords.encode(words)
+
+    def target_words(self, ids: Sequence[int]) -> list[str]:
+        """The words that the decoder wrote."""
+        tokens = self.target_vocabulary.decode(ids)
+        return tokens if self.target_subwords is None else self.target_subwords.decode(tokens)
+
+    def source_places(self, words: Sequence[str]) -> list[int]:
+        """For each token that the encoder reads, the number of its word."""
+        if self.source_subwords is None:
+            return list(range(len(words)))
+        return word_numbers(self.source_tokens(words))
+
+    def target_places(self, words: Sequence[str]) -> list[int]:
+        """For each token that the decoder writes, the number of its word."""
+        if self.target_subwords is None:
+            return list(range(len(words)))
+        return word_numbers(self.target_tokens(words))
+
+    def source_ids(self, words: Sequence[str]) -> list[int]:
         """Ids of a source sentence as the encoder reads it: cut, and reversed if it is to be.
 
         Raises:
             ValueError: the sentence is empty.
         """
-        if not tokens:
+        if not words:
             raise ValueError("the source sentence is empty; give it at least one word")
+        return self._source_ids(self.source_tokens(words))
+
+    def _source_ids(self, tokens: Sequence[str]) -> list[int]:
         ids = self.source_vocabulary.encode(tokens)[: self.max_source_length]
         return ids[::-1] if self.reverse_source else ids
 
     def examples(self, pairs: Sequence[SentencePair]) -> list[Example]:
         """Sentence pairs as ids."""
         return [
-            (self.source_ids(pair.source), self.target_vocabulary.encode(pair.target))
+            (
+                self.source_ids(pair.source),
+                self.target_vocabulary.encode(self.target_tokens(pair.target)),
+            )
+            for pair in pairs
+        ]
+
+    def examples_with_dropout(
+        self, pairs: Sequence[SentencePair], dropout: float, seed: int
+    ) -> list[Example]:
+        """Sentence pairs as ids of pieces, with merges left out at random (BPE-dropout).
+
+        Args:
+            pairs: of words.
+            dropout: the probability of leaving out a merge; see
+                :meth:`~attnbook.subwords.Subwords.encode`.
+            seed: give another one to each epoch.
+
+        Raises:
+            ValueError: the translator reads and writes whole words.
+        """
+        source, target = self.source_subwords, self.target_subwords
+        if source is None or target is None:
+            raise ValueError(
+                "bpe_dropout: this translator has whole words and no merges to leave out"
+            )
+        chance = random.Random(seed)
+        return [
+            (
+                self._source_ids(source.encode(pair.source, dropout=dropout, chance=chance)),
+                self.target_vocabulary.encode(
+                    target.encode(pair.target, dropout=dropout, chance=chance)
+                ),
+            )
             for pair in pairs
         ]
 

@@ -286,6 +286,12 @@ class TrainingConfig:
         "0 along a half cosine",
         limits=SHARE,
     )
+    bpe_dropout: float = setting(
+        0.0,
+        "of a model with subwords: the probability that a merge of two pieces is left out, anew in "
+        "every epoch (Provilkov et al. 2020 advise 0.1)",
+        limits=SHARE,
+    )
     label_smoothing: float = setting(0.1, "ε of the objective", limits=SHARE)
     max_grad_norm: float = setting(
         1.0,

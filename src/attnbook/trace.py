@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from attnbook.subwords import join
+
 __all__ = ["SCHEMA", "AttentionMaps", "Candidate", "DecodingTrace"]
 
 SCHEMA = 1
@@ -237,8 +239,8 @@ class DecodingTrace:
 
     @property
     def text(self) -> str:
-        """The written words, without the end marker, joined by spaces."""
-        return " ".join(token for token in self.target_tokens if token != "<eos>")
+        """The written words, without the end marker, joined by spaces; pieces make up words."""
+        return " ".join(join(token for token in self.target_tokens if token != "<eos>"))
 
     def to_dict(self, decimals: int | None = None) -> dict[str, Any]:
         """The trace as plain lists, ready for JSON; ``-inf`` becomes None.

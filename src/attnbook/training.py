@@ -124,8 +124,9 @@ def train(
             the state and calls ``after_epoch``.
 
     Raises:
-        ValueError: no pairs, a precision that the device lacks, or a folder with a run of other
-            settings, of other pairs, or with a state that cannot be read.
+        ValueError: no pairs, a precision that the device lacks, BPE-dropout for a model of whole
+            words, or a folder with a run of other settings, of other pairs, or with a state that
+            cannot be read.
         FloatingPointError: the loss is NaN or infinite.
         Stopped: it was interrupted; the translator has the best weights so far.
     """
@@ -137,6 +138,8 @@ def train(
     run = _Run(
         translator, settings, examples, Path(folder) if folder else None, process_group, held_out
     )
+    if settings.bpe_dropout:
+        run.cut_anew(training_pairs)
     run.resume()
     validation = [
         collate([held_out[number] for number in numbers])
@@ -197,6 +200,7 @@ class _Run:
         self.settings = settings
         self.examples = examples
         self.held_out = held_out
+        self.dropped: Sequence[SentencePair] = ()
         self.path = folder / "state.pt" if folder else None
         self.device = translator.device
         # The batches of one epoch tell how many steps there will be; other epochs cut the same
@@ -266,10 +270,11 @@ class _Run:
         """Go over the batches of this epoch that are still to be done."""
         self.translator.train()
         seed = self.settings.seed * 100_003 + self.epoch
-        batches = bucketed_batches(self.examples, self.settings.batch_tokens, seed=seed)
+        examples = self.examples_of_epoch(seed)
+        batches = bucketed_batches(examples, self.settings.batch_tokens, seed=seed)
         started = time.perf_counter()
         for numbers in batches[self.done_in_epoch :]:
-            self.one_step([self.examples[number] for number in numbers])
+            self.one_step([examples[number] for number in numbers])
             self.done_in_epoch += 1
             bar.update()
             if self.step % 20 == 0:
@@ -285,6 +290,23 @@ class _Run:
                 self.stop_if_interrupted()
                 self.keep()
         self.seconds += time.perf_counter() - started
+
+    def cut_anew(self, pairs: Sequence[SentencePair]) -> None:
+        """Cut the words of these pairs into other pieces in every epoch.
+
+        Other pieces are of other number, so that the steps of the first epoch tell only nearly how
+        many there will be.
+        """
+        self.dropped = pairs
+        first = self.examples_of_epoch(self.settings.seed * 100_003)
+        per_epoch = len(bucketed_batches(first, self.settings.batch_tokens, seed=0))
+        self.total_steps = per_epoch * self.settings.epochs
+
+    def examples_of_epoch(self, seed: int) -> list[Example]:
+        """The same in every epoch, unless merges are left out; the seed alone decides which."""
+        if not self.dropped:
+            return self.examples
+        return self.translator.examples_with_dropout(self.dropped, self.settings.bpe_dropout, seed)
 
     def one_step(self, examples: Sequence[Example]) -> None:
         """One batch: loss, gradient, clipping, update.

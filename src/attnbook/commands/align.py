@@ -94,18 +94,25 @@ def _found(
         read = _read(Path(args.model), pairs, args.first)
         return [alignment.possible for alignment in read], {"pairs": len(pairs)}
     from attnbook.decoding import teacher_forced_attention
+    from attnbook.subwords import weights_of_words
 
     translator = shared.load(args.model, shared.device(args))
     if not translator.attends:
         raise UserError(f"{translator.name} does not attend, so it has no weights")
     longest = translator.max_source_length
     for number, pair in enumerate(pairs, start=1):
-        if longest is not None and len(pair.source) > longest:
+        if longest is not None and len(tokens := translator.source_tokens(pair.source)) > longest:
             raise UserError(
-                f"pair {number}: the model reads {longest} source words, this one has "
-                f"{len(pair.source)}"
+                f"pair {number}: the model reads {longest} source words, this one has {len(tokens)}"
             )
     weights = teacher_forced_attention(translator, pairs, progress=not args.quiet)
+    if translator.source_subwords is not None or translator.target_subwords is not None:
+        weights = [
+            weights_of_words(
+                matrix, translator.source_places(pair.source), translator.target_places(pair.target)
+            )
+            for matrix, pair in zip(weights, pairs, strict=True)
+        ]
     found = [align_by_weight(matrix[:, :-1]) for matrix in weights]
     return found, {"pairs": len(pairs), "entropy": mean_entropy(weights)}
 

@@ -58,6 +58,11 @@ def _info(translator: Translator, card: dict[str, Any]) -> dict[str, Any]:
         "parameters": translator.count_parameters(),
         "source_vocabulary": len(translator.source_vocabulary),
         "target_vocabulary": len(translator.target_vocabulary),
+        **(
+            {"source_merges": len(source.merges), "target_merges": len(target.merges)}
+            if (source := translator.source_subwords) and (target := translator.target_subwords)
+            else {}
+        ),
         "card": card,
     }
 
@@ -72,6 +77,11 @@ def _lines(info: dict[str, Any]) -> list[str]:
         "parameters": f"{info['parameters']:,}",
         "vocabularies": f"{words[0]:,} source and {words[1]:,} target words",
     }
+    if "source_merges" in info:
+        merges = f"{info['source_merges']:,} and {info['target_merges']:,} merges"
+        rows["vocabularies"] = (
+            f"{words[0]:,} source and {words[1]:,} target pieces of words, by {merges}"
+        )
     for name, value in info["card"].items():
         rows[name.replace("_", " ")] = (
             ", ".join(f"{key.replace('_', ' ')} {_plain(one)}" for key, one in value.items())

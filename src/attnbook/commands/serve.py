@@ -144,7 +144,8 @@ def _answer(translator: Translator, beam_size: int, length_penalty: float) -> An
             return HTTPStatus.OK, _shown(translator, sentence, "Type a sentence to translate.")
         with one_at_a_time:
             trace = decode(translator, words, beam_size=beam_size, length_penalty=length_penalty)
-        unknown = dict.fromkeys(w for w in words if w not in translator.source_vocabulary)
+        tokens = translator.source_tokens(words)
+        unknown = dict.fromkeys(w for w in tokens if w not in translator.source_vocabulary)
         note = f"Read as <unk>: {', '.join(unknown)}." if unknown else ""
         return HTTPStatus.OK, _shown(
             translator, sentence, trace.text, ScrubberFigure(trace).html(note)

@@ -101,6 +101,14 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="keep at most so many words, the most frequent, on each side",
     )
+    data.add_argument(
+        "--subwords",
+        type=number(int, COUNT),
+        metavar="N",
+        help="cut words into pieces, at most N a side, learned by byte-pair encoding, so that "
+        "hardly any word is unknown (Sennrich et al. 2016). Each side learns its own, because the "
+        "model has a vocabulary for each",
+    )
     shared_names = {field.name for field in fields(SharedConfig)}
     _add_settings(parser.add_argument_group("the model"), SharedConfig)
     for title, settings in (
@@ -196,6 +204,10 @@ def _config(args: argparse.Namespace) -> TranslatorConfig:
     """
     if args.start_from:
         return _config_of_model(args)
+    if args.subwords is not None and (args.min_count != 1 or args.max_words is not None):
+        raise UserError("--subwords decides the vocabulary; leave out --min-count and --max-words")
+    if getattr(args, "bpe_dropout", 0) and args.subwords is None:
+        raise UserError("--bpe-dropout leaves out merges of --subwords; give that, too")
     decoder = getattr(args, "decoder", SharedConfig.decoder)
     owners = _decoders_of_settings()
     for name, decoders in owners.items():
@@ -240,6 +252,7 @@ def _config_of_model(args: argparse.Namespace) -> TranslatorConfig:
     given = [_flag(name) for name in _decoders_of_settings() if hasattr(args, name)]
     given += ["--min-count"] if args.min_count != 1 else []
     given += ["--max-words"] if args.max_words is not None else []
+    given += ["--subwords"] if args.subwords is not None else []
     if given:
         raise UserError(
             f"--start-from takes the shape and the words of {args.start_from}; leave out "
@@ -513,7 +526,8 @@ def _announce(
     say(
         f"{len(pairs[0]):,} pairs, {len(pairs[1]):,} for validation; "
         f"{len(translator.source_vocabulary):,} and {len(translator.target_vocabulary):,} "
-        f"words; {translator.count_parameters():,} parameters; on {translator.device}"
+        f"{'words' if translator.source_subwords is None else 'pieces of words'}; "
+        f"{translator.count_parameters():,} parameters; on {translator.device}"
         + (f" and {processes.world_size - 1} more processes" if processes.world_size > 1 else "")
     )
     if places.state.exists():
@@ -539,6 +553,7 @@ def _built(
     """A translator that knows the words of the pairs; or the one to start from."""
     from attnbook import checkpoints
     from attnbook.seq2seq import Translator
+    from attnbook.subwords import Subwords
     from attnbook.vocabulary import Vocabulary
 
     if args.start_from:
@@ -546,9 +561,17 @@ def _built(
             translator = checkpoints.load(args.start_from)
         translator.name = name
         return translator
+    sides = [pair.source for pair in pairs], [pair.target for pair in pairs]
+    if args.subwords is not None:
+        with input_errors():
+            one, other = (Subwords.learn(side, args.subwords) for side in sides)
+        source, target = Vocabulary(one.pieces), Vocabulary(other.pieces)
+        return Translator.from_config(
+            config, source, target, name=name, source_subwords=one, target_subwords=other
+        )
     source, target = (
         Vocabulary.from_sentences(side, min_count=args.min_count, max_size=args.max_words)
-        for side in ([pair.source for pair in pairs], [pair.target for pair in pairs])
+        for side in sides
     )
     return Translator.from_config(config, source, target, name=name)
 

@@ -15,6 +15,7 @@ from attnbook.commands.page import page
 from attnbook.commands.shared import emit, say
 from attnbook.corpora import split_lines, split_tokens
 from attnbook.errors import UserError, input_errors
+from attnbook.subwords import join
 from attnbook.vocabulary import tokenize
 
 if TYPE_CHECKING:
@@ -176,10 +177,12 @@ def _translated(translator: Translator, batch: _Batch, args: argparse.Namespace)
 def _warn(translator: Translator, sentence: Sequence[str], number: int) -> None:
     """Name the words that the model does not know, and say where it stops reading."""
     known, longest = translator.source_vocabulary, translator.max_source_length
-    if unknown := list(dict.fromkeys(word for word in sentence if word not in known)):
+    tokens = translator.source_tokens(sentence)
+    if unknown := list(dict.fromkeys(token for token in tokens if token not in known)):
         say(f"line {number}: read as <unk>: {', '.join(unknown)}")
-    if longest is not None and len(sentence) > longest:
-        say(f"line {number}: cut to its first {longest} of {len(sentence)} words")
+    if longest is not None and len(tokens) > longest:
+        kind = "words" if translator.source_subwords is None else "pieces of words"
+        say(f"line {number}: cut to its first {longest} of {len(tokens)} {kind}")
 
 
 # --- what the model looks at ----------------------------------------------------------------------
@@ -219,7 +222,8 @@ def _page(trace: DecodingTrace) -> str:
     from attnbook.figures.scrubber import ScrubberFigure
 
     return page(
-        f"{' '.join(trace.source_tokens[:-1])} → {trace.text}", ScrubberFigure(trace).html()
+        f"{' '.join(join(trace.source_tokens[:-1]))} → {trace.text}",
+        ScrubberFigure(trace).html(),
     )
 
 

@@ -347,7 +347,8 @@ class Explorer(_Stored, ipywidgets.VBox):
 
     def _report(self, problem: str = "") -> None:
         vocabulary = self._translator.source_vocabulary
-        unknown = [word for word in dict.fromkeys(self._words) if word not in vocabulary]
+        read = dict.fromkeys(self._translator.source_tokens(self._words))
+        unknown = [token for token in read if token not in vocabulary]
         if not problem and unknown:
             problem = f"Not among the model's words, read as <unk>: {', '.join(unknown)}."
         self.scrubber.message = problem
