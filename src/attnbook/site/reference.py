@@ -200,10 +200,16 @@ def resolve_name(
     if len(named) == 1:
         entry = domain.objects[named[0]]
         return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, shown)
-    exists = any(f is not None for f in found) or (
-        target.startswith("attnbook.") and find_spec(target) is not None
-    )
+    exists = any(thing is not None for thing in found) or _is_module(target)
     return shown if exists else None
+
+
+def _is_module(name: str) -> bool:
+    """Whether the package has a module of this name, which may not be loaded."""
+    try:
+        return name.startswith("attnbook.") and find_spec(name) is not None
+    except ModuleNotFoundError:  # what stands before the last dot is no package
+        return False
 
 
 def _find(name: str) -> Any:
