@@ -89,10 +89,14 @@ def test_cells_are_those_of_the_encoder():
 # --- examples -------------------------------------------------------------------------------------
 
 
+OWN_DATA = (ROOT / "book/your_own_data.md").read_text(encoding="utf-8")
+
+
 def examples():
-    """The commands that help and README print, without comments and redirections."""
+    """The commands that help, README and a page print, without comments and redirections."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     found = re.findall(r"^ +(attnbook [^#\n]+)", readme, re.MULTILINE)
+    found += re.findall(r"^(?:.* \| )?(attnbook [^#\n]+)", OWN_DATA, re.MULTILINE)
     for command in COMMANDS:
         shown = io.StringIO()
         wide = mock.patch.dict(os.environ, COLUMNS="10000")  # so that no line is broken
@@ -120,6 +124,31 @@ def test_examples_run_as_printed(capsys, parallel_text, line):
     code, out, _ = attnbook(capsys, *shlex.split(line)[1:])
     assert code == 0
     assert out
+
+
+def comparable(text):
+    """Lines of an output without what another machine may print otherwise: numbers, shades."""
+    lines = (re.sub(r"[\d.,]*\d|[░▒▓█]+", "#", line).split() for line in text.splitlines())
+    return [" ".join(line).replace("# ", "").replace(" #", "") for line in lines if line]
+
+
+@pytest.mark.exhaustive
+def test_the_page_on_your_own_data_runs_as_printed(tmp_path):
+    """From top to bottom; what is shown is what was printed, with … for lines left out."""
+    printed = ""
+    for kind, block in re.findall(r"^```(\w+)\n(.*?)^```$", OWN_DATA, re.MULTILINE | re.DOTALL):
+        if kind == "text":
+            lines = iter(comparable(printed))
+            # Each line is looked for after the one before it.
+            assert [line for line in comparable(block) if line != "…" and line not in lines] == []
+        elif kind == "python":
+            subprocess.run([sys.executable, "-c", block], cwd=tmp_path, check=True)
+        else:
+            for command in block.splitlines():
+                if "attnbook serve" not in command:  # which does not end by itself
+                    done = shell(command, tmp_path)
+                    assert done.returncode == 0, done.stderr
+                    printed = done.stderr + done.stdout
 
 
 # --- errors ---------------------------------------------------------------------------------------

@@ -29,6 +29,9 @@ ONLY_EMPTY = re.compile(rf"<thead>\s*<tr[^>]*>\s*(?:{EMPTY_HEADER.pattern}\s*)+<
 CARD = re.compile(r'<img alt="([^"]*)" class="sd-card-img-top" src="[^"]*/([^"/]+\.svg)" />')
 SPOKEN = re.compile(r' role="img" aria-label="[^"]*"')
 
+# Sphinx writes the parameters of a long signature as descriptions without terms.
+PARAMETERS = re.compile(r'(<span class="sig-paren">.</span>)\s*<dl>(.*?)</dl>', re.DOTALL)
+
 # What the first screen of every page is set in. Over file: a browser would refuse to fetch them
 # ahead and say so in its console; there they need no head start.
 AHEAD = """<script>
@@ -38,6 +41,12 @@ if (location.protocol.startsWith("http")) for (const href of %s) {
 }
 </script>"""
 FIRST_FONTS = ["serif", "sans"]
+
+
+def as_lines(parameters: re.Match[str]) -> str:
+    """The parameters of a signature, one in a line."""
+    lines = parameters[2].replace("<dd>", "<div>").replace("</dd>", "</div>")
+    return f'{parameters[1]}<div class="sig-lines">{lines}</div>'
 
 
 def repair(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
@@ -53,6 +62,7 @@ def repair(app: Sphinx, page: str, template: str, context: dict[str, Any], doctr
     # Markdown tables always have a head. One with nothing in it heads nothing, and an empty corner
     # above a column of names is a cell, not a heading.
     body = ONLY_EMPTY.sub("", body)
+    body = PARAMETERS.sub(as_lines, body)
     # A picture of its own cannot use the page's fonts; as a part of the page it does.
     cards = Path(app.srcdir) / "book" / "assets" / "cards"
 

@@ -29,6 +29,15 @@ function reachScrolling() {
   }
 }
 
+// The search looks for a function's entry by its anchor as if that were a CSS selector, in which a
+// dot begins a class.
+function findEntries() {
+  if (typeof Search === "undefined") return;
+  const toText = Search.htmlToText;
+  Search.htmlToText = (html, anchor) =>
+    toText(html, anchor?.startsWith("#") ? `#${CSS.escape(anchor.slice(1))}` : anchor);
+}
+
 async function start() {
   nameToggles();
   await window.MathJax?.startup?.promise;
@@ -38,5 +47,6 @@ async function start() {
   article.addEventListener("toggle", reachScrolling, true);
 }
 
+findEntries();
 if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
 else start();

@@ -153,7 +153,7 @@ def additive_scores(
     """``vᵀ tanh(q + k)`` for every pair of a projected query q and a projected key k.
 
     The sum holds ``target × source × attention_dim`` numbers for each sentence; see
-    :func:`attnbook.fast.recomputed_additive_scores` for the same without that tensor.
+    :func:`attnbook.fast.additive_scores` for the same without that tensor.
     """
     pairs = queries.unsqueeze(-2) + keys.unsqueeze(-3)  # (*batch, target, source, attention_dim)
     return torch.tanh(pairs) @ v

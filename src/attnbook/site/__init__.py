@@ -19,9 +19,12 @@
                               that their pages, labs and exercises take
 ``{if-measured} name``        what is shown where ``book/results/<name>.json`` exists, and else not
 ``{measured}`file:path|.1f``` a number out of ``book/results/<file>.json``
+``{literalinclude} file``     Sphinx's own; with ``:pyobject:`` a link to the entry of what is
+                              quoted follows
 ============================  ===================================================================
 
-The first five are numbered figures with ``:name:`` for references. A file or key that does not
+The reference of the package is made by ``sphinx.ext.autodoc``, which this extension loads. The
+first five are numbered figures with ``:name:`` for references. A file or key that does not
 exist is a warning, so that a build with ``-W`` stops: prose cannot outlive what it reports.
 Figures that a lab drew as SVG are put into the page like charts. Other builders than HTML get the
 tables of those that move, and the chart's description.
@@ -34,13 +37,13 @@ from typing import Any
 from sphinx.application import Sphinx
 
 from attnbook import __version__
-from attnbook.site import exercise_table, exercises, figures, measured, nodes, questions
+from attnbook.site import exercise_table, exercises, figures, measured, nodes, questions, reference
 
 __all__ = ["setup"]
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
-    for part in (nodes, measured, figures, questions, exercises, exercise_table):
+    for part in (nodes, measured, figures, questions, exercises, exercise_table, reference):
         part.register(app)
     return {"version": __version__, "parallel_read_safe": True, "parallel_write_safe": True}
