@@ -312,7 +312,7 @@ class Fake:
 
 
 def model(name: str) -> SimpleNamespace:
-    return SimpleNamespace(name=name, source_vocabulary={"ich", "mag", "bier"})
+    return SimpleNamespace(name=name, source_vocabulary={"ich", "mag", "bier"}, source_tokens=list)
 
 
 def explorer(decode: Callable | None = None, without: object = None) -> Explorer:

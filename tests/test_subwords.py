@@ -12,13 +12,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from attnbook.alignment import weights_of_words
 from attnbook.checkpoints import load, save
 from attnbook.corpora import SentencePair
 from attnbook.decoding import decode, teacher_forced_attention, translate
 from attnbook.evaluation import bleu
 from attnbook.seq2seq import Translator
 from attnbook.settings import config_of
-from attnbook.subwords import Subwords, join, weights_of_words, word_numbers
+from attnbook.subwords import Subwords, join, word_numbers
 from attnbook.training import TrainingConfig, train
 from attnbook.vocabulary import Vocabulary
 from command_line import FILES, SMALL, attnbook, refused

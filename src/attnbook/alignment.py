@@ -25,6 +25,7 @@ __all__ = [
     "alignment_scores",
     "mean_entropy",
     "read_alignments",
+    "weights_of_words",
     "write_alignment",
 ]
 
@@ -190,3 +191,28 @@ def write_alignment(links: Iterable[Link], possible: Iterable[Link] = (), *, fir
     sure = frozenset(links)
     rows = [(i, j, "-") for i, j in sure] + [(i, j, "p") for i, j in frozenset(possible) - sure]
     return " ".join(f"{i + first}{sign}{j + first}" for i, j, sign in sorted(rows))
+
+
+def weights_of_words(
+    weights: NDArray[np.floating], source: Sequence[int], target: Sequence[int]
+) -> NDArray[np.float64]:
+    """Attention between words, from attention between their pieces.
+
+    A target word looks at a source word with the sum of the weights of its pieces, and its own
+    pieces count alike: rows still sum to 1.
+
+    Args:
+        weights: ``(target pieces, source pieces + 1)``, the last column for ``<eos>``.
+        source: for each source piece the number of its word, from
+            :func:`attnbook.subwords.word_numbers`.
+        target: the same for the target.
+
+    Returns:
+        ``(target words, source words + 1)``.
+    """
+    columns, rows = [*source, source[-1] + 1], list(target)
+    from_pieces = np.eye(columns[-1] + 1)[columns]
+    to_words = np.eye(rows[-1] + 1)[:, rows]
+    mean = to_words / to_words.sum(axis=1, keepdims=True)
+    found: NDArray[np.float64] = mean @ weights @ from_pieces
+    return found

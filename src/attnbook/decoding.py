@@ -461,7 +461,7 @@ def teacher_forced_attention(
     Returns:
         For each pair ``(target, source)`` with a row for each target word, ``<eos>`` left out,
         and a column for each source word, the last one for ``<eos>``; of a model with subwords
-        for each piece, see :func:`attnbook.subwords.weights_of_words`. Columns are in the order
+        for each piece, see :func:`attnbook.alignment.weights_of_words`. Columns are in the order
         of the sentence, also where the encoder reads backwards.
 
     Raises:

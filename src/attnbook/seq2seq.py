@@ -21,7 +21,7 @@ from attnbook.scores import Score
 from attnbook.settings import TranslatorConfig
 from attnbook.subwords import Subwords, word_numbers
 from attnbook.transformer import TransformerEncoder
-from attnbook.vocabulary import Vocabulary
+from attnbook.vocabulary import Vocabulary, words_of
 
 __all__ = ["Loss", "Translator"]
 
@@ -148,11 +148,13 @@ class Translator(nn.Module):
 
     def source_tokens(self, words: Sequence[str]) -> list[str]:
         """What the encoder reads of these words: their pieces, or they themselves."""
-        return list(words) if self.source_subwords is None else self.source_subwords.encode(words)
+        words = list(words_of(words))
+        return words if self.source_subwords is None else self.source_subwords.encode(words)
 
     def target_tokens(self, words: Sequence[str]) -> list[str]:
         """What the decoder writes for these words: their pieces, or they themselves."""
-        return list(words) if self.target_subwords is None else self.target_subwords.encode(words)
+        words = list(words_of(words))
+        return words if self.target_subwords is None else self.target_subwords.encode(words)
 
     def target_words(self, ids: Sequence[int]) -> list[str]:
         """The words that the decoder wrote."""

@@ -14,8 +14,6 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import Split
@@ -23,7 +21,7 @@ from tokenizers.trainers import BpeTrainer
 
 from attnbook.vocabulary import SPECIALS, UNK
 
-__all__ = ["MARK", "Subwords", "join", "weights_of_words", "word_numbers"]
+__all__ = ["MARK", "Subwords", "join", "word_numbers"]
 
 # Behind a piece whose word goes on, as in subword-nmt, the program of Sennrich et al.
 MARK = "@@"
@@ -58,30 +56,6 @@ def word_numbers(pieces: Iterable[str]) -> list[int]:
         numbers.append(word)
         word += not piece.endswith(MARK)
     return numbers
-
-
-def weights_of_words(
-    weights: NDArray[np.floating], source: Sequence[int], target: Sequence[int]
-) -> NDArray[np.float64]:
-    """Attention between words, from attention between their pieces.
-
-    A target word looks at a source word with the sum of the weights of its pieces, and its own
-    pieces count alike: rows still sum to 1.
-
-    Args:
-        weights: ``(target pieces, source pieces + 1)``, the last column for ``<eos>``.
-        source: for each source piece the number of its word, see :func:`word_numbers`.
-        target: the same for the target.
-
-    Returns:
-        ``(target words, source words + 1)``.
-    """
-    columns, rows = [*source, source[-1] + 1], list(target)
-    from_pieces = np.eye(columns[-1] + 1)[columns]
-    to_words = np.eye(rows[-1] + 1)[:, rows]
-    mean = to_words / to_words.sum(axis=1, keepdims=True)
-    found: NDArray[np.float64] = mean @ weights @ from_pieces
-    return found
 
 
 class Subwords:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import regex
 
-__all__ = ["EOS", "PAD", "SOS", "SPECIALS", "UNK", "Vocabulary", "tokenize"]
+__all__ = ["EOS", "PAD", "SOS", "SPECIALS", "UNK", "Vocabulary", "tokenize", "words_of"]
 
 PAD, UNK, SOS, EOS = 0, 1, 2, 3
 SPECIALS = ("<pad>", "<unk>", "<sos>", "<eos>")
@@ -33,6 +33,20 @@ def tokenize(text: str) -> list[str]:
     """
     seen = _UNSEEN.sub("", unicodedata.normalize("NFC", text.lower()))
     return [match.group() for match in _TOKEN.finditer(seen)]
+
+
+def words_of(sentence: Sequence[str]) -> Sequence[str]:
+    """The sentence, if it is a sequence of words.
+
+    Raises:
+        ValueError: a string, whose letters would be taken for words.
+    """
+    if isinstance(sentence, str):
+        raise ValueError(
+            f"expected a sequence of words, got the string {sentence[:40]!r}; "
+            "cut it with attnbook.vocabulary.tokenize first"
+        )
+    return sentence
 
 
 class Vocabulary:
@@ -78,12 +92,7 @@ class Vocabulary:
             raise ValueError(f"max_size must be 0 or more, or None; got {max_size}")
         counts: Counter[str] = Counter()
         for sentence in sentences:
-            if isinstance(sentence, str):
-                raise ValueError(
-                    f"expected a sequence of words, got the string {sentence[:40]!r}; "
-                    "cut it with attnbook.vocabulary.tokenize first"
-                )
-            counts.update(sentence)
+            counts.update(words_of(sentence))
         for special in SPECIALS:
             counts.pop(special, None)
         # Words of equal frequency stand in alphabetical order, so that a vocabulary does not
@@ -92,13 +101,12 @@ class Vocabulary:
         return cls([word for word, count in ranked if count >= min_count][:max_size])
 
     def encode(self, tokens: Sequence[str]) -> list[int]:
-        """The numbers of ``tokens``; an unknown word becomes ``<unk>``."""
-        if isinstance(tokens, str):
-            raise ValueError(
-                f"expected a sequence of words, got the string {tokens[:40]!r}; "
-                "cut it with attnbook.vocabulary.tokenize first"
-            )
-        return [self._ids.get(token, UNK) for token in tokens]
+        """The numbers of ``tokens``; an unknown word becomes ``<unk>``.
+
+        Raises:
+            ValueError: a string, whose letters would be taken for words.
+        """
+        return [self._ids.get(token, UNK) for token in words_of(tokens)]
 
     def decode(self, ids: Iterable[int]) -> list[str]:
         """The words behind ``ids``.

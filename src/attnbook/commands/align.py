@@ -93,8 +93,8 @@ def _found(
     if Path(args.model).is_file() and not args.model.endswith(".safetensors"):
         read = _read(Path(args.model), pairs, args.first)
         return [alignment.possible for alignment in read], {"pairs": len(pairs)}
+    from attnbook.alignment import weights_of_words
     from attnbook.decoding import teacher_forced_attention
-    from attnbook.subwords import weights_of_words
 
     translator = shared.load(args.model, shared.device(args))
     if not translator.attends:
