@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import unicodedata
+from io import StringIO
 
 import pytest
 from bs4 import BeautifulSoup
@@ -45,6 +48,33 @@ def test_a_roster_without_names_is_refused(tmp_path):
     roster.write_text("Student\n", encoding="utf-8")
     with pytest.raises(ValueError, match="no rows"):
         lms_table(grades, roster, "canvas")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252"])
+@pytest.mark.parametrize("between", [",", ";", "\t"])
+def test_a_german_worksheet_of_moodle(tmp_path, encoding, between):
+    """Its own columns are filled in, whatever separates them and however umlauts are written."""
+    learners = [
+        {"learner": name, "exercises": {"dots": grade}, "points": 2.0, "notes": []}
+        for grade in [{"points": 2.0, "of": 3.0, "hint": ""}]
+        for name in ("Jörg_4711_assignsubmission_file_", unicodedata.normalize("NFD", "Zoë Öz"))
+    ]
+    grades = tmp_path / "grades.json"
+    grades.write_text(json.dumps({"title": "Woche 3", "learners": learners}), encoding="utf-8")
+    rows = [
+        ["ID", "Vollständiger Name", "Bewertung", "Feedback als Kommentar"],
+        ["Teilnehmer/in4711", "Jörg", "", ""],
+        ["Teilnehmer/in4712", "Zoë Öz", "", ""],
+        ["Teilnehmer/in4713", "Bo", "", ""],
+    ]
+    roster = tmp_path / "roster.csv"
+    roster.write_text("".join(between.join(row) + "\n" for row in rows), encoding=encoding)
+    table, strangers, without = lms_table(grades, roster, "moodle")
+    found = list(csv.DictReader(StringIO(table), delimiter=between))
+    assert list(found[0]) == rows[0]
+    assert [row["Bewertung"] for row in found] == ["2", "2", ""]
+    assert "dots" in found[0]["Feedback als Kommentar"]
+    assert (strangers, without) == ([], ["Bo"])
 
 
 def test_page_names_differ_for_different_learners():

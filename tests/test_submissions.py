@@ -185,3 +185,15 @@ def test_a_kernel_may_have_any_name_and_its_language_counts(metadata, language):
             code_cells(data)
     else:
         assert code_cells(data) == ["x = 1"]
+
+
+def test_a_mark_before_a_text_is_not_of_the_text(tmp_path):
+    """Editors on Windows write one; the seed and the assignment are the same with it."""
+    (tmp_path / "seed.txt").write_text("secret\n", encoding="utf-8-sig")
+    assert read_seed(tmp_path) == "secret"
+    path = tmp_path / "week.toml"
+    path.write_text("chapters = [40]\n", encoding="utf-8-sig")
+    assert read_assignment(path).exercises == read_assignment(chapter_names=["40"]).exercises
+    path.write_text('title = "Übung"\n', encoding="cp1252")
+    with pytest.raises(ValueError, match=r"week\.toml: not UTF-8"):
+        read_assignment(path)

@@ -42,6 +42,14 @@ class Assignment:
         return sum((self.points[e.name] for e in self.exercises), 0.0)
 
 
+def _text(path: Path) -> str:
+    """A file's text, without the mark that some editors put before it."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8; save it as UTF-8 and try again") from error
+
+
 def read_assignment(
     path: Path | None = None, chapter_names: Sequence[str] = (), names: Sequence[str] = ()
 ) -> Assignment:
@@ -59,7 +67,7 @@ def read_assignment(
     chapter_names = list(chapter_names)
     if path is not None:
         try:
-            read = tomllib.loads(path.read_text(encoding="utf-8"))
+            read = tomllib.loads(_text(path))
         except tomllib.TOMLDecodeError as error:
             raise ValueError(f"{path}: {error}") from error
         strange = set(read) - {"title", "chapters", "points"}
@@ -103,11 +111,11 @@ def read_seed(folder: Path, given: Path | None = None) -> str:
     """The secret seed: from a file, or the one of this folder, made when it is first needed.
 
     Raises:
-        ValueError: the file is empty.
+        ValueError: the file is empty, or not UTF-8.
     """
     path = given or folder / "seed.txt"
     if path.exists():
-        seed = path.read_text(encoding="utf-8").strip()
+        seed = _text(path).strip()
         if not seed:
             raise ValueError(f"{path}: the seed is empty")
         return seed

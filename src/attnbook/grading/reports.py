@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -274,7 +275,7 @@ def _login(learner: str) -> str:
     Moodle packs ``Anna Schmidt_4711_assignsubmission_file_``, and its worksheet has "Participant
     4711"; Canvas packs ``schmidtanna_LATE_815_4711_``, and its gradebook has the ID 815.
     """
-    name = learner.lower().strip()
+    name = _folded(learner)
     if found := re.search(r"_(\d+)_assignsubmission_", f"{name}_"):
         return f"participant {found[1]}"
     if found := re.match(r"[^_]+(?:_late)?_(\d+)_\d+(?:_|$)", name):
@@ -282,15 +283,46 @@ def _login(learner: str) -> str:
     return name
 
 
+def _folded(name: str) -> str:
+    """A name as it is compared: systems differ in case and in how they write an umlaut."""
+    return unicodedata.normalize("NFC", name).strip().lower()
+
+
 def _column(row: dict[str, str], names: tuple[str, ...]) -> str:
-    lowered = {key.strip().lower(): value for key, value in row.items() if key}
+    lowered = {_folded(key): value for key, value in row.items() if key}
     return next((lowered[n].strip() for n in names if lowered.get(n)), "")
 
 
+# Columns that say who somebody is, in Canvas and in Moodle's worksheets, English and German.
 _IDENTITIES = (
-    "identifier", "sis login id", "login", "username", "id number", "email", "email address",
-    "sis user id", "id", "student", "name",
+    "identifier", "sis login id", "login", "username", "anmeldename", "id number", "id-nummer",
+    "email", "email address", "e-mail-adresse", "sis user id", "id", "student", "name",
+    "full name", "vollständiger name",
 )  # fmt: skip
+_GRADES = ("Grade", "Bewertung")
+_COMMENTS = ("Feedback comments", "Feedback als Kommentar")
+
+
+def _identity(value: str) -> str:
+    """What stands in such a column; Moodle's German worksheets have "Teilnehmer/in4711"."""
+    name = _folded(value)
+    found = re.fullmatch(r"(?:participant|teilnehmer(?:/?in)?)\s*(\d+)", name)
+    return f"participant {found[1]}" if found else name
+
+
+def _rows(roster: Path) -> tuple[list[dict[str, str]], str]:
+    """The rows of a table with commas, semicolons or tabs, and which of these it has.
+
+    Spreadsheets on Windows write it in their own encoding rather than in UTF-8.
+    """
+    data = roster.read_bytes()
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = data.decode("cp1252", errors="replace")
+    head = text.partition("\n")[0]
+    between = max(",;\t", key=head.count)
+    return list(csv.DictReader(StringIO(text, newline=""), delimiter=between)), between
 
 
 def _together(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
@@ -313,12 +345,14 @@ def lms_table(
 
     Args:
         grades: ``grades.json`` of a grading.
-        roster: the LMS's own export: Canvas's gradebook or Moodle's grading worksheet, as CSV.
+        roster: the LMS's own export: Canvas's gradebook or Moodle's grading worksheet, English or
+            German, as CSV.
         system: ``canvas`` or ``moodle``.
         title: of the column, for Canvas; None takes the assignment's.
 
     Returns:
-        The table; learners that are not in the roster; rows of the roster without a grade.
+        The table, separated as the roster is; learners that are not in the roster; rows of the
+        roster without a grade.
 
     Raises:
         ValueError: the roster has no column that names its learners, or no rows.
@@ -329,22 +363,27 @@ def lms_table(
     for learner in read["learners"]:
         login = _login(learner["learner"])
         earned[login] = _together(earned[login], learner) if login in earned else learner
-    with roster.open(encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows, between = _rows(roster)
     if not rows:
         raise ValueError(f"{roster}: no rows")
     heads = list(rows[0])
-    if not any(h and h.strip().lower() in _IDENTITIES for h in heads):
+    if not any(h and _folded(h) in _IDENTITIES for h in heads):
         raise ValueError(
             f"{roster}: no column that names learners; looked for {', '.join(_IDENTITIES)}"
         )
-    column = title if system == "canvas" else "Grade"
-    extra = [column] if system == "canvas" else [column, "Feedback comments"]
+    column, comments = (
+        (title, "")
+        if system == "canvas"
+        else (
+            next((one for one in names if one in heads), names[0]) for names in (_GRADES, _COMMENTS)
+        )
+    )
+    extra = [column] if system == "canvas" else [column, comments]
     heads += [h for h in extra if h not in heads]
     used: set[str] = set()
     without: list[str] = []
     for row in rows:
-        keys = [_column(row, (name,)).lower() for name in _IDENTITIES]
+        keys = [_identity(_column(row, (name,))) for name in _IDENTITIES]
         keys += [k.split("@")[0] for k in keys if "@" in k]
         key = next((k for k in keys if k and k in earned and k not in used), None)
         if key is None:
@@ -354,9 +393,11 @@ def lms_table(
         used.add(key)
         row[column] = number(earned[key]["points"])
         if system == "moodle":
-            row["Feedback comments"] = _comment(earned[key])
+            row[comments] = _comment(earned[key])
     text = StringIO()
-    writer = csv.DictWriter(text, heads, lineterminator="\n", extrasaction="ignore", restval="")
+    writer = csv.DictWriter(
+        text, heads, lineterminator="\n", extrasaction="ignore", restval="", delimiter=between
+    )
     writer.writeheader()
     writer.writerows(rows)
     return (
