@@ -60,7 +60,7 @@ def lacking_in(stack: str, italic: bool, text: str) -> str:
     families = re.findall(r'"(Attn [^"]+)"', stack)
     covered = frozenset[int]().union(*(_covered(family, italic) for family in families))
     missing = (c for c in sorted(set(text)) if ord(c) not in covered and ord(c) not in ICONS)
-    return "".join(c for c in missing if c not in "\n\t\r")
+    return "".join(c for c in missing if c not in "\n\t\r\u200b")  # these need none
 
 
 def lacking(page: Any) -> dict[str, str]:

@@ -150,9 +150,11 @@ def test_every_character_has_a_glyph(opened: Opened) -> None:
 
 
 def _kind(path: str) -> str:
-    """Chapters, labs and exercises are alike; every other page is of a kind of its own."""
+    """Chapters, labs, exercises and the reference are alike; all other pages are by themselves."""
     folder, name = path.rsplit("/", 1) if "/" in path else ("", path)
-    return folder if re.match(r"\d\d_", name) else path
+    if re.match(r"\d\d_", name):
+        return folder
+    return "reference" if name.startswith("api") else path
 
 
 @pytest.fixture(scope="module")

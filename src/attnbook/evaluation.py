@@ -119,9 +119,9 @@ def teacher_forced_perplexity(translator: Translator, pairs: Sequence[SentencePa
 
 
 def free_running_perplexity(translator: Translator, pairs: Sequence[SentencePair]) -> float:
-    """``exp(-1/T Σ_t log p(y_t | ŷ_1 … ŷ_{t-1}, x))``: the model's own words are given instead.
+    """``exp(-1/T Σ_t log p(y_t | y'_1 … y'_{t-1}, x))``: the model's own words are given instead.
 
-    ``ŷ`` is what greedy search writes when it is not allowed to stop before the reference does.
+    ``y'`` is what greedy search writes when it is not allowed to stop before the reference does.
     The number says how probable the right word is at its place after the model has gone its own
     way; a good translation with one word more at the beginning scores badly.
 

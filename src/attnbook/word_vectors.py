@@ -135,7 +135,7 @@ def nearest(
 ) -> list[tuple[str, float]]:
     """The words whose vectors point most nearly in the direction of ``word``'s.
 
-    Sorted by cosine, ``u · v / (‖u‖ ‖v‖)``, largest first; the word itself and the four special
+    Sorted by cosine, ``u · v / (|u| |v|)``, largest first; the word itself and the four special
     tokens are left out.
 
     Raises:
