@@ -84,12 +84,12 @@ class OnCard(Tensor):
         return made
 
     @classmethod
-    def __torch_dispatch__(  # type: ignore[override]  # torch declares it as no class method
+    def __torch_dispatch__(  # type: ignore[override]  # torch calls it on the class, and its stub declares a method of the instance
         cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         return _do(func, args, kwargs or {})
 
-    def __repr__(self, **options: Any) -> str:  # type: ignore[override]  # torch calls it with options that object does not know
+    def __repr__(self, **options: Any) -> str:  # type: ignore[override]  # torch passes tensor_contents, which object.__repr__ has not
         return f"OnCard({self.held!r})"
 
     # What torch does for no subclass.

