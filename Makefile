@@ -33,20 +33,20 @@ site: $(HTML)/.built
 BUILD = $(BIN)/jupyter-book build . --warningiserror --nitpick --keep-going --quiet
 
 # Changed pages are built again in seconds. Sphinx reports a warning only for pages that it reads, so those of
-# a failed build are forgotten, to be read again by the next.
+# a failed build are forgotten, to be read again by the next. What was built from nothing passed over none.
 $(HTML)/.built: .venv/.installed $(EVERYWHERE) $(PAGES)
 	@$(if $(filter-out $(PAGES),$?),rm -rf $(HTML) _build/.doctrees,:)
 	@mkdir -p _build
-	@$(BUILD) > _build/log.txt 2>&1 || { cat _build/log.txt; \
-	  rm -f $(patsubst %,_build/.doctrees/%.doctree,$(basename $?)); exit 1; }
-	@touch $@
+	@whole=$$([ -d _build/.doctrees ] || echo $(HTML)/.whole); \
+	$(BUILD) > _build/log.txt 2>&1 || { cat _build/log.txt; \
+	  rm -f $(patsubst %,_build/.doctrees/%.doctree,$(basename $?)); exit 1; }; \
+	touch $@ $$whole
 
 # The build that decides: from nothing, so that no warning of any page is passed over.
 whole: $(HTML)/.whole
 $(HTML)/.whole: .venv/.installed $(EVERYWHERE) $(PAGES)
 	@rm -rf $(HTML) _build/.doctrees
 	@$(MAKE) --no-print-directory $(HTML)/.built
-	@touch $(HTML)/.built $@
 
 .venv/.installed: requirements.txt pyproject.toml tools/install.sh
 	@tools/install.sh
@@ -58,12 +58,16 @@ watch: .venv/.installed  ## build, serve and open the book; a saved page is buil
 serve: site  ## build if needed, serve the book on this machine and open it
 	@$(BIN)/python tools/serve.py
 
-test: lint types whole machine  ## what must hold before a commit: style, types, labs, tests, the site in a browser
+test: ready  ## what must hold before a commit: style, types, labs, tests, the site in a browser
 	@$(PYTEST) --dist=loadfile --no-loadscope-reorder -m "not exhaustive and not gpu" $(NBVAL) tests notebooks
 
-test-all: lint types whole machine  ## the same and what takes longer, with coverage; nightly and before a release
+test-all: ready  ## the same and what takes longer, with coverage; nightly and before a release
 	@$(PYTEST) --dist=loadfile $(NBVAL) notebooks
 	@$(PYTEST) --dist=worksteal -m "not gpu" --cov --cov-report=term-missing:skip-covered tests
+
+# What comes before the tests, two at a time.
+ready: .venv/.installed
+	@$(MAKE) --no-print-directory --jobs=2 lint types whole machine
 
 fresh:  ## both commands in a bare Debian (needs root; ARGS=--user: as an ordinary user; tools/fresh.sh --help)
 	@tools/fresh.sh $(ARGS)
@@ -73,8 +77,12 @@ lint: .venv/.installed
 	@$(BIN)/ruff format --check .
 	@$(BIN)/oxlint --deny-warnings
 
-types: .venv/.installed
+types: types-of-package types-of-tests
+
+types-of-package: .venv/.installed
 	@$(BIN)/mypy
+
+types-of-tests: .venv/.installed
 	@$(BIN)/mypy --config-file tests/mypy.ini
 
 machine: .venv/.installed

@@ -29,6 +29,7 @@ class Checkout:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.clock = time.time() - 1000
         shutil.copy(ROOT / "Makefile", root)
         for name in (
             "_config.yml", "_toc.yml", "requirements.txt", "pyproject.toml", "tools/install.sh",
@@ -41,17 +42,19 @@ class Checkout:
         self.write(".venv/.installed", "")
         # A clock that ticks coarsely must not make a source as new as what is made from it.
         for path in root.rglob("*"):
-            os.utime(path, (time.time() - 100, time.time() - 100))
-        os.utime(root / ".venv/.installed", (time.time() - 50, time.time() - 50))
+            self.tick(path)
+        self.tick(root / ".venv/.installed")
 
     def write(self, name: str, text: str) -> None:
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-        built = self.root / "_build/html/.built"
-        if built.exists():
-            later = built.stat().st_mtime + 5
-            os.utime(path, (later, later))
+        self.tick(path)
+
+    def tick(self, path: Path) -> None:
+        """This file is newer than all others."""
+        self.clock += 1
+        os.utime(path, (self.clock, self.clock))
 
     def make(self, target: str) -> bool:
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
@@ -60,8 +63,8 @@ class Checkout:
         )
         for stamp in (".built", ".whole"):
             path = self.root / "_build/html" / stamp
-            if path.exists() and done.returncode == 0:
-                os.utime(path, (time.time() + 60, time.time() + 60))
+            if path.exists() and path.stat().st_mtime > self.clock:
+                self.tick(path)
         return done.returncode == 0
 
     @property
@@ -116,14 +119,13 @@ def test_a_page_that_failed_is_read_again(checkout: Checkout) -> None:
 def test_the_build_that_decides_is_made_from_nothing(checkout: Checkout) -> None:
     checkout.make("site")
     assert checkout.make("whole")
-    assert checkout.calls == ["everything", "everything"]
-    assert checkout.make("whole")
-    assert checkout.make("site")
-    assert checkout.calls == ["everything", "everything"], "neither has anything left to do"
+    assert checkout.calls == ["everything"], "the first build was made from nothing"
     checkout.write("book/one.md", "new")
     checkout.make("site")
     assert checkout.make("whole")
-    assert checkout.calls == ["everything", "everything", "changed", "everything"]
+    assert checkout.make("whole")
+    assert checkout.make("site")
+    assert checkout.calls == ["everything", "changed", "everything"], "nothing is left to do"
 
 
 def test_a_first_build_that_fails_is_followed_by_a_whole_one(checkout: Checkout) -> None:

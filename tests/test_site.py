@@ -8,9 +8,11 @@ others.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
@@ -59,20 +61,19 @@ class Opened:
         self.visit, self.page, self.path = visit, visit.page, path
         self.html = file.read_text(encoding="utf-8")
 
-    def phone(self) -> None:
-        """As on a phone whose owner wants nothing to move."""
-        self._show(360, 740, "light", "reduce")
-
-    def desk(self, scheme: str) -> None:
-        self._show(1280, 800, scheme, "no-preference")
-        assert (_brightness(self.page) > 600) == (scheme == "light")
-
-    def _show(self, width: int, height: int, scheme: str, reduced_motion: str) -> None:
-        self.page.emulate_media(color_scheme=scheme, reduced_motion=reduced_motion)
+    def show(self, place: str) -> None:
+        """At a desk, light or dark, or on a phone whose owner wants nothing to move."""
+        phone = place == "phone"
+        scheme: Literal["light", "dark"] = "dark" if place == "dark" else "light"
+        self.page.emulate_media(
+            color_scheme=scheme, reduced_motion="reduce" if phone else "no-preference"
+        )
         self.page.wait_for_function(f"document.documentElement.dataset.theme === '{scheme}'")
-        if self.page.viewport_size["width"] != width:
-            self.page.set_viewport_size({"width": width, "height": height})
+        size = (360, 740) if phone else (1280, 800)
+        if self.page.viewport_size["width"] != size[0]:
+            self.page.set_viewport_size({"width": size[0], "height": size[1]})
         self.page.evaluate(SETTLED)
+        assert (_brightness(self.page) > 600) == (scheme == "light")
 
 
 # The theme lets some colours pass into each other, and fonts come when there is a text in them. All
@@ -107,7 +108,7 @@ def opened(open_pages, browser, site: Path, request: pytest.FixtureRequest) -> I
 
 def test_nothing_is_wider_than_a_phone(opened: Opened) -> None:
     """At 360 px the page does not scroll sideways, and nothing sticks out of a box that cuts it."""
-    opened.phone()
+    opened.show("phone")
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= 360
     sticking_out = opened.page.evaluate(
         """() => {
@@ -131,7 +132,7 @@ def test_nothing_is_wider_than_a_phone(opened: Opened) -> None:
 
 
 def test_nothing_moves_unasked(opened: Opened) -> None:
-    opened.phone()
+    opened.show("phone")
     running = "document.getAnimations().filter(a => a.playState === 'running').length"
     assert opened.page.evaluate(running) == 0
 
@@ -169,15 +170,20 @@ def fullest(site: Path) -> set[str]:
     return {max(pages)[1] for pages in kinds.values()}
 
 
-def test_page_is_accessible_on_a_phone(opened: Opened, fullest: set[str]) -> None:
-    """axe-core with all of its rules on one page of each kind; on the others all but contrast."""
-    opened.phone()
-    assert (violations if opened.path in fullest else structure)(opened.page) == []
+@pytest.mark.parametrize("place", ["phone", "dark"])
+def test_page_can_be_read(opened: Opened, fullest: set[str], place: str) -> None:
+    """All rules of axe-core on one page of each kind; on the others the contrast of each look."""
+    opened.show(place)
+    if opened.path in fullest:
+        opened.page.wait_for_timeout(LATE)
+        assert violations(opened.page) == []
+    else:
+        assert faint(opened.page) == []
 
 
 def test_what_can_be_worked_answers(opened: Opened) -> None:
     """Every figure and every question of the page, step by step; axe looks at the answers."""
-    opened.desk("light")
+    opened.show("light")
     worked = []
     for name, work in WORK.items():
         found = opened.page.locator(f".{name}").all()
@@ -187,17 +193,6 @@ def test_what_can_be_worked_answers(opened: Opened) -> None:
         worked += [f".{name}"] * bool(found)
     if worked:
         assert structure(opened.page, ", ".join(worked)) == []
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_page_can_be_read(opened: Opened, fullest: set[str], scheme: str) -> None:
-    """axe-core on one page of each kind, dark; else the contrast of each look of a text."""
-    opened.desk(scheme)
-    if opened.path in fullest and scheme == "dark":  # on a phone it was light
-        opened.page.wait_for_timeout(LATE)
-        assert violations(opened.page) == []
-    else:
-        assert faint(opened.page) == []
 
 
 def test_page_is_quiet_with_the_network_closed(opened: Opened) -> None:
@@ -223,10 +218,7 @@ def test_page_is_quiet_with_the_network_closed(opened: Opened) -> None:
 @pytest.mark.parametrize("place", ["light", "dark", "phone"])
 def test_page_is_accessible(opened: Opened, place: str) -> None:
     """axe-core with all of its rules on every page; nothing is switched off."""
-    if place == "phone":
-        opened.phone()
-    else:
-        opened.desk(place)
+    opened.show(place)
     opened.page.wait_for_timeout(LATE)
     assert violations(opened.page) == []
 
@@ -370,6 +362,17 @@ def test_every_page_says_what_it_is(soups: dict[Path, BeautifulSoup], site: Path
         assert soup.select("title")[0].text.strip(), path
     titles = [soups[site / path].select("title")[0].text for path in PAGES]
     assert len(set(titles)) == len(titles)
+
+
+def test_headings_skip_no_level_and_ids_are_one_elements(
+    soups: dict[Path, BeautifulSoup], site: Path
+) -> None:
+    for path in PAGES:
+        article = soups[site / path].select("article")[0]
+        levels = [int(heading.name[1]) for heading in article.find_all(re.compile("^h[1-6]$"))]
+        assert all(below <= level + 1 for level, below in pairwise(levels)), (path, levels)
+        ids = Counter(str(tag["id"]) for tag in soups[site / path].find_all(id=True))
+        assert [name for name, count in ids.items() if count > 1] == [], path
 
 
 def test_previous_and_next_name_their_page(soups: dict[Path, BeautifulSoup], site: Path) -> None:

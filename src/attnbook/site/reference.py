@@ -28,6 +28,7 @@ from sphinx.domains.python import PythonDomain
 from sphinx.environment import BuildEnvironment
 from sphinx.ext.napoleon import Config, GoogleDocstring
 from sphinx.util.nodes import make_refnode
+from sphinxcontrib.bibtex.domain import BibtexDomain
 
 from attnbook import __version__
 from attnbook.checkpoints import revision
@@ -141,6 +142,24 @@ def link_papers(
         part = "\n".join(line for _, line in group)
         text += (part if code else _CITED.sub(cited, part)).split("\n")
     lines[:] = text
+
+
+def number_citations(app: Sphinx, doctree: nodes.document) -> None:
+    """Number the citations of a page anew: each block ``eval-rst`` begins to count at one.
+
+    Two elements of a page would have the same id, and a bibliography could not lead back to them.
+    """
+    if "cite" not in app.env.domains:
+        return
+    domain = app.env.get_domain("cite")
+    assert isinstance(domain, BibtexDomain)
+    refs = domain.citation_refs
+    records = [i for i, ref in enumerate(refs) if ref.docname == app.env.docname]
+    links = doctree.findall(addnodes.pending_xref)
+    cited = [link for link in links if link.get("refdomain") == "cite"]
+    for number, (record, node) in enumerate(zip(records, cited, strict=True), start=1):
+        node["ids"] = [f"cited-{number}"]
+        refs[record] = refs[record]._replace(citation_ref_id=node["ids"][0])
 
 
 def write_quotes(app: Sphinx, doctree: nodes.document) -> None:
@@ -259,3 +278,4 @@ def register(app: Sphinx) -> None:
     app.connect("missing-reference", resolve_name)
     app.connect("autodoc-skip-member", skip_member)
     app.connect("doctree-read", write_quotes)
+    app.connect("doctree-read", number_citations)
