@@ -115,6 +115,9 @@ mutants: .venv/.installed  ## break core modules and solutions in every small wa
 colab: wheel  ## run labs and exercises under Colab's versions, from the notebook file and the wheel alone
 	@$(BIN)/python tools/colab.py
 
+floors: .venv/.installed  ## run the package's tests with the oldest versions that pyproject.toml allows
+	@$(BIN)/python tools/floors.py
+
 data: .venv/.installed  ## download Multi30k, verify it and unpack it (DATA=folder, default data)
 	@$(BIN)/python tools/data.py $(or $(DATA),data)
 

@@ -118,7 +118,7 @@ def signalled(
     @contextlib.contextmanager
     def arrives(number: int, step: int = 7) -> Iterator[None]:
         def one_step(self: Any, examples: Any) -> None:
-            if self.step == step:
+            if self.state.step == step:
                 os.kill(os.getpid(), number)
             whole(self, examples)
 

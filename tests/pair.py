@@ -85,7 +85,7 @@ def killed(work: Callable[[], None], last: int) -> Callable[[], None]:
     whole = training._Run.one_step
 
     def one_step(self: training._Run, examples: Sequence[Example]) -> None:
-        if self.step == last:
+        if self.state.step == last:
             os.kill(os.getpid(), signal.SIGKILL)
         whole(self, examples)
 

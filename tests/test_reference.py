@@ -13,7 +13,7 @@ from small_books import SmallBook
 PACKAGE = Path(attnbook.__file__).parent
 
 # Modules of the concepts' shelf that are not for import by others.
-INTERNAL = {"__init__", "__main__", "scrubber"}
+INTERNAL = {"__init__", "__main__", "scrubber", "run_state"}
 
 PAGE = """
 # A book

@@ -17,8 +17,9 @@ from attnbook import training
 from attnbook.batches import collate
 from attnbook.checkpoints import read_card
 from attnbook.corpora import SentencePair
-from attnbook.distributed import ProcessGroup
+from attnbook.distributed import ALONE, ProcessGroup
 from attnbook.evaluation import teacher_forced_perplexity
+from attnbook.run_state import StateFile
 from attnbook.seq2seq import Translator
 from attnbook.settings import RecurrentConfig
 from attnbook.training import Epoch, History, TrainingConfig, pick_device, train
@@ -59,6 +60,13 @@ def losses(history):
     return [(epoch.number, epoch.training_loss, epoch.validation_loss) for epoch in history.epochs]
 
 
+def begun(translator, settings=SETTINGS, examples=None, process_group=ALONE, folder=None):
+    """A run of training before its first step."""
+    examples = examples or translator.examples(PAIRS)
+    file = StateFile(folder / "state.pt", {}) if folder else None
+    return training._Run(translator, settings, lambda seed: examples, file, process_group)
+
+
 class Killed(Exception):
     pass
 
@@ -68,7 +76,7 @@ def die_after(monkeypatch, steps):
     whole = training._Run.one_step
 
     def one_step(self, batch):
-        if self.step == steps:
+        if self.state.step == steps:
             raise Killed
         whole(self, batch)
 
@@ -86,6 +94,15 @@ def test_the_same_seed_gives_the_same_weights():
     assert losses(first) == losses(second)
     another, _ = run(settings=replace(SETTINGS, seed=4))
     assert not same(one, another)
+
+
+def test_the_random_numbers_of_the_caller_go_on_as_if_nobody_had_trained():
+    translator = fresh()
+    torch.manual_seed(1)
+    expected = torch.rand(5)
+    torch.manual_seed(1)
+    run(translator)
+    assert torch.equal(torch.rand(5), expected)
 
 
 # 3 steps an epoch; states are kept after steps 2, 4, … and at the end of each epoch.
@@ -112,7 +129,7 @@ def test_a_resumed_run_does_not_do_again_what_is_done(tmp_path, monkeypatch):
     whole = training._Run.one_step
 
     def counted(self, batch):
-        steps.append(self.step)
+        steps.append(self.state.step)
         whole(self, batch)
 
     monkeypatch.setattr(training._Run, "one_step", counted)
@@ -195,7 +212,7 @@ def test_who_reads_the_old_state_still_has_all_of_it(tmp_path):
     run(folder=tmp_path, settings=replace(SETTINGS, epochs=1))
     translator, state = fresh(), tmp_path / "state.pt"
     before = state.read_bytes()
-    again = training._Run(translator, SETTINGS, translator.examples(PAIRS), tmp_path)
+    again = begun(translator, folder=tmp_path)
     with state.open("rb") as old:
         again.keep()
         assert old.read() == before != state.read_bytes()
@@ -209,7 +226,7 @@ def test_random_numbers_of_gpus_go_on_where_they_were(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_rng_state_all", lambda: seeds)
     monkeypatch.setattr(torch.cuda, "set_rng_state_all", handed_back.append)
     translator = fresh()
-    one = training._Run(translator, SETTINGS, translator.examples(PAIRS), tmp_path)
+    one = begun(translator, folder=tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(torch.cuda, "is_available", lambda: True)
         one.keep()
@@ -222,7 +239,7 @@ def test_random_numbers_of_gpus_go_on_where_they_were(tmp_path, monkeypatch):
 # --- refusals -------------------------------------------------------------------------------------
 
 
-def test_a_run_with_other_settings_is_refused(tmp_path):
+def test_a_run_with_other_settings_is_refused(tmp_path, monkeypatch):
     run(folder=tmp_path)
     with pytest.raises(ValueError, match="a run with other learning_rate, seed;"):
         run(folder=tmp_path, settings=replace(SETTINGS, seed=4, learning_rate=1.0))
@@ -232,11 +249,9 @@ def test_a_run_with_other_settings_is_refused(tmp_path):
         train(fresh(), PAIRS[1:], VALIDATION, SETTINGS, folder=tmp_path, progress=False)
     with pytest.raises(ValueError, match="a run with other validation pairs;"):
         train(fresh(), PAIRS, VALIDATION[1:], SETTINGS, folder=tmp_path, progress=False)
-    held_out = fresh().examples(VALIDATION)
-    two = training._Run(fresh(), SETTINGS, fresh().examples(PAIRS), tmp_path, held_out=held_out)
-    two.process_group = ProcessGroup(rank=0, world_size=2)
+    monkeypatch.setattr(training, "DistributedDataParallel", lambda module, device_ids: module)
     with pytest.raises(ValueError, match="a run with other numbers of processes;"):
-        two.resume()
+        run(folder=tmp_path, process_group=ProcessGroup(rank=0, world_size=2))
 
 
 def test_the_state_of_something_else_is_refused(tmp_path):
@@ -399,12 +414,13 @@ def test_the_shares_of_two_processes_are_one_step_of_one(monkeypatch, count):
     for process_group in (ProcessGroup(), One(0, 2), One(1, 2)):
         translator = fresh(dropout=0.0)
         examples = translator.examples(PAIRS[:count])
-        run = training._Run(translator, settings, examples, None, process_group)
+        run = begun(translator, settings, examples, process_group)
         run.one_step(examples)
+        run.look_at_losses()
         gradients.append([parameter.grad for parameter in translator.parameters()])
-        assert run.tokens == sum(len(target) + 1 for _, target in examples)
+        assert run.state.tokens == sum(len(target) + 1 for _, target in examples)
         if process_group.world_size == 1:
-            nats = run.nats
+            nats = run.state.nats
     assert sum(share for share, _ in handed_in) == pytest.approx(nats)
     for whole, *shares in zip(*gradients, strict=True):
         torch.testing.assert_close(sum(shares) / 2, whole, rtol=1e-4, atol=1e-7)
@@ -437,12 +453,13 @@ def test_each_epoch_has_an_order_of_its_own_that_the_seed_decides(monkeypatch):
 
 def test_the_rate_rises_straight_and_falls_along_a_cosine():
     settings = TrainingConfig(epochs=10, batch_tokens=10, warmup=0.2)
-    state = training._Run(fresh(), settings, fresh().examples(PAIRS), None)
-    total = state.total_steps
-    assert total == 30
-    shares = []
-    for state.step in range(total):
-        shares.append(state.rate_share())
+    state = begun(fresh(), settings)
+    assert state.total_steps == 30
+    rates = []
+    for _ in range(30):
+        rates += [group["lr"] for group in state.optimizer.param_groups]
+        state.one_step(fresh().examples(PAIRS[:1]))
+    shares = [rate / settings.learning_rate for rate in rates]
     assert shares[:6] == pytest.approx([1 / 7, 2 / 7, 3 / 7, 4 / 7, 5 / 7, 6 / 7])
     assert shares[6] == pytest.approx(1.0)
     assert shares[18] == pytest.approx(0.5)
@@ -497,7 +514,7 @@ def test_a_process_of_a_team_keeps_to_its_own_gpu(monkeypatch, device, named):
         training, "DistributedDataParallel", lambda module, device_ids: gpus.append(device_ids)
     )
     process_group = ProcessGroup(rank=3, world_size=4, local_rank=1)
-    training._Run(translator, SETTINGS, translator.examples(PAIRS), None, process_group)
+    begun(translator, process_group=process_group)
     assert gpus == [named]
 
 
@@ -511,7 +528,7 @@ def test_gradients_are_scaled_for_fp16_on_cuda_alone(monkeypatch, device, precis
         torch.amp, "GradScaler", lambda device, enabled: scaling.append((device, enabled))
     )
     settings = replace(SETTINGS, precision=precision)
-    training._Run(translator, settings, translator.examples(PAIRS), None)
+    begun(translator, settings)
     assert scaling == [(device, (precision, device) == ("fp16", "cuda"))]
 
 

@@ -99,7 +99,7 @@ def test_targets_and_files_that_are_run_exist() -> None:
             named |= words
         for script in re.findall(r"(?:^|\s)((?:tools|\.ci)/[\w./]+)", command):
             assert (ROOT / script).is_file(), f"{where}: {script}"
-    assert {"book", "wheel", "test-all", "links", "mutants", "colab"} <= named
+    assert {"book", "wheel", "test-all", "links", "mutants", "colab", "floors"} <= named
     assert "make test " in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 

@@ -34,24 +34,26 @@ nbformat.write(notebook, sys.argv[1])
 """
 
 
-def environment(folder: Path, python: str) -> Path:
-    """An environment with Colab's versions; gives its interpreter. Made once for a set of pins."""
+def environment(folder: Path, python: str, pins: str) -> Path:
+    """An environment with these versions; gives its interpreter. Made once for a set of pins."""
     inside = folder / "bin" / "python"
     made = folder / "made-from.txt"
-    if made.exists() and made.read_text() == PINS.read_text():
+    if made.exists() and made.read_text() == pins:
         return inside
     if not inside.exists():
         subprocess.run([python, "-m", "venv", folder], check=True)
     if sys.platform == "linux":
-        pin = next(x for x in PINS.read_text().split() if x.startswith("torch=="))
+        pin = next(x for x in pins.split() if x.startswith("torch=="))
         try:
             urllib.request.urlopen(f"{TORCH_INDEX}/torch/", timeout=10).close()
         except OSError:
             pass  # pip takes torch from where it is set up to look
         else:
             pip(inside, "install", "--quiet", "--no-deps", "--index-url", TORCH_INDEX, pin)
-    pip(inside, "install", "--quiet", "-r", str(PINS))
-    made.write_text(PINS.read_text())
+    listed = folder / "pins.txt"
+    listed.write_text(pins)
+    pip(inside, "install", "--quiet", "-r", str(listed))
+    made.write_text(pins)
     return inside
 
 
@@ -139,7 +141,7 @@ def main() -> None:
     if len(wheels) != 1 or not labs:
         sys.exit("needs one wheel in dist/ (make wheel) and the executed labs (make notebooks)")
 
-    python = environment(args.environment, args.python)
+    python = environment(args.environment, args.python, PINS.read_text())
     pip(python, "uninstall", "-qqy", "attnbook")
     preinstalled = versions(python)
     pip(python, "install", "--quiet", str(wheels[0]))

@@ -7,6 +7,7 @@ each compares nothing.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -74,11 +75,10 @@ def bleu(
     texts = [" ".join(words) for words in translations]
     right = [" ".join(words) for words in references]
     result = metric.corpus_score(texts, [right], n_bootstrap=max(1, resamples))
-    score = float(result.score)
-    middle, spread = (result._mean, result._ci) if resamples > 1 else (score, 0.0)
-    return Bleu(
-        score, max(0.0, middle - spread), min(100.0, middle + spread), str(metric.get_signature())
-    )
+    score, signature = float(result.score), str(metric.get_signature())
+    said = json.loads(result.format(width=12, signature=signature, is_json=True))
+    middle, spread = said.get("confidence_mean", score), said.get("confidence_var", 0.0)
+    return Bleu(score, max(0.0, middle - spread), min(100.0, middle + spread), signature)
 
 
 def exact_match(

@@ -5,26 +5,24 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from pickle import UnpicklingError
-from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.lr_scheduler import LambdaLR
 from tqdm.auto import tqdm
 
 from attnbook.attention import Attention
 from attnbook.batches import Batch, Example, bucketed_batches, collate
 from attnbook.corpora import SentencePair
 from attnbook.distributed import ALONE, ProcessGroup
+from attnbook.run_state import Interrupts, StateFile
 from attnbook.seq2seq import Translator
 from attnbook.settings import TrainingConfig
 
@@ -135,36 +133,46 @@ def train(
     if settings.precision == "fp16" and translator.device.type == "cpu":
         raise ValueError("precision fp16 needs a GPU; on a CPU use bf16 or fp32")
     examples, held_out = map(translator.examples, (training_pairs, validation_pairs))
-    run = _Run(
-        translator, settings, examples, Path(folder) if folder else None, process_group, held_out
-    )
-    if settings.bpe_dropout:
-        run.cut_anew(training_pairs)
-    run.resume()
+
+    def examples_of(seed: int) -> list[Example]:
+        """Those of an epoch: always the same, unless BPE-dropout cuts words into other pieces."""
+        if not settings.bpe_dropout:
+            return examples
+        return translator.examples_with_dropout(training_pairs, settings.bpe_dropout, seed)
+
+    file = None
+    if folder:
+        identity = _identity(translator, settings, examples, held_out, process_group)
+        file = StateFile(Path(folder) / "state.pt", identity)
     validation = [
         collate([held_out[number] for number in numbers])
         for numbers in bucketed_batches(held_out, settings.batch_tokens, seed=0)
     ]
-    shown = progress and process_group.is_main
-    bar = tqdm(total=run.total_steps, initial=run.step, unit="step", disable=not shown)
-    try:
-        with bar, run.interrupts_wait():
-            while run.epoch < settings.epochs and not run.out_of_patience():
-                run.one_epoch(bar)
-                epoch = run.finish_epoch(validation)
-                bar.set_postfix_str(
-                    f"epoch {epoch.number}: training {epoch.training_loss:.3f}, validation "
-                    f"{epoch.validation_loss:.3f} nats/token, "
-                    f"{epoch.tokens_per_second:,.0f} tokens/s"
-                )
-                if after_epoch and process_group.is_main:
-                    after_epoch(epoch)
-                run.stop_if_interrupted()
-    finally:
-        if run.best_weights:
-            translator.load_state_dict(run.best_weights)
-            translator.eval()
-    return run.history
+    # The caller's random numbers go on as if nobody had trained.
+    gpus = [translator.device] if translator.device.type == "cuda" else []
+    with torch.random.fork_rng(gpus), Interrupts(wait=file is not None) as interrupts:
+        run = _Run(translator, settings, examples_of, file, process_group, interrupts)
+        run.resume()
+        shown = progress and process_group.is_main
+        bar = tqdm(total=run.total_steps, initial=run.state.step, unit="step", disable=not shown)
+        try:
+            with bar:
+                while run.state.epoch < settings.epochs and not run.out_of_patience():
+                    run.one_epoch(bar)
+                    epoch = run.finish_epoch(validation)
+                    bar.set_postfix_str(
+                        f"epoch {epoch.number}: training {epoch.training_loss:.3f}, validation "
+                        f"{epoch.validation_loss:.3f} nats/token, "
+                        f"{epoch.tokens_per_second:,.0f} tokens/s"
+                    )
+                    if after_epoch and process_group.is_main:
+                        after_epoch(epoch)
+                    run.stop_if_interrupted()
+        finally:
+            if run.state.best_weights:
+                translator.load_state_dict(run.state.best_weights)
+                translator.eval()
+        return run.state.history
 
 
 class Stopped(KeyboardInterrupt):
@@ -179,33 +187,77 @@ class Stopped(KeyboardInterrupt):
         self.history = history
 
 
+@dataclass
+class _State:
+    """How far a run has come; nats, tokens and seconds are those of the epoch under way."""
+
+    history: History = field(default_factory=History)
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    epoch: int = 0
+    step: int = 0
+    done_in_epoch: int = 0
+    nats: float = 0.0
+    tokens: int = 0
+    seconds: float = 0.0
+
+    COUNTERS = ("epoch", "step", "done_in_epoch", "nats", "tokens", "seconds")
+
+    def mean_loss(self) -> float:
+        return self.nats / self.tokens
+
+    def close_epoch(self, validation_loss: float, weights: dict[str, Tensor]) -> Epoch:
+        """Write down the epoch that is over, with its weights if it is the best."""
+        self.epoch += 1
+        speed = self.tokens / max(self.seconds, 1e-9)
+        epoch = Epoch(self.epoch, self.mean_loss(), validation_loss, speed)
+        self.history.epochs.append(epoch)
+        if self.history.best is epoch:
+            self.best_weights = {name: one.detach().clone() for name, one in weights.items()}
+        self.done_in_epoch, self.nats, self.tokens, self.seconds = 0, 0.0, 0, 0.0
+        return epoch
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "best_weights": self.best_weights,
+            "history": [asdict(epoch) for epoch in self.history.epochs],
+            "counters": {name: getattr(self, name) for name in self.COUNTERS},
+        }
+
+    @classmethod
+    def from_dict(cls, kept: dict[str, Any]) -> _State:
+        history = History([Epoch(**epoch) for epoch in kept["history"]])
+        return cls(history, kept["best_weights"], **kept["counters"])
+
+
 class _Run:
-    """The state of a training run: everything that has to survive a kill."""
+    """The loop: how a model learns from a batch, an epoch, and goes on where a state was kept."""
+
+    # Steps between two looks at the loss: a GPU would have to wait for each of them.
+    LOOK = 20
 
     def __init__(
         self,
         translator: Translator,
         settings: TrainingConfig,
-        examples: list[Example],
-        folder: Path | None,
+        examples_of: Callable[[int], list[Example]],
+        file: StateFile | None = None,
         process_group: ProcessGroup = ALONE,
-        held_out: Sequence[Example] = (),
+        interrupts: Interrupts | None = None,
     ) -> None:
         self.translator = translator
+        self.settings = settings
+        self.examples_of = examples_of
+        self.file = file
         self.process_group = process_group
+        self.interrupts = interrupts or Interrupts(wait=False)
+        self.device = translator.device
         self.objective: nn.Module = _Objective(translator)
         if process_group.world_size > 1:
-            gpus = [process_group.local_rank] if translator.device.type == "cuda" else None
+            gpus = [process_group.local_rank] if self.device.type == "cuda" else None
             self.objective = DistributedDataParallel(self.objective, device_ids=gpus)
-        self.settings = settings
-        self.examples = examples
-        self.held_out = held_out
-        self.dropped: Sequence[SentencePair] = ()
-        self.path = folder / "state.pt" if folder else None
-        self.device = translator.device
-        # The batches of one epoch tell how many steps there will be; other epochs cut the same
-        # lengths, and so have as many batches.
-        per_epoch = len(bucketed_batches(examples, settings.batch_tokens, seed=0))
+        # The batches of the first epoch tell how many steps there will be: exactly, unless
+        # BPE-dropout gives each epoch pieces of another number.
+        per_epoch = len(bucketed_batches(examples_of(self.seed(0)), settings.batch_tokens, seed=0))
         self.total_steps = per_epoch * settings.epochs
         self.optimizer = torch.optim.Adam(
             translator.parameters(),
@@ -214,99 +266,53 @@ class _Run:
             eps=1e-9,
             fused=True,
         )
+        self.schedule = LambdaLR(self.optimizer, self.rate_share)
         self.scaler = torch.amp.GradScaler(
             self.device.type, enabled=settings.precision == "fp16" and self.device.type == "cuda"
         )
-        self.history = History()
-        self.best_weights: dict[str, torch.Tensor] = {}
-        self.epoch = 0
-        self.step = 0
-        self.done_in_epoch = 0
-        self.nats = 0.0
-        self.tokens = 0
-        self.seconds = 0.0
-        self.interrupted = False
+        self.state = _State()
+        self.losses: list[Tensor | float] = []  # of steps that nobody has looked at yet
         torch.manual_seed(settings.seed + 1_000_003 * process_group.rank)
 
-    @contextmanager
-    def interrupts_wait(self) -> Iterator[None]:
-        """Let Ctrl-C and SIGTERM wait until a step is whole, where the state is kept in a folder.
+    def seed(self, epoch: int) -> int:
+        return self.settings.seed * 100_003 + epoch
 
-        An exception in the middle of a step would leave weights that are half updated. Python
-        hands signals to the main thread alone; in another one nothing is changed, and neither is
-        it where somebody has already decided that Ctrl-C is to be ignored, as a shell does for
-        what it runs in the background.
-        """
-        in_main = threading.current_thread() is threading.main_thread()
-        before = {
-            number: signal.getsignal(number)
-            for number in (signal.SIGINT, signal.SIGTERM)
-            if signal.getsignal(number) not in (signal.SIG_IGN, None)
-        }
-        if self.path is None or not in_main:
-            yield
-            return
-
-        def note(number: int, frame: FrameType | None) -> None:
-            if self.interrupted:
-                raise KeyboardInterrupt
-            self.interrupted = True
-
-        for number in before:
-            signal.signal(number, note)
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def stop_if_interrupted(self) -> None:
-        """Keep the state and stop, if Ctrl-C was pressed since the last step."""
-        if self.interrupted:
-            self.keep()
-            raise Stopped(self.history)
+    def rate_share(self, step: int) -> float:
+        """The learning rate's share of its peak: a straight rise, then a half cosine down."""
+        rise = self.settings.warmup * self.total_steps
+        if step < rise:
+            return (step + 1) / (rise + 1)
+        left = (step - rise) / max(1.0, self.total_steps - rise)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, left)))
 
     def one_epoch(self, bar: tqdm[Any]) -> None:
         """Go over the batches of this epoch that are still to be done."""
         self.translator.train()
-        seed = self.settings.seed * 100_003 + self.epoch
-        examples = self.examples_of_epoch(seed)
+        state, seed = self.state, self.seed(self.state.epoch)
+        examples = self.examples_of(seed)
         batches = bucketed_batches(examples, self.settings.batch_tokens, seed=seed)
         started = time.perf_counter()
-        for numbers in batches[self.done_in_epoch :]:
+        for numbers in batches[state.done_in_epoch :]:
             self.one_step([examples[number] for number in numbers])
-            self.done_in_epoch += 1
+            state.done_in_epoch += 1
             bar.update()
-            if self.step % 20 == 0:
-                now = self.seconds + time.perf_counter() - started
+            if state.step % self.LOOK == 0:
+                self.look_at_losses()
+                now = state.seconds + time.perf_counter() - started
                 bar.set_postfix_str(
-                    f"epoch {self.epoch + 1}: training {self.mean_loss():.3f} nats/token, "
-                    f"{self.tokens / now:,.0f} tokens/s",
+                    f"epoch {state.epoch + 1}: training {state.mean_loss():.3f} nats/token, "
+                    f"{state.tokens / now:,.0f} tokens/s",
                     refresh=False,
                 )
-            if self.interrupted or (self.path and self.step % self.settings.save_every == 0):
-                self.seconds += time.perf_counter() - started
+            due = self.file is not None and state.step % self.settings.save_every == 0
+            if self.interrupts.arrived or due:
+                self.look_at_losses()
+                state.seconds += time.perf_counter() - started
                 started = time.perf_counter()
                 self.stop_if_interrupted()
                 self.keep()
-        self.seconds += time.perf_counter() - started
-
-    def cut_anew(self, pairs: Sequence[SentencePair]) -> None:
-        """Cut the words of these pairs into other pieces in every epoch.
-
-        Other pieces are of other number, so that the steps of the first epoch tell only nearly how
-        many there will be.
-        """
-        self.dropped = pairs
-        first = self.examples_of_epoch(self.settings.seed * 100_003)
-        per_epoch = len(bucketed_batches(first, self.settings.batch_tokens, seed=0))
-        self.total_steps = per_epoch * self.settings.epochs
-
-    def examples_of_epoch(self, seed: int) -> list[Example]:
-        """The same in every epoch, unless merges are left out; the seed alone decides which."""
-        if not self.dropped:
-            return self.examples
-        return self.translator.examples_with_dropout(self.dropped, self.settings.bpe_dropout, seed)
+        self.look_at_losses()
+        state.seconds += time.perf_counter() - started
 
     def one_step(self, examples: Sequence[Example]) -> None:
         """One batch: loss, gradient, clipping, update.
@@ -320,39 +326,39 @@ class _Run:
         mine = self.process_group.shard(examples)
         batch = collate(mine or examples[:1]).to(self.device)
         counts = self.process_group.world_size * batch.target_tokens / tokens if mine else 0.0
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.learning_rate * self.rate_share()
         with _precision(self.settings.precision, self.device):
-            objective, share = self.objective(batch, self.settings.label_smoothing)
-        nats, interrupted = self.process_group.all_reduce(
-            float(share) if mine else 0.0, float(self.interrupted)
-        )
-        self.interrupted = interrupted > 0  # of one, and so of all
-        if not math.isfinite(nats):
-            raise FloatingPointError(
-                f"the loss is {nats} at step {self.step}; lower the learning rate "
-                f"({self.settings.learning_rate}) or train in fp32"
+            objective, nats = self.objective(batch, self.settings.label_smoothing)
+        self.losses.append(nats.detach())
+        if self.process_group.world_size > 1:
+            self.losses[-1], interrupted = self.process_group.all_reduce(
+                float(nats) if mine else 0.0, float(self.interrupts.arrived)
             )
+            self.interrupts.arrived = interrupted > 0  # at one, and so at all
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(counts * objective if counts != 1 else objective).backward()
         self.scaler.unscale_(self.optimizer)
         nn.utils.clip_grad_norm_(self.translator.parameters(), self.settings.max_grad_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        self.nats += nats
-        self.tokens += tokens
-        self.step += 1
+        self.schedule.step()
+        self.state.tokens += tokens
+        self.state.step += 1
 
-    def rate_share(self) -> float:
-        """The learning rate's share of its peak: a straight rise, then a half cosine down."""
-        rise = self.settings.warmup * self.total_steps
-        if self.step < rise:
-            return (self.step + 1) / (rise + 1)
-        left = (self.step - rise) / max(1.0, self.total_steps - rise)
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, left)))
+    def look_at_losses(self) -> None:
+        """Add up the losses of the last steps.
 
-    def mean_loss(self) -> float:
-        return self.nats / self.tokens
+        Raises:
+            FloatingPointError: one of them is NaN or infinite.
+        """
+        first = self.state.step - len(self.losses)
+        for step, nats in enumerate(map(float, self.losses), start=first):
+            if not math.isfinite(nats):
+                raise FloatingPointError(
+                    f"the loss is {nats} at step {step}; lower the learning rate "
+                    f"({self.settings.learning_rate}) or train in fp32"
+                )
+            self.state.nats += nats
+        self.losses.clear()
 
     def finish_epoch(self, validation: Sequence[Batch]) -> Epoch:
         """Validate, remember the best weights, and keep the state."""
@@ -363,129 +369,82 @@ class _Run:
                 nats -= float(self.translator.log_probs(batch.to(self.device)).sum())
                 tokens += batch.target_tokens
         nats, tokens = self.process_group.all_reduce(nats, tokens)
-        epoch = Epoch(
-            self.epoch + 1,
-            self.mean_loss(),
-            nats / tokens,
-            self.tokens / max(self.seconds, 1e-9),
-        )
-        self.history.epochs.append(epoch)
-        if self.history.best is epoch:
-            self.best_weights = {
-                name: tensor.detach().clone()
-                for name, tensor in self.translator.state_dict().items()
-            }
-        self.epoch += 1
-        self.done_in_epoch = 0
-        self.nats, self.tokens, self.seconds = 0.0, 0, 0.0
-        if self.path:
-            self.keep()
+        epoch = self.state.close_epoch(nats / tokens, self.translator.state_dict())
+        self.keep()
         return epoch
 
     def out_of_patience(self) -> bool:
-        if self.settings.patience is None or not self.history.epochs:
+        state = self.state
+        if self.settings.patience is None or not state.history.epochs:
             return False
-        return self.epoch - self.history.best.number >= self.settings.patience
+        return state.epoch - state.history.best.number >= self.settings.patience
 
-    def identity(self) -> dict[str, Any]:
-        """What must be the same for a run to go on."""
-        return {
-            "settings": {
-                name: value
-                for name, value in asdict(self.settings).items()
-                if name not in ("epochs", "patience", "save_every")
-            },
-            "config": self.shape(),
-            "score": [
-                type(one.score).__name__
-                for one in self.translator.decoder.attentions
-                if isinstance(one, Attention)
-            ],
-            "processes": self.process_group.world_size,
-            "examples": hashlib.sha256(repr(self.examples).encode()).hexdigest(),
-            "validation": hashlib.sha256(repr(self.held_out).encode()).hexdigest(),
-        }
-
-    def shape(self) -> dict[str, Any]:
-        """The translator's settings; of one put together by hand, the shapes of its weights."""
-        if self.translator.config is not None:
-            return self.translator.config.to_dict()
-        return {name: list(one.shape) for name, one in self.translator.state_dict().items()}
-
-    def differences(self, other: dict[str, Any]) -> str:
-        """The names of what differs between this run and another one."""
-        mine = self.identity()
-        for part, name in (
-            ("examples", "sentence pairs or vocabularies"),
-            ("validation", "validation pairs"),
-            ("processes", "numbers of processes"),
-            ("score", "scores"),
-        ):
-            if mine[part] != other.get(part):
-                return name
-        return ", ".join(
-            name
-            for part in ("settings", "config")
-            for name in mine[part]
-            if mine[part][name] != other[part].get(name)
-        )
+    def stop_if_interrupted(self) -> None:
+        """Keep the state and stop, if Ctrl-C was pressed since the last step."""
+        if self.interrupts.arrived:
+            self.keep()
+            raise Stopped(self.state.history)
 
     def keep(self) -> None:
-        """Write the state beside the old one, then put it in its place, so that one is whole."""
-        assert self.path is not None
-        random = self.process_group.all_gather(torch.get_rng_state())
-        if not self.process_group.is_main:
+        """Write the state of the run, if it has a file; all processes must call it."""
+        if self.file is None:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = self.path.with_suffix(".unfinished")
-        torch.save(
-            {
-                "identity": self.identity(),
-                "weights": self.translator.state_dict(),
-                "best_weights": self.best_weights,
-                "optimizer": self.optimizer.state_dict(),
-                "scaler": self.scaler.state_dict(),
-                "history": [asdict(epoch) for epoch in self.history.epochs],
-                "counters": {
-                    name: getattr(self, name)
-                    for name in ("epoch", "step", "done_in_epoch", "nats", "tokens", "seconds")
-                },
-                "random": random,
-                "cuda_random": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-            },
-            unfinished,
-        )
-        os.replace(unfinished, self.path)
+        random = self.process_group.all_gather(torch.get_rng_state())
+        if self.process_group.is_main:
+            self.file.write(
+                self.state.to_dict()
+                | {
+                    "weights": self.translator.state_dict(),
+                    "optimizer": self.optimizer.state_dict(),
+                    "scaler": self.scaler.state_dict(),
+                    "random": random,
+                    "cuda_random": torch.cuda.get_rng_state_all()
+                    if torch.cuda.is_available()
+                    else [],
+                }
+            )
 
     def resume(self) -> None:
         """Take up the state of an earlier run, if there is one."""
-        if self.path is None or not self.path.exists():
+        kept = self.file.read(self.device) if self.file else None
+        if kept is None:
             return
-        try:
-            state = torch.load(self.path, map_location=self.device, weights_only=True)
-        except (RuntimeError, EOFError, UnpicklingError) as error:
-            raise ValueError(
-                f"{self.path} is not the whole state of a run ({error}); delete it to start anew"
-            ) from error
-        if not isinstance(state, dict) or not {"identity", "weights", "counters"} <= set(state):
-            raise ValueError(
-                f"{self.path} is not the state of a run of attnbook; give this run another folder"
-            )
-        if state["identity"] != self.identity():
-            raise ValueError(
-                f"{self.path} belongs to a run with other {self.differences(state['identity'])}; "
-                "give this run another folder, or delete that one to start anew"
-            )
-        self.translator.load_state_dict(state["weights"])
-        self.best_weights = state["best_weights"]
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
-        self.history = History([Epoch(**epoch) for epoch in state["history"]])
-        for name, value in state["counters"].items():
-            setattr(self, name, value)
-        torch.set_rng_state(state["random"][self.process_group.rank].cpu())
+        self.state = _State.from_dict(kept)
+        self.translator.load_state_dict(kept["weights"])
+        self.optimizer.load_state_dict(kept["optimizer"])
+        # Made anew, since other epochs give what is left another course.
+        self.schedule = LambdaLR(self.optimizer, self.rate_share, last_epoch=self.state.step - 1)
+        self.scaler.load_state_dict(kept["scaler"])
+        torch.set_rng_state(kept["random"][self.process_group.rank].cpu())
         if torch.cuda.is_available():
-            torch.cuda.set_rng_state_all([seed.cpu() for seed in state["cuda_random"]])
+            torch.cuda.set_rng_state_all([seed.cpu() for seed in kept["cuda_random"]])
+
+
+def _identity(
+    translator: Translator,
+    settings: TrainingConfig,
+    examples: Sequence[Example],
+    held_out: Sequence[Example],
+    process_group: ProcessGroup,
+) -> dict[str, Any]:
+    """What must be the same for a run to go on; of much data a digest."""
+    if translator.config is not None:
+        shape = translator.config.to_dict()
+    else:  # put together by hand: the shapes of its weights
+        shape = {name: list(one.shape) for name, one in translator.state_dict().items()}
+    free = ("epochs", "patience", "save_every")
+    return {
+        "sentence pairs or vocabularies": hashlib.sha256(repr(examples).encode()).hexdigest(),
+        "validation pairs": hashlib.sha256(repr(held_out).encode()).hexdigest(),
+        "numbers of processes": process_group.world_size,
+        "scores": [
+            type(one.score).__name__
+            for one in translator.decoder.attentions
+            if isinstance(one, Attention)
+        ],
+        "settings": {name: one for name, one in asdict(settings).items() if name not in free},
+        "config": shape,
+    }
 
 
 class _Objective(nn.Module):
