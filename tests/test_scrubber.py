@@ -268,7 +268,7 @@ def test_ipywidgets_7_shows_the_bundle_too(monkeypatch):
 
 
 def test_a_bundle_is_made_where_the_widget_has_none(monkeypatch):
-    monkeypatch.delattr(ipywidgets.Widget, "_repr_mimebundle_")
+    monkeypatch.delattr(ipywidgets.Widget, "_repr_mimebundle_", raising=False)
     panel = explorer()
     data: dict[str, Any] = bundle(panel)
     assert data[WIDGET]["model_id"] == panel.model_id

@@ -478,7 +478,8 @@ def test_bf16_learns_the_same_a_little_less_exactly():
     assert all(parameter.dtype == torch.float32 for parameter in translator.parameters())
 
 
-def test_progress_shows_the_loss_and_the_speed(capsys):
+def test_progress_shows_the_loss_and_the_speed(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")  # the bar is cut where the terminal ends
     settings = TrainingConfig(epochs=8, batch_tokens=10, seed=3)
     train(fresh(), PAIRS, VALIDATION, settings, progress=True)
     shown = capsys.readouterr().err

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from colab import ROOT, environment, pip
 
-TOOLS = ["pytest", "pytest-xdist", "hypothesis", "beartype", "psutil"]
+TOOLS = ["pytest", "pytest-xdist", "hypothesis", "beartype", "psutil", "transformers==4.48.0"]
 
 
 def lowest() -> str:
