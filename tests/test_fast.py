@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from attnbook import decoders, decoding, encoder, fast, losses, scores
+from attnbook import attention, decoders, decoding, encoder, fast, losses, scores
 from attnbook.attention import Attention
 from attnbook.decoders import recur_step_by_step
 from attnbook.encoder import RecurrentState
@@ -47,12 +47,13 @@ def readable_scores(*inputs):
 
 # --- where functions are exchanged ----------------------------------------------------------------
 
-MODULES = (scores, encoder, decoders, decoding, losses)
+MODULES = (attention, scores, encoder, decoders, decoding, losses)
 EXCHANGED = [
     (module, name)
     for module in MODULES
     for name, one in vars(module).items()
-    if hasattr(one, "__wrapped__") and one.__module__ == module.__name__ and hasattr(fast, name)
+    if getattr(one, "__module__", None) == module.__name__
+    and getattr(vars(fast).get(name), "__module__", None) == fast.__name__
 ]
 
 
@@ -275,6 +276,41 @@ def test_cross_entropy_of_16_bits_is_summed_in_32(dtype, readable):
     assert nats.dtype == torch.float32
     assert float(nats) == pytest.approx(float(right), rel=1e-3)
     assert float(objective) == pytest.approx(float(right) / 4000, rel=0.02)
+
+
+# --- weights where every row sees something -------------------------------------------------------
+
+
+def test_weights_of_rows_that_all_see_something():
+    torch.manual_seed(0)
+    found = some(BATCH, TARGET, SOURCE)
+    mask = torch.rand(BATCH, 1, SOURCE) < 0.7
+    mask[..., 2] = True
+    results = []
+    for context in (nullcontext(), as_written()):
+        with context:
+            weights = attention.masked_softmax(found, mask)
+        results.append((weights, *torch.autograd.grad(weighted(weights), [found])))
+    assert_equal(*results)
+    assert torch.equal(fast.softmax_or_zeros(attention.forbid(found, mask), mask), results[0][0])
+
+
+def test_a_row_that_sees_nothing_is_left_to_the_readable_function():
+    mask = torch.ones(BATCH, 1, SOURCE, dtype=torch.bool)
+    mask[1] = False
+    with pytest.raises(Unsuitable):
+        fast.softmax_or_zeros(some(BATCH, TARGET, SOURCE), mask)
+
+
+def test_attention_can_be_vectorised():
+    torch.manual_seed(0)
+    queries, keys = some(BATCH, TARGET, WIDTH), some(BATCH, SOURCE, WIDTH)
+    mask = torch.arange(SOURCE) < torch.tensor([[0], [3], [SOURCE]])
+    one_by_one = torch.func.vmap(lambda *given: attention.attend(*given).context)
+    found = one_by_one(queries, keys, keys, mask)
+    torch.testing.assert_close(
+        found, attention.attend(queries, keys, keys, mask.unsqueeze(1)).context
+    )
 
 
 # --- scores, and a linear layer, step by step -----------------------------------------------------

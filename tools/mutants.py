@@ -53,6 +53,7 @@ MODULES = {
     "decoding": ["decoding", "trace"],
     "self_attention": ["self_attention", "transformer"],
     "training": ["training"],
+    "run_state": ["training"],
     "checkpoints": ["checkpoints"],
     "alignment": ["alignment"],
     "corpora": ["corpora"],

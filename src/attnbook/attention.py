@@ -22,8 +22,16 @@ from torch import Tensor, nn
 
 from attnbook.masks import check_mask
 from attnbook.scores import Score, scaled_dot_scores
+from attnbook.seam import exchangeable
 
-__all__ = ["Attention", "AttentionOutput", "attend", "masked_softmax"]
+__all__ = [
+    "Attention",
+    "AttentionOutput",
+    "attend",
+    "forbid",
+    "masked_softmax",
+    "softmax_or_zeros",
+]
 
 
 def masked_softmax(
@@ -44,14 +52,33 @@ def masked_softmax(
         TypeError: the mask is not bool.
         ValueError: the mask does not broadcast to the scores.
     """
+    return softmax_or_zeros(forbid(scores, mask), mask)
+
+
+def forbid(scores: Tensor, mask: Tensor | None) -> Tensor:
+    """The scores with −∞ where the mask is False, so that ``exp(-∞) = 0`` is left of them.
+
+    Raises:
+        TypeError: the mask is not bool.
+        ValueError: the mask does not broadcast to the scores.
+    """
+    if mask is None:
+        return scores
+    check_mask(mask, scores)
+    return scores.masked_fill(~mask, -torch.inf)
+
+
+@exchangeable
+def softmax_or_zeros(scores: Tensor, mask: Tensor | None) -> Tensor:
+    """Softmax of scores that are −∞ where the mask is False; zeros for a row that may look nowhere.
+
+    The softmax of a row of −∞ is NaN, forward and backward: such a row gets zeros as scores, and
+    loses its weights afterwards.
+    """
     if mask is None:
         return torch.softmax(scores, dim=-1)
-    check_mask(mask, scores)
-    # The softmax of a row of -inf is NaN, forward and backward: such a row gets zeros as scores,
-    # and loses its weights afterwards.
     nowhere = ~mask.any(dim=-1, keepdim=True)
-    scores = scores.masked_fill(~mask, -torch.inf).masked_fill(nowhere, 0.0)
-    weights = torch.softmax(scores, dim=-1)
+    weights = torch.softmax(scores.masked_fill(nowhere, 0.0), dim=-1)
     return weights.masked_fill(nowhere, 0.0)
 
 
@@ -92,9 +119,8 @@ def _weighted_sum(
     scores: Tensor, values: Tensor, mask: Tensor | None, temperature: float = 1.0
 ) -> AttentionOutput:
     """What follows the score: softmax and weighted sum."""
-    weights = masked_softmax(scores if temperature == 1 else scores / temperature, mask)
-    if mask is not None:
-        scores = scores.masked_fill(~mask, -torch.inf)
+    scores = forbid(scores, mask)
+    weights = softmax_or_zeros(scores if temperature == 1 else scores / temperature, mask)
     return AttentionOutput(weights @ values, weights, scores)
 
 

@@ -13,6 +13,8 @@ Each public function here takes the place of the readable one of the same name, 
 :func:`log_normalisers`           :func:`attnbook.decoding.log_normalisers`
 :func:`largest`                   :func:`attnbook.decoding.largest`
 :func:`output_cross_entropy`      :func:`attnbook.losses.output_cross_entropy`
+:func:`scaled_dot_scores`         :func:`attnbook.scores.scaled_dot_scores`
+:func:`softmax_or_zeros`          :func:`attnbook.attention.softmax_or_zeros`
 ================================  ==============================================================
 
 Scores and cross-entropy avoid one tensor that is much larger than all others and is written to
@@ -26,6 +28,7 @@ gradient of a weight is one product at the end in place of one at every step.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from math import sqrt
 from typing import Any, TypeGuard
 
 import torch
@@ -36,7 +39,7 @@ from torch.nn import functional
 
 from attnbook.attention import Attention, AttentionOutput
 from attnbook.encoder import RecurrentState
-from attnbook.scores import AdditiveScore, ConcatScore
+from attnbook.scores import AdditiveScore, ConcatScore, check_widths
 from attnbook.seam import Unsuitable
 
 __all__ = [
@@ -49,6 +52,8 @@ __all__ = [
     "read_sentences",
     "recur",
     "recur_step_by_step",
+    "scaled_dot_scores",
+    "softmax_or_zeros",
 ]
 
 # Numbers in one block of pairs, and of logits: on a CPU about what a core's caches hold. A GPU
@@ -645,6 +650,34 @@ def largest(
 
 
 # --- cross-entropy ----------------------------------------------------------------------------
+
+
+def scaled_dot_scores(queries: Tensor, keys: Tensor) -> Tensor:
+    """Scores are scaled where there are fewer of them than numbers in the queries.
+
+    Not in 16 bits, where the product before it is scaled may be larger than any number.
+    """
+    check_widths(queries, keys)
+    if queries.dtype.itemsize < 4 or keys.shape[-2] >= keys.shape[-1]:
+        raise Unsuitable
+    return (queries @ keys.transpose(-2, -1)).div_(sqrt(keys.shape[-1]))
+
+
+def softmax_or_zeros(scores: Tensor, mask: Tensor | None) -> Tensor:
+    """Without a thought for rows that may look nowhere, where there are none.
+
+    To ask costs one number: nothing on a CPU; a GPU would have to finish all its work first, and
+    what is compiled or vectorised cannot ask.
+    """
+    if mask is None or scores.device.type != "cpu" or torch.compiler.is_compiling():
+        raise Unsuitable
+    try:
+        some_see_nothing = not bool(mask.any(dim=-1).all())
+    except RuntimeError:  # torch.func.vmap
+        some_see_nothing = True
+    if some_see_nothing:
+        raise Unsuitable
+    return torch.softmax(scores, dim=-1)
 
 
 def output_cross_entropy(

@@ -79,16 +79,17 @@ class DotScore(Score):
         projected_keys: Float[Tensor, "*batch source projected_dim"],
     ) -> Float[Tensor, "*batch target source"]:
         """The dot product of every query with every key."""
-        _check_widths(queries, projected_keys)
+        check_widths(queries, projected_keys)
         return queries @ projected_keys.transpose(-2, -1)
 
 
+@exchangeable
 def scaled_dot_scores(
     queries: Float[Tensor, "*batch target query_dim"],
     keys: Float[Tensor, "*batch source key_dim"],
 ) -> Float[Tensor, "*batch target source"]:
     """``qᵀ k / √d`` for every pair of a query q and a key k (Vaswani et al. 2017, equation 1)."""
-    _check_widths(queries, keys)
+    check_widths(queries, keys)
     # Scaled before the product, which in 16 bits may be larger than any number.
     return (queries / sqrt(keys.shape[-1])) @ keys.transpose(-2, -1)
 
@@ -234,7 +235,7 @@ class ConcatScore(Score):
         return additive_scores(projected, projected_keys, self.v)
 
 
-def _check_widths(queries: Tensor, keys: Tensor) -> None:
+def check_widths(queries: Tensor, keys: Tensor) -> None:
     if queries.shape[-1] != keys.shape[-1]:
         raise ValueError(
             "a dot product needs queries and keys of equal width, got "

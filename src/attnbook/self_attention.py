@@ -23,7 +23,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from attnbook.attention import masked_softmax
+from attnbook.attention import forbid, softmax_or_zeros
 from attnbook.masks import causal_mask, check_mask
 from attnbook.scores import scaled_dot_scores
 
@@ -235,11 +235,9 @@ class MultiHeadAttention(nn.Module):
         mask: Bool[Tensor, ...] | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """What torch's function computes without telling: weighted sums, weights and scores."""
-        scores = scaled_dot_scores(queries, cache.keys)
-        weights = masked_softmax(scores, mask)
+        scores = forbid(scaled_dot_scores(queries, cache.keys), mask)
+        weights = softmax_or_zeros(scores, mask)
         found = functional.dropout(weights, self.dropout, self.training) @ cache.values
-        if mask is not None:
-            scores = scores.masked_fill(~mask, -torch.inf)
         return found, weights, scores
 
     def _full_mask(
