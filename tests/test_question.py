@@ -204,7 +204,7 @@ WRONG = {
     "choice\n:right: 1\nWhich?\n\na\n: A.\n\na\n: B.": "choice: 'a' stands there twice",
     "choice\n:right: 1\n:within: 2\nWhich?\n\n" + ANSWERS: "choice: :within: belongs to a number",
     "choice\n:right: 1\nNo list.": "it has to end with its answers, as a definition list",
-    "choice\n:right: 1\n" + ANSWERS: "there is nothing that is asked",
+    "choice\n:right: 1\n" + ANSWERS: "a question needs a text before its answers",
     "choice\n:right: 1\nTwo?\n\na\n: A.\n: B.\n\nc\n: C.": "'a' needs one explanation, got 2",
     "choice\n:right: 1\nEnd?\n\n" + ANSWERS + "\nMore.": "it has to end with its answers",
     "number\n:right: 2\nHow?\n\nelse\n: E.": "number: the answer 'right' is missing",

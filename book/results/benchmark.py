@@ -24,9 +24,10 @@ def main() -> int:
         *(str(ROOT / ".venv-benchmark" / "bin" / "python"), "-m", "attnbook", "benchmark"),
         *("--peers", "tools/peers.py"),
         *("--output", "book/results/benchmark.json"),
-        *("--plot", "book/figures/benchmark-training.svg"),
         *sys.argv[1:],
     ]
+    if "--only" not in sys.argv:  # the figure is of all models' training
+        command += ["--plot", "book/figures/benchmark-training.svg"]
     environment = os.environ | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
     return subprocess.run(command, cwd=ROOT, env=environment).returncode
 

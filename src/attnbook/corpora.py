@@ -86,7 +86,7 @@ class SentencePair:
         source: the words of the sentence.
         target: the words of its translation.
         links: pairs ``(source position, target position)``, counted from 0, of words that
-            translate each other; None where nobody knows.
+            translate each other; None where they are not known.
 
     Raises:
         ValueError: a side is empty, a token is not a non-empty string, or a link points outside

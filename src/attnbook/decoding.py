@@ -1,7 +1,7 @@
 """From a trained translator to words: greedy search, beam search, and the trace of one sentence.
 
-The translator gives ``p(y_t | y_1 … y_{t-1}, x)``; nobody can try every sentence y, so both
-searches build one from left to right. Greedy search takes the most probable word at each step.
+The translator gives ``p(y_t | y_1 … y_{t-1}, x)``. There are too many sentences y to try all, so
+both searches build one from left to right. Greedy search takes the most probable word at each step.
 Beam search keeps the ``beam_size`` best hypotheses.
 """
 

@@ -231,7 +231,7 @@ class _Notes:
 
 
 class _BeginPairs(torch.autograd.Function):
-    """A number that every step hangs on; its backward pass comes after all of theirs."""
+    """A number on which every step depends, so that its backward pass comes after all of theirs."""
 
     @staticmethod
     def forward(
@@ -331,7 +331,7 @@ class _LinearSteps:
 
 
 class _BeginLinear(torch.autograd.Function):
-    """A number that every step hangs on; its backward pass comes after all of theirs."""
+    """A number on which every step depends, so that its backward pass comes after all of theirs."""
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, bias: Tensor, read: Tensor, notes: _Notes) -> Tensor:

@@ -76,9 +76,8 @@ class Interrupts:
     """Within the block, Ctrl-C and SIGTERM are noted; a second one does not wait.
 
     An exception in the middle of a step would leave weights that are half updated. Python hands
-    signals to the main thread alone; in another one nothing is changed, and neither is it where
-    somebody has already decided that Ctrl-C is to be ignored, as a shell does for what it runs in
-    the background.
+    signals to the main thread alone; in another one nothing is changed. Neither is it where Ctrl-C
+    is ignored already, as a shell has it for what runs in the background.
 
     Args:
         wait: False changes nothing.

@@ -95,8 +95,8 @@ def write_text(path: Path, text: str) -> None:
 def locked(path: Path, use: str) -> Iterator[None]:
     """Hold ``path`` for this process alone, as long as the block lasts.
 
-    The system lets go of the lock when a process ends, however it ends, so a file that a killed
-    process has left behind keeps nobody out.
+    The system releases the lock when the process ends, however it ends, so a file that a killed
+    process has left behind locks nothing.
 
     Args:
         path: the file of the lock; it is removed at the end.

@@ -1,7 +1,8 @@
 """What each position may see, as a figure to choose in: the masks of the package, drawn.
 
 Four cases of one function, :class:`~attnbook.self_attention.MultiHeadAttention`. What differs is
-who asks whom, and the mask. ``sight.js`` draws them; where it cannot run, there are tables.
+where queries and keys come from, and the mask. ``sight.js`` draws them; where it cannot run, there
+are tables.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The grammar is *synchronous*: every rule has a German side and an English side, and both sides
 are expanded together, so each sentence is born with its translation and with the links between
-its words. Nobody had to align anything, and no link is a guess. It holds what makes translation
+its words. Links follow from the rules; none is a guess. The corpus holds what makes translation
 from German more than replacing words:
 
 * the verb's position: second in a main clause (``heute trinkt der mann ein bier``), last in a

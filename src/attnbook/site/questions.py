@@ -62,7 +62,7 @@ def _answers(
     if not isinstance(last, nodes.definition_list):
         raise ValueError("it has to end with its answers, as a definition list")
     if not stem:
-        raise ValueError("there is nothing that is asked, only answers")
+        raise ValueError("a question needs a text before its answers")
     answers, reasons = [], []
     for item in last.children:
         terms = [child for child in item.children if isinstance(child, nodes.term)]
