@@ -16,6 +16,7 @@ from attnbook.alignment import (
     alignment_scores,
     mean_entropy,
     read_alignments,
+    weights_of_words,
     write_alignment,
 )
 
@@ -102,6 +103,17 @@ def test_the_gold_alignment_of_the_grammar_is_perfect_against_itself():
     scores = alignment_scores(found, gold)
     assert scores.precision == 1
     assert scores.recall < 1, "a target word with two source words gets one link only"
+
+
+def test_weights_of_words_by_hand():
+    weights = np.array([[0.1, 0.2, 0.3, 0.4], [0.5, 0.1, 0.2, 0.2], [0.0, 0.0, 1.0, 0.0]])
+    found = weights_of_words(weights, [0, 0, 1], [0, 0, 1])
+    np.testing.assert_allclose(found, [[0.45, 0.25, 0.3], [0.0, 1.0, 0.0]])
+
+
+def test_words_that_are_whole_keep_their_weights():
+    weights = np.array([[0.1, 0.2, 0.3, 0.4], [0.0, 0.0, 1.0, 0.0]])
+    np.testing.assert_allclose(weights_of_words(weights, [0, 1, 2], [0, 1]), weights)
 
 
 def test_entropy_by_hand():

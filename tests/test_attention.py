@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from attnbook.attention import Attention, masked_softmax
-from attnbook.scores import DotScore, ScaledDotScore
+from attnbook.scores import DotScore, GeneralScore, ScaledDotScore
 
 BATCH, HEADS, TARGET, SOURCE, WIDTH, VALUE = 2, 3, 5, 7, 11, 13
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
@@ -108,6 +108,15 @@ def test_no_nan_arises_on_the_way_back_either():
     mask[2] = False
     with torch.autograd.set_detect_anomaly(True):
         masked_softmax(scores, mask).sum().backward()
+
+
+def test_keys_are_projected_where_the_caller_has_not_done_so():
+    attention = Attention(GeneralScore(WIDTH, WIDTH))
+    queries, keys = torch.randn(BATCH, TARGET, WIDTH), torch.randn(BATCH, SOURCE, WIDTH)
+    projected = attention.score.project_keys(keys)
+    assert not torch.allclose(projected, keys)
+    for found in (attention(queries, keys, keys), attention(queries, keys, keys, None, projected)):
+        torch.testing.assert_close(found.scores, queries @ projected.transpose(-2, -1))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

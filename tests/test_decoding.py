@@ -281,12 +281,14 @@ def test_a_beam_wider_than_there_are_words():
         assert hypothesis.log_prob == pytest.approx(expected, abs=1e-5)
 
 
-def test_translate_restores_training_and_needs_no_finished_translation():
+def test_translate_restores_training_and_needs_no_finished_translation(capsys):
     translator = small().train()
     with torch.no_grad():
         translator.decoder.output.bias[EOS] = -100.0
     (words,) = translate(translator, [WORDS], progress=True)
     assert len(words) == 2 * 4 + 10
+    assert "1/1" in (shown := capsys.readouterr().err)
+    assert "sentence/s" in shown or "s/sentence" in shown
     assert translator.training
     assert translate(translator, []) == []
 
@@ -489,9 +491,10 @@ def test_an_empty_sentence_cannot_be_decoded():
 
 @pytest.mark.parametrize("settings", [s for s in DECODERS if s["decoder"] in ("luong", "bahdanau")],
                          ids=name)  # fmt: skip
-def test_forced_weights_are_those_of_the_trace(settings):
+def test_forced_weights_are_those_of_the_trace(settings, capsys):
     translator = small(**settings)
-    weights = teacher_forced_attention(translator, PAIRS, batch_tokens=12)
+    weights = teacher_forced_attention(translator, PAIRS, batch_tokens=12, progress=True)
+    assert f"{len(PAIRS)}/{len(PAIRS)}" in capsys.readouterr().err
     for pair, found in zip(PAIRS, weights, strict=True):
         trace = decode(translator, pair.source, target=pair.target)
         assert trace.weights is not None

@@ -278,6 +278,35 @@ def test_cross_entropy_of_16_bits_is_summed_in_32(dtype, readable):
     assert float(objective) == pytest.approx(float(right) / 4000, rel=0.02)
 
 
+# --- scores that are scaled before or after the product -------------------------------------------
+
+
+@pytest.mark.parametrize("source", [3, WIDTH, 20])
+def test_scaled_scores_are_the_same_scaled_before_or_after(source):
+    torch.manual_seed(0)
+    inputs = some(2, BATCH, TARGET, WIDTH), some(2, BATCH, source, WIDTH)
+    expected = torch.einsum("abtw,absw->abts", *inputs) / WIDTH**0.5
+    for context in (nullcontext(), as_written()):
+        with context:
+            found = scores.scaled_dot_scores(*inputs)
+        torch.testing.assert_close(found, expected)
+        for one, other in zip(
+            torch.autograd.grad(weighted(found), inputs),
+            torch.autograd.grad(weighted(expected), inputs, retain_graph=True),
+            strict=True,
+        ):
+            torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_scaled_scores_of_16_bits_do_not_overflow(dtype):
+    queries = torch.full((1, 1, 64), 60.0).to(dtype)
+    keys = torch.full((1, 2, 64), 60.0).to(dtype)
+    assert torch.isfinite(scores.scaled_dot_scores(queries, keys)).all()
+    with pytest.raises(Unsuitable):
+        fast.scaled_dot_scores(queries, keys)
+
+
 # --- weights where every row sees something -------------------------------------------------------
 
 

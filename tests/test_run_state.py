@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from typing import Any
 
 import pytest
 import torch
@@ -10,8 +11,13 @@ import torch
 from attnbook.run_state import Interrupts, StateFile
 
 CPU = torch.device("cpu")
-IDENTITY = {"pairs": "abc", "processes": 1, "settings": {"seed": 3, "rate": 0.1}, "config": {}}
-STATE = {"weights": {"w": torch.arange(3.0)}, "counters": {"step": 7}}
+IDENTITY: dict[str, Any] = {
+    "pairs": "abc",
+    "processes": 1,
+    "settings": {"seed": 3, "rate": 0.1},
+    "config": {},
+}
+STATE: dict[str, Any] = {"weights": {"w": torch.arange(3.0)}, "counters": {"step": 7}}
 
 
 def test_a_state_comes_back_as_it_was_written(tmp_path):

@@ -12,7 +12,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attnbook.alignment import weights_of_words
 from attnbook.checkpoints import load, save
 from attnbook.corpora import SentencePair
 from attnbook.decoding import decode, teacher_forced_attention, translate
@@ -117,12 +116,6 @@ def test_dropped_merges():
     assert cut[0] == cut[1] != cut[2]
     assert len(cut[0]) > len(LEARNED.encode(words))
     assert set(cut[0]) <= set(LEARNED.pieces)
-
-
-def test_weights_of_words_by_hand():
-    weights = np.array([[0.1, 0.2, 0.3, 0.4], [0.5, 0.1, 0.2, 0.2], [0.0, 0.0, 1.0, 0.0]])
-    found = weights_of_words(weights, [0, 0, 1], [0, 0, 1])
-    np.testing.assert_allclose(found, [[0.45, 0.25, 0.3], [0.0, 1.0, 0.0]])
 
 
 # --- translators ----------------------------------------------------------------------------------

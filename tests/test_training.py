@@ -3,15 +3,18 @@
 import itertools
 import math
 import os
+import re
 import signal
 import threading
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from tqdm import tqdm
 
 from attnbook import training
 from attnbook.batches import collate
@@ -254,6 +257,12 @@ def test_a_run_with_other_settings_is_refused(tmp_path, monkeypatch):
         run(folder=tmp_path, process_group=ProcessGroup(rank=0, world_size=2))
 
 
+def test_a_run_goes_on_with_other_epochs_patience_and_times_of_keeping(tmp_path):
+    run(folder=tmp_path)
+    others = replace(SETTINGS, epochs=6, patience=50, save_every=7)
+    assert len(run(folder=tmp_path, settings=others)[1].epochs) == 6
+
+
 def test_the_state_of_something_else_is_refused(tmp_path):
     torch.save({"weights": {}}, tmp_path / "state.pt")
     with pytest.raises(ValueError, match=r"state\.pt is not the state of a run of attnbook"):
@@ -484,8 +493,20 @@ def test_progress_shows_the_loss_and_the_speed(capsys, monkeypatch):
     train(fresh(), PAIRS, VALIDATION, settings, progress=True)
     shown = capsys.readouterr().err
     assert "24/24" in shown
+    assert "epoch 8: training " in shown
+    assert ", validation " in shown
     assert "nats/token" in shown
     assert "tokens/s" in shown
+
+
+def test_progress_shows_the_loss_within_an_epoch(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(training._Run, "LOOK", 1)
+    monkeypatch.setattr(training, "tqdm", partial(tqdm, mininterval=0, miniters=1))
+    train(fresh(), PAIRS, VALIDATION, SETTINGS, progress=True)
+    shown = re.findall(r"epoch 1: training ([\d.]+) nats/token", capsys.readouterr().err)
+    assert shown
+    assert 0.0 not in map(float, shown)
 
 
 def test_speed_is_tokens_by_the_time_of_training(monkeypatch):
@@ -496,6 +517,16 @@ def test_speed_is_tokens_by_the_time_of_training(monkeypatch):
     tokens = sum(len(target) + 1 for _, target in fresh().examples(PAIRS))
     speeds = [epoch.tokens_per_second for epoch in history.epochs]
     assert speeds == [tokens] * SETTINGS.epochs
+
+
+def test_the_time_of_keeping_a_state_is_not_that_of_training(monkeypatch, tmp_path):
+    """The clock's ticks while a state is written do not count; each part between two does."""
+    clock = SimpleNamespace(perf_counter=itertools.count().__next__)
+    monkeypatch.setattr(training, "time", clock)
+    _, history = run(folder=tmp_path)  # 15 steps, kept after every second
+    tokens = sum(len(target) + 1 for _, target in fresh().examples(PAIRS))
+    seconds = [tokens / epoch.tokens_per_second for epoch in history.epochs]
+    assert seconds == pytest.approx([2, 3, 2, 3, 2])
 
 
 def test_fp16_is_refused_on_a_cpu():

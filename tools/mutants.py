@@ -54,7 +54,7 @@ MODULES = {
     "self_attention": ["self_attention", "transformer"],
     "training": ["training"],
     "run_state": ["run_state"],
-    "checkpoints": ["checkpoints"],
+    "checkpoints": ["checkpoints", "seq2seq"],
     "alignment": ["alignment"],
     "corpora": ["corpora"],
 }

@@ -285,7 +285,7 @@ def sinusoidal_positions(length: int, width: int, start: int = 0) -> Float[Tenso
         raise ValueError(f"sines and cosines come in pairs; width must be even, got {width}")
     if length < 1:
         raise ValueError(f"length must be at least 1, got {length}")
-    angles = torch.outer(torch.arange(start, start + length).double(), _frequencies(width))
+    angles = torch.outer(torch.arange(start, start + length), _frequencies(width))
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(-2).float()
 
 

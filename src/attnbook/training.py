@@ -212,7 +212,7 @@ class _State:
         epoch = Epoch(self.epoch, self.mean_loss(), validation_loss, speed)
         self.history.epochs.append(epoch)
         if self.history.best is epoch:
-            self.best_weights = {name: one.detach().clone() for name, one in weights.items()}
+            self.best_weights = {name: one.clone() for name, one in weights.items()}
         self.done_in_epoch, self.nats, self.tokens, self.seconds = 0, 0.0, 0, 0.0
         return epoch
 
