@@ -138,10 +138,11 @@ def test_where_bubblewrap_is_not_allowed_it_says_so(monkeypatch, own_chapter):
 
 
 @needs_sandbox
-def test_the_canary_passes(exercises):
+def test_the_canary_passes_and_its_sandboxes_are_thrown_away(exercises):
     made = Grader(exercises, "a secret")
     try:
         check_installation(made)
+        assert (made.hidden.process, made.practice.process) == (None, None)
     finally:
         made.close()
 
@@ -246,6 +247,94 @@ def test_nothing_of_the_instructors_environment_is_in_the_sandbox(one):
     assert set(found) - {"PWD", "LC_CTYPE"} == set(sandbox._environment())
 
 
+# Somebody's work, with a text that is found nowhere else: in the source and in what comes back.
+MARKED = """
+NOTE = "0451-the-work-of-anna"
+
+def f():
+    return torch.tensor(list(NOTE.encode()), dtype=torch.uint8)
+"""
+# Looks for it in every object and frame that Python shows, and in the memory around them. A write
+# to a pipe fails where nothing is mapped, and so asks without a crash.
+SEARCH = """
+import ctypes, gc, os, sys
+
+def f(backwards):
+    wanted = backwards[::-1].encode()
+    mine = {id(wanted)}
+    found = []
+
+    def look(what, data):
+        data = data.encode() if isinstance(data, str) else bytes(data)
+        if wanted in data:
+            found.append(what)
+
+    frame = sys._getframe()
+    while frame is not None:
+        for name, value in frame.f_locals.items():
+            if id(value) not in mine and isinstance(value, (str, bytes, bytearray)):
+                look(f"frame {frame.f_code.co_name}: {name}", value)
+        frame = frame.f_back
+    for one in gc.get_objects():
+        if isinstance(one, (dict, list, tuple)):
+            for value in one.values() if isinstance(one, dict) else one:
+                if id(value) not in mine and isinstance(value, (str, bytes, bytearray)):
+                    look("object", value)
+    libc = ctypes.CDLL(None)
+    libc.sbrk.restype = ctypes.c_void_p
+    libc.write.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t]
+    reading, writing = os.pipe()
+    page, middle = 1 << 12, id([]) & ~0xFFF
+    heap = libc.sbrk(0)
+    pages = [*range(heap - (96 << 20), heap, page)]
+    pages += range(middle - (32 << 20), middle + (32 << 20), page)
+    seen, before = 0, b""
+    for address in pages:
+        if libc.write(writing, address, page) != page:
+            before = b""
+            continue
+        seen += 1
+        data = os.read(reading, page)
+        # What was asked for lies in this memory, too: written backwards, and the word itself once.
+        if wanted in before[-64:] + data:
+            found.append("memory")
+        before = data
+    return [seen, len(found), sorted(set(found))]
+"""
+
+
+@pytest.fixture(scope="module", params=["bubblewrap", "container"])
+def either(request):
+    """Both kinds of sandbox."""
+    if request.param == "container" and os.getuid():
+        pytest.skip("needs root: a container's sandbox is root's")
+    with Sandbox(container=request.param == "container") as made:
+        yield made
+
+
+@needs_sandbox
+def test_nothing_of_somebody_elses_work_is_in_memory(either):
+    """Neither what was asked nor what came back; the search finds what is there."""
+    mark = MARKED.split('"')[1]
+    asked = [({"backwards": mark[::-1]}, ())]
+    limits = Limits(seconds=20, wall=40.0)
+
+    def searched(cells):
+        (frame,) = either.run(cells, "f", "import torch\n", asked, limits=limits).frames
+        return unpack(frame)["value"]
+
+    seen, alone, _ = searched([SEARCH])  # its own copies of the text
+    assert seen > 1000
+    for _ in range(3):
+        (frame,) = either.run([MARKED], "f", "import torch\n", ONE, limits=limits).frames
+        assert bytes(unpack(frame)["value"].tolist()).decode() == mark
+    _, after, where = searched([SEARCH])
+    assert after <= alone, where
+    # With the text in a cell of its own it is found more often.
+    _, there, where = searched([MARKED.replace("def f", "def g"), SEARCH + "\nSEEN = NOTE * 3\n"])
+    assert there > alone, where
+
+
 @needs_sandbox
 def test_what_comes_back_has_a_limit():
     flood = "def f():\n    import os\n    while True:\n        os.write(3, bytes(1 << 16))\n"
@@ -282,6 +371,14 @@ LEFT_BEHIND = {
             attempt(lambda: os.kill(os.getppid(), number))
             attempt(lambda: os.kill(-1, number))
             attempt(lambda: os.killpg(os.getpgid(os.getppid()), number))
+    """,
+    "signals-by-pipe": """
+        import fcntl, signal
+        reading, writing = os.pipe()
+        for pipe in (3, reading):
+            attempt(lambda: fcntl.fcntl(pipe, fcntl.F_SETOWN, os.getppid()))
+            attempt(lambda: fcntl.fcntl(pipe, 10, signal.SIGKILL))
+        os.write(writing, b"x")
     """,
     "pipes": """
         for process in (1, os.getppid()):
@@ -406,18 +503,19 @@ def test_an_ordinary_user_has_the_same_sandbox():
 @needs_sandbox
 def test_a_sandbox_that_broke_by_itself_costs_nobody_a_point(monkeypatch, grader, exercises):
     """An answer is believed to have ended its sandbox only if it does so twice."""
-    real, count = sandbox._parse, 0
+    real, count = sandbox._frames, 0
 
-    def parse(reply):
+    def damaged(data):
+        raise ValueError("damaged on the way")
+
+    def frames(data):
         nonlocal count
         count += 1
-        if count == 1:
-            raise ValueError("damaged on the way")
-        return real(reply)
+        return damaged(data) if count == 1 else real(data)
 
     first = exercises[0]
-    monkeypatch.setattr(sandbox, "_parse", parse)
+    monkeypatch.setattr(sandbox, "_frames", frames)
     assert grader.grade_one(first, solved([first])).points == first.points
-    monkeypatch.setattr(sandbox, "_parse", lambda reply: real(b""))
+    monkeypatch.setattr(sandbox, "_frames", damaged)
     grade = grader.grade_one(first, solved([first]))
     assert (grade.points, grade.mistake) == (0, "ends-its-process")

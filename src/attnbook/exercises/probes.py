@@ -14,6 +14,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -68,6 +69,11 @@ class Outcome:
 
 
 # ------------------------------------------------------------------------------------ values
+
+
+# What stands before a packed request to a sandbox, readable without its content: its bytes, seconds
+# on the clock, the most bytes that may come back, and whether an optimizer will be wanted.
+HEAD = struct.Struct("<QdQ?")
 
 
 def pack(value: Any) -> bytes:

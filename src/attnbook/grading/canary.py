@@ -74,7 +74,7 @@ def escape(secret, port):
 
 
 def check_installation(grader: Grader, isolated: bool = True) -> None:
-    """Grade the solutions and the stubs, and try to break out.
+    """Grade the solutions and the stubs, and try to break out; then end those sandboxes.
 
     Args:
         grader: with its exercises and sandboxes.
@@ -103,6 +103,7 @@ def check_installation(grader: Grader, isolated: bool = True) -> None:
         stub = grader.grade_one(exercise, [*given, stub_of(exercise.solution)])
         if stub is not None and not stub.mistake:
             raise CanaryError(f"nothing was graded: the empty answer to {exercise.name} passes")
+    grader.close()  # no learner's code runs where a solution ran
 
 
 def _tried(grader: Grader) -> dict[str, Any]:

@@ -2,17 +2,24 @@
 
 This file, :mod:`attnbook.grading.cells` and :mod:`attnbook.exercises.probes` lie alone in the
 sandbox, without the rest of the package, so that no solution and no expected result is there to be
-found. The process reads requests
-from standard input, forks, and lets the child run a learner's code under limits that the child
-cannot lift. What comes back is bytes that the other side does not trust.
+found. The process forks
+for each request before it is read: the child reads it, and runs a learner's code under limits that
+it cannot lift. What the child writes is passed on without being read, from pipe to pipe. So no
+request, no answer and no solution is ever in the memory of a process that the next child is forked
+from. What comes back is bytes that the other side does not trust.
 
-A frame is eight bytes of length, little-endian, and that many bytes of a packed value.
+A request is a :data:`probes.HEAD` and a packed value. The answer is chunks, each eight bytes of
+length, little-endian, and that many bytes; a chunk of length 0 ends it, and after it come a byte
+and as many letters that say why it ended early. The chunks together are frames: eight bytes of
+length and a packed value, one for each case.
 """
 
 from __future__ import annotations
 
+import array
 import ctypes
 import errno
+import fcntl
 import gc
 import importlib
 import os
@@ -22,16 +29,16 @@ import select
 import signal
 import struct
 import sys
+import termios
 import time
 from functools import lru_cache
 from typing import Any
 
 import torch
 from cells import define, needed
-from probes import as_values, observe, pack, unpack
+from probes import HEAD, as_values, observe, pack, unpack
 
 NOBODY = 65534
-MOST_CASES = 100
 
 # What a child exits with if it could not even begin; a learner's code would have to mean it.
 NOT_BEGUN = 70
@@ -63,9 +70,17 @@ def _limits(seconds: int, memory: int) -> None:
     _limit(resource.RLIMIT_NOFILE, 64)
 
 
-def _child(request: dict[str, Any], pipe: int) -> None:
-    """Run one exercise and write a frame for each case, and one for what was passed over."""
+def _child(requests: int, size: int, pipe: int) -> None:
+    """Read a request, run the exercise, and write a frame for each case and for what was left out.
+
+    The first byte that is written, before anything of a learner's is run, says that the request is
+    read.
+    """
     try:
+        body = _read_exactly(requests, size)
+        if body is None:
+            os._exit(NOT_BEGUN)
+        request = unpack(body)
         _limits(int(request["seconds"]), int(request["memory"]))
         for descriptor in (0, 1, 2):
             os.dup2(_null, descriptor)
@@ -73,6 +88,7 @@ def _child(request: dict[str, Any], pipe: int) -> None:
         os.closerange(4, 4096)
         if _filtered:
             _refuse_system_calls()
+        os.write(kept, b"r")
     except BaseException:
         os._exit(NOT_BEGUN)
 
@@ -120,27 +136,58 @@ def _read_exactly(descriptor: int, size: int) -> bytes | None:
     return b"".join(parts)
 
 
-def _collect(pipe: int, child: int, seconds: float, most: int) -> tuple[bytes, str]:
-    """All that the child writes, up to a size and a time; then it is ended."""
-    parts: list[bytes] = []
-    size, ended = 0, ""
-    until = time.monotonic() + seconds
+def _begun(pipe: int, until: float) -> bool:
+    """Whether the child has read its request and is locked in."""
+    ready, _, _ = select.select([pipe], [], [], max(0.0, until - time.monotonic()))
+    return bool(ready) and os.read(pipe, 1) == b"r"
+
+
+def _waiting(pipe: int) -> int:
+    """How many bytes could be read from a pipe."""
+    count = array.array("i", [0])
+    fcntl.ioctl(pipe, termios.FIONREAD, count)
+    return count[0]
+
+
+def _move(source: int, target: int, count: int) -> None:
+    """Move bytes from pipe to pipe in the kernel; where it cannot do that there is no sandbox."""
+    while count:
+        if hasattr(os, "splice"):
+            count -= os.splice(source, target, count)
+        else:
+            part = os.read(source, count)
+            _write(target, part)
+            count -= len(part)
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _pass_on(pipe: int, replies: int, until: float, most: int) -> str:
+    """Move what the child writes to the other side; why it was stopped, if it was."""
+    size = 0
     while True:
         left = until - time.monotonic()
         if left <= 0:
-            ended = "time"
-            break
+            return "time"
         ready, _, _ = select.select([pipe], [], [], left)
         if not ready:
             continue
-        part = os.read(pipe, 1 << 16)
-        if not part:
-            break
-        size += len(part)
+        count = _waiting(pipe)
+        if count == 0:
+            return ""
+        size += count
         if size > most:
-            ended = "size"
-            break
-        parts.append(part)
+            return "size"
+        _write(replies, struct.pack("<Q", count))
+        _move(pipe, replies, count)
+
+
+def _ended(child: int, ended: str) -> str:
+    """End the child, if it does not by itself, and say why it has ended early."""
     until = time.monotonic() + (0.0 if ended else 0.5)
     gone, status = os.waitpid(child, os.WNOHANG)
     while not gone and time.monotonic() < until:
@@ -149,26 +196,12 @@ def _collect(pipe: int, child: int, seconds: float, most: int) -> tuple[bytes, s
     if not gone:
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
-    if not parts and os.WIFEXITED(status) and os.WEXITSTATUS(status) == NOT_BEGUN:
-        ended = "sandbox"
     if not ended and os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         # Killed by the kernel: it went on when it was told that its time was over.
         slow = (signal.SIGXCPU, signal.SIGKILL)
         ended = "time" if number in slow else f"signal {number}"
-    return b"".join(parts), ended
-
-
-def _frames(data: bytes) -> list[bytes]:
-    frames: list[bytes] = []
-    place = 0
-    while place + 8 <= len(data) and len(frames) < MOST_CASES:
-        (size,) = struct.unpack_from("<Q", data, place)
-        if place + 8 + size > len(data):
-            break
-        frames.append(data[place + 8 : place + 8 + size])
-        place += 8 + size
-    return frames
+    return ended
 
 
 @lru_cache(maxsize=1)
@@ -180,23 +213,26 @@ def _warm() -> None:
     torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
 
 
-def _answer(request: dict[str, Any]) -> bytes:
-    """Fork, run, and pass on what the child wrote, as it is: bytes of frames after a word."""
-    if request["trains"]:
+def _serve(requests: int, replies: int, head: bytes) -> bool:
+    """Fork, let the child answer, pass on what it writes; False if no other request can follow."""
+    size, seconds, most, trains = HEAD.unpack(head)
+    if trains:
         _warm()
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         try:
-            _child(request, writing)
+            _child(requests, size, writing)
         finally:
             os._exit(0)
     os.close(writing)
-    data, ended = _collect(reading, child, float(request["wall"]), int(request["most"]))
+    until = time.monotonic() + seconds
+    begun = _begun(reading, until)
+    ended = _pass_on(reading, replies, until, most) if begun else "sandbox"
     os.close(reading)
-    head = ended.encode()
-    body = b"".join(struct.pack("<Q", len(f)) + f for f in _frames(data))
-    return struct.pack("<B", len(head)) + head + body
+    said = _ended(child, ended).encode()
+    _write(replies, struct.pack("<QB", 0, len(said)) + said)
+    return begun
 
 
 # ---------------------------------------------------------- a jail, where there is no bubblewrap
@@ -212,7 +248,7 @@ torch.testing torch.utils.data
 
 # System calls that reach out of a process or leave something behind in the kernel, by their
 # numbers. In each pair of rows the first is of x86_64 and the second of aarch64.
-_ARCHITECTURES = {"x86_64": (0xC000003E, 0, 302), "aarch64": (0xC00000B7, 1, 261)}
+_ARCHITECTURES = {"x86_64": (0xC000003E, 0, 302, 72), "aarch64": (0xC00000B7, 1, 261, 25)}
 _REFUSED = (
     # sockets: socket, socketpair
     ((41, 53), (198, 199)),
@@ -274,7 +310,7 @@ def _enter(jail: str) -> None:
 
 def _refuse_system_calls() -> None:
     """Make the calls in :data:`_REFUSED` fail from now on, by a filter that cannot be lifted."""
-    architecture, column, prlimit = _ARCHITECTURES[platform.machine()]
+    architecture, column, prlimit, fcntl_number = _ARCHITECTURES[platform.machine()]
     load, equal, at_least, give = 0x20, 0x15, 0x35, 0x06
     refuse, allow = 0x00050000 | errno.EPERM, 0x7FFF0000
     # Each is a code, how many to skip if true, how many if false, and a number.
@@ -282,6 +318,10 @@ def _refuse_system_calls() -> None:
     program += [(at_least, 0, 1, 0x40000000), (give, 0, 0, refuse)]
     for number in (n for group in _REFUSED for n in group[column]):
         program += [(equal, 0, 1, number), (give, 0, 0, refuse)]
+    # fcntl could have the kernel signal another process: F_SETOWN, F_SETSIG, F_SETOWN_EX.
+    program += [(equal, 0, 6, fcntl_number), (load, 0, 0, 24)]
+    program += [(equal, 2, 0, 8), (equal, 1, 0, 10), (equal, 0, 1, 15), (give, 0, 0, refuse)]
+    program += [(give, 0, 0, allow)]
     # prlimit64 sets limits of the process itself, number 0, and could set others'.
     program += [(equal, 0, 4, prlimit), (load, 0, 0, 16)]
     program += [(equal, 0, 1, 0), (give, 0, 0, allow), (give, 0, 0, refuse)]
@@ -328,18 +368,10 @@ def main(jail: str = "", unsafe: bool = False) -> None:
     os.dup2(2, 1)
     gc.collect()
     gc.freeze()
-    os.write(replies, struct.pack("<Q", 2) + b"ok")
-    while True:
-        head = _read_exactly(requests, 8)
-        if head is None:
+    _write(replies, struct.pack("<QB", 0, 0))  # ready
+    while (head := _read_exactly(requests, HEAD.size)) is not None:
+        if not _serve(requests, replies, head):
             return
-        body = _read_exactly(requests, struct.unpack("<Q", head)[0])
-        if body is None:
-            return
-        reply = _answer(unpack(body))
-        view = memoryview(struct.pack("<Q", len(reply)) + reply)
-        while view:
-            view = view[os.write(replies, view) :]
 
 
 if __name__ == "__main__":

@@ -41,11 +41,12 @@ import safetensors
 import torch
 
 from attnbook.exercises import probes
-from attnbook.exercises.probes import pack
+from attnbook.exercises.probes import HEAD, pack
 
 __all__ = ["Answer", "CancelledError", "Limits", "NoSandboxError", "Sandbox", "reason_against"]
 
 _HERE = Path(__file__).parent
+MOST_CASES = 100
 
 _INSTALL = "Debian, Ubuntu: apt-get install bubblewrap"
 _PROFILE = (
@@ -286,7 +287,7 @@ class Sandbox:
             said = self._last_words()
             self.close()
             raise NoSandboxError(f"the sandbox did not start: {said}") from None
-        if ready != b"ok":
+        if ready != (b"", ""):
             self.close()
             raise NoSandboxError("the sandbox did not start")
 
@@ -303,29 +304,39 @@ class Sandbox:
         said = self.process.stderr.read(2000).decode(errors="replace").strip()
         return said.splitlines()[-1] if said else "it said nothing"
 
-    def _exchange(self, request: bytes, seconds: float, most: int) -> bytes:
-        """Send something and read one frame, or an error when the time for both is over."""
+    def _exchange(self, request: bytes, seconds: float, most: int) -> tuple[bytes, str]:
+        """Send something and read an answer, or an error when the time for both is over.
+
+        What came in chunks, and why it ended early.
+        """
         process = self.process
         assert process is not None
         assert process.stdin is not None
-        assert process.stdout is not None
         timer = threading.Timer(seconds, _end, (process,))
         timer.start()
         try:
             process.stdin.write(request)
             process.stdin.flush()
-            head = process.stdout.read(8)
-            if len(head) < 8:
-                raise BrokenSandboxError("the sandbox ended")
-            (size,) = struct.unpack("<Q", head)
-            if size > most:
-                raise BrokenSandboxError("the sandbox sent too much")
-            body = process.stdout.read(size)
-            if len(body) < size:
-                raise BrokenSandboxError("the sandbox ended")
-            return body
+            chunks: list[bytes] = []
+            while size := self._number(8):
+                most -= size
+                if most < 0:
+                    raise BrokenSandboxError("the sandbox sent too much")
+                chunks.append(self._read(size))
+            return b"".join(chunks), self._read(self._number(1)).decode("ascii", errors="replace")
         finally:
             timer.cancel()
+
+    def _number(self, size: int) -> int:
+        return int.from_bytes(self._read(size), "little")
+
+    def _read(self, size: int) -> bytes:
+        assert self.process is not None
+        assert self.process.stdout is not None
+        found = self.process.stdout.read(size)
+        if len(found) < size:
+            raise BrokenSandboxError("the sandbox ended")
+        return found
 
     def run(
         self,
@@ -357,14 +368,13 @@ class Sandbox:
                 "name": name,
                 "before": before,
                 "probe": probe,
-                "trains": probe in probes.TRAININGS,
                 "cases": [{"inputs": i, "gradients": list(g)} for i, g in cases],
                 "seconds": limits.seconds,
-                "wall": limits.wall,
                 "memory": limits.memory,
-                "most": limits.output,
             }
         )
+        trains = probe in probes.TRAININGS
+        head = HEAD.pack(len(request), limits.wall, limits.output, trains)
         if self.cancelled:
             raise CancelledError
         if self.process is None or self.process.poll() is not None or self.served >= self.MOST:
@@ -372,12 +382,10 @@ class Sandbox:
             self._start()
         self.served += 1
         try:
-            reply = self._exchange(
-                struct.pack("<Q", len(request)) + request,
-                limits.wall + 10.0,
-                limits.output + (1 << 20),
+            data, ended = self._exchange(
+                head + request, limits.wall + 10.0, limits.output + (1 << 20)
             )
-            answer = _parse(reply)
+            answer = Answer(_frames(data), ended)
         except (BrokenSandboxError, OSError, ValueError, IndexError, struct.error):
             if self.cancelled:
                 raise CancelledError from None
@@ -409,12 +417,14 @@ class Sandbox:
                     stream.close()
 
 
-def _parse(reply: bytes) -> Answer:
-    length = reply[0]
-    ended = reply[1 : 1 + length].decode("ascii", errors="replace")
-    frames, place = [], 1 + length
-    while place + 8 <= len(reply):
-        (size,) = struct.unpack_from("<Q", reply, place)
-        frames.append(reply[place + 8 : place + 8 + size])
+def _frames(data: bytes) -> list[bytes]:
+    """The frames that are whole, up to a number that no exercise reaches."""
+    frames: list[bytes] = []
+    place = 0
+    while place + 8 <= len(data) and len(frames) < MOST_CASES:
+        (size,) = struct.unpack_from("<Q", data, place)
+        if place + 8 + size > len(data):
+            break
+        frames.append(data[place + 8 : place + 8 + size])
         place += 8 + size
-    return Answer(frames, ended)
+    return frames
