@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -415,6 +416,34 @@ def test_numbers_lists_and_tuples_are_compared_by_meaning():
     found = attempt(one, lambda x: (x.sum(), [1, 3], x))
     assert found.mistake is not None
     assert found.mistake.name == "property-fails"
+
+
+def test_tensors_in_place_of_lists_have_their_shape():
+    def table(x):
+        """Table."""
+        # BEGIN SOLUTION
+        return [[1, 2], [3, 4]]
+        # END SOLUTION
+
+    one = made(solution=table, mistakes=(), cases=lambda draw: [Case("all", {"x": draw.normal(2)})])
+    right = torch.tensor([[1, 2], [3, 4]])
+    assert attempt(one, lambda x: right).passed
+    for other in (right.flatten(), right.unsqueeze(0), right.float(), torch.ones(0), right[:1]):
+        assert not attempt(one, lambda x, other=other: other).passed
+
+
+def test_a_small_tensor_that_would_be_many_lists_costs_little():
+    """Sixteen axes of length 1 make sixteen lists of each number, for each known mistake."""
+    one = next(e for e in chapter(3).exercises if e.name == "greedy_search")
+    cases, wanted = expected(one)
+    assert isinstance(wanted[0].value, (list, tuple))
+    bomb = torch.zeros((1 << 20, *[1] * 15), dtype=torch.bool)
+    tracemalloc.start()
+    verdict = judge(one, [Outcome(bomb)] * len(cases))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert not verdict.passed
+    assert most < 1 << 20
 
 
 def test_stubs_need_their_marks():

@@ -108,6 +108,15 @@ def test_the_notebooks_of_a_chapter_of_the_course(shared_sandboxes, tmp_path):
         assert read[-1]["exercises"][each.name]["mistake"] == mistake.name
 
 
+def test_what_comes_back_is_limited_by_what_is_asked(grader, exercises):
+    """Four megabytes where some hundred bytes are wanted are not even read."""
+    each = exercises[0]
+    code = "def pair_products(queries, keys):\n    return torch.zeros(1 << 20)"
+    got = grader.grade_one(each, [PRELUDE, code])
+    assert got.points == 0
+    assert "far more than was asked for" in f"{got.hint} {got.more} {got.example}"
+
+
 def test_feedback_is_about_the_learners_own_inputs(grader, exercises):
     each = exercises[0]
     got = grader.grade_one(each, [PRELUDE, "def pair_products(queries, keys):\n    return queries"])

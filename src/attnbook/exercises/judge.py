@@ -451,7 +451,10 @@ def _matches(exercise: Exercise, want: Any, got: Any) -> bool:
         return isinstance(got, Tensor) and _close(exercise, want, got)
     if isinstance(got, Tensor) and isinstance(want, (bool, int, float)) and got.numel() == 1:
         got = got.item()
-    if isinstance(got, Tensor) and isinstance(want, (list, tuple)) and not got.is_floating_point():
+    if isinstance(got, Tensor) and isinstance(want, (list, tuple)):
+        # Lists of lists of what a tensor holds may be a thousand times as large as the tensor.
+        if got.is_floating_point() or tuple(got.shape) != _shape(want):
+            return False
         got = got.tolist()
     if isinstance(want, bool) or isinstance(got, bool):
         return isinstance(want, (bool, int)) and want == got
@@ -473,6 +476,13 @@ def _matches(exercise: Exercise, want: Any, got: Any) -> bool:
             and all(_matches(exercise, want[k], got[k]) for k in want)
         )
     return type(want) is type(got) and bool(want == got)
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    """That of the tensor which lists in lists would make, told by the first of each."""
+    if not isinstance(value, (list, tuple)):
+        return ()
+    return (len(value), *(_shape(value[0]) if value else ()))
 
 
 def _close(exercise: Exercise, want: Tensor, got: Tensor) -> bool:

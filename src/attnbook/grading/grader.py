@@ -15,7 +15,7 @@ import hashlib
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ import torch
 
 from attnbook.exercises.definition import PRACTICE, PRELUDE, Exercise, source_of
 from attnbook.exercises.judge import GENERAL, STOPPED, Verdict, expected, judge
-from attnbook.exercises.probes import Outcome, from_values, unpack
+from attnbook.exercises.probes import Outcome, as_values, from_values, pack, unpack
 from attnbook.exercises.report import inputs_in_words
 from attnbook.grading.sandbox import Answer, CancelledError, Limits, NoSandboxError, Sandbox
 from attnbook.grading.submissions import Refused, Submission, code_cells
@@ -245,7 +245,11 @@ class Grader:
                 PRELUDE + "".join(source_of(g) for g in exercise.given),
                 [(cases[i].inputs, cases[i].gradients) for i in places],
                 exercise.probe,
-                Limits(seconds=exercise.seconds, wall=2.0 * exercise.seconds + 4.0),
+                Limits(
+                    seconds=exercise.seconds,
+                    wall=2.0 * exercise.seconds + 4.0,
+                    output=_most(exercise, seed),
+                ),
             )
             first = _value(answer, 0)
             if isinstance(first, dict) and first.get("absent") is True:
@@ -260,6 +264,19 @@ class Grader:
             if not ran.verdict.passed:
                 break
         return ran
+
+
+@lru_cache(maxsize=512)
+def _most(exercise: Exercise, seed: str) -> int:
+    """How many bytes an answer may send back: eight times what the solution sends, and a megabyte.
+
+    What has to be read and judged outside costs memory and time by its size. What a training sends
+    is not compared with the solution's, and has the usual limit.
+    """
+    cases, outcomes = expected(exercise, seed)
+    if any(case.accept for case in cases):
+        return Limits().output
+    return (1 << 20) + 8 * sum(len(pack(as_values(outcome))) for outcome in outcomes)
 
 
 _RUN_ALONE = (
