@@ -84,3 +84,27 @@ def test_page_names_differ_for_different_learners():
     pages = [page_name(name) for name in names]
     assert len(set(pages)) == len(names)
     assert all("/" not in page and not page.startswith(".") for page in pages)
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("=1+1", "'=1+1"),
+        ("a;=1+1", "a;'=1+1"),
+        ("a; -cmd", "a; '-cmd"),
+        ("a|@SUM(A1)", "a|'@SUM(A1)"),
+        ("\t=1+1", " '=1+1"),
+        ("a\n=1", "a =1"),
+        ("a\x1b[31mred\x1b]0;=title\x07", "a [31mred ]0;'=title "),
+        ("\u202ereversed", " reversed"),
+        ("Ana-Lía O'Neil + co", "Ana-Lía O'Neil + co"),
+    ],
+)
+def test_names_are_no_formulas_and_steer_no_terminal(tmp_path, own_chapter, name, written):
+    points = dict.fromkeys((e.name for e in own_chapter.exercises), 2.0)
+    results = Results(tmp_path / "results")
+    results.write(Graded(name, "a.ipynb", "digest", "", ()))
+    write_reports(tmp_path, Assignment(own_chapter.exercises, points), results)
+    with (tmp_path / "grades.csv").open(encoding="utf-8", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["learner"] == written

@@ -185,7 +185,7 @@ def _export_otter(args: argparse.Namespace) -> None:
 
 
 def _export_lms(args: argparse.Namespace) -> None:
-    from attnbook.grading.reports import lms_table
+    from attnbook.grading.reports import lms_table, printable
 
     grades = args.grades / "grades.json" if args.grades.is_dir() else args.grades
     outputs.check_output(args.out, overwrite=True)
@@ -194,6 +194,6 @@ def _export_lms(args: argparse.Namespace) -> None:
     outputs.write_text(args.out, table)
     print(args.out)
     for name in strangers:
-        print(f"not in the roster: {name}", file=sys.stderr)
+        print(f"not in the roster: {printable(name)}", file=sys.stderr)
     for name in without:
-        print(f"no grade for: {name}", file=sys.stderr)
+        print(f"no grade for: {printable(name)}", file=sys.stderr)

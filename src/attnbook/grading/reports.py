@@ -90,9 +90,14 @@ def number(value: float | int) -> str:
     return f"{value:g}"
 
 
+def printable(text: str) -> str:
+    """A text without what steers a terminal or breaks a line of a table."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
 def _cell(text: str) -> str:
-    """A text that no spreadsheet takes for a formula."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    """A printable text that no spreadsheet takes for a formula, whatever separates its columns."""
+    return re.sub(r"(^|[;|])(\s*)(?=[=+\-@])", r"\1\2'", printable(text))
 
 
 def _write(path: Path, text: str) -> None:
