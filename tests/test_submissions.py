@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import struct
+import unicodedata
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -88,7 +90,7 @@ def test_whose_a_notebook_is(tmp_path):
         "dora.ipynb", ".hidden/x.ipynb", "anna/.ipynb_checkpoints/x.ipynb", "notes.txt",
     ):  # fmt: skip
         write(tmp_path / name, [])
-    assert [s.learner for s in find([tmp_path])] == ["anna", "bo", "cem", "dora"]
+    assert [s.learner for s in find([tmp_path])] == ["anna", "bo", "cem", "dora", "notes"]
     with pytest.raises(ValueError, match="neither a folder"):
         list(find([tmp_path / "notes.txt"]))
     with pytest.raises(FileNotFoundError):
@@ -197,3 +199,81 @@ def test_a_mark_before_a_text_is_not_of_the_text(tmp_path):
     path.write_text('title = "Übung"\n', encoding="cp1252")
     with pytest.raises(ValueError, match=r"week\.toml: not UTF-8"):
         read_assignment(path)
+
+
+def said(place):
+    """By learner, what is said of what they handed in: nothing of a notebook."""
+    found: dict[str, list[str]] = {}
+    for one in find([place]):
+        try:
+            one.read()
+            found.setdefault(one.learner, []).append("")
+        except Refused as why:
+            found.setdefault(one.learner, []).append(str(why))
+    return found
+
+
+def test_nothing_that_was_handed_in_is_passed_over_in_silence(tmp_path):
+    for name in (
+        "anna/05_dot_attention.ipynb.txt", "bo/05_dot_attention.IPYNB", "cem/answer.py",
+        "dora/05_dot_attention.ipynb", "dora/notes.txt", "eve/letter", ".DS_Store",
+        "__MACOSX/fay/x.ipynb",
+    ):  # fmt: skip
+        write(tmp_path / name, [])
+    (tmp_path / "gül" / "05_dot_attention.ipynb").mkdir(parents=True)
+    with zipfile.ZipFile(tmp_path / "hal.zip", "w") as archive:
+        archive.write(tmp_path / "dora/05_dot_attention.ipynb", "week/05_dot_attention.ipynb")
+    (tmp_path / "ida").mkdir()
+    (tmp_path / "ida" / "work.zip").write_bytes(b"no archive")
+    with zipfile.ZipFile(tmp_path / "jo.zip", "w") as archive:
+        archive.writestr("inner.zip", b"")
+        archive.writestr("answer.py", "")
+    found = said(tmp_path)
+    assert found["anna"] == found["bo"] == found["dora"] == found["hal"] == [""]
+    assert found["cem"] == [
+        "answer.py is a file of the kind .py and no notebook; hand in the .ipynb"
+    ]
+    assert found["eve"] == [
+        "letter is a file without an ending and no notebook; hand in the .ipynb"
+    ]
+    assert found["gül"] == ["this has a notebook's name and is no file"]
+    assert "work.zip cannot be read" in found["ida"][0]
+    assert "and no notebook" in found["jo"][0]
+    assert set(found) == {"anna", "bo", "cem", "dora", "eve", "gül", "hal", "ida", "jo"}
+    with zipfile.ZipFile(tmp_path / "class.zip", "w") as archive:
+        for path in tmp_path.rglob("*"):
+            if path.is_file() and path.name != "class.zip":
+                archive.write(path, path.relative_to(tmp_path))
+    assert said(tmp_path / "class.zip") == {k: v for k, v in found.items() if k != "gül"}
+
+
+def test_a_learner_has_one_name_however_it_is_spelled(tmp_path):
+    write(tmp_path / "a.ipynb", [])
+    with zipfile.ZipFile(tmp_path / "class.zip", "w") as archive:
+        spellings = (unicodedata.normalize("NFC", "Jörg"), unicodedata.normalize("NFD", "Jörg"))
+        for number, name in enumerate(spellings):
+            archive.write(tmp_path / "a.ipynb", f"{name}/{number}.ipynb")
+        archive.write(tmp_path / "a.ipynb", "Bo/1.ipynb")
+    assert {s.learner for s in find([tmp_path / "class.zip"])} == {"Jörg", "Bo"}
+    # As Linux's zip writes it: bytes of UTF-8 without the mark that says so.
+    data = (tmp_path / "class.zip").read_bytes()
+    marked, plain = struct.pack("<H", 0x800), struct.pack("<H", 0)
+    for start, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        parts = data.split(start)
+        data = start.join(
+            [
+                parts[0],
+                *(p[: place - 4] + p[place - 4 :].replace(marked, plain, 1) for p in parts[1:]),
+            ]
+        )
+    (tmp_path / "unmarked.zip").write_bytes(data)
+    assert {s.learner for s in find([tmp_path / "unmarked.zip"])} == {"Jörg", "Bo"}
+
+
+def test_folders_of_chapters_are_nobodys_and_a_folder_of_one_learner_is(tmp_path):
+    for name in ("05_dot_attention/anna/x.ipynb", "05_dot_attention/bo.ipynb",
+                 "06_general_concat/anna/y.ipynb"):  # fmt: skip
+        write(tmp_path / "class" / name, [])
+    assert {s.learner for s in find([tmp_path / "class"])} == {"anna", "bo"}
+    write(tmp_path / "amir" / "05_dot_attention.ipynb", [])
+    assert [s.learner for s in find([tmp_path / "amir"])] == ["amir"]

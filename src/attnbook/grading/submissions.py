@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -63,28 +66,53 @@ def _around(paths: list[PurePosixPath]) -> int:
 
 
 def _inside(path: PurePosixPath, around: int) -> PurePosixPath:
-    return PurePosixPath(*path.parts[around:])
+    return PurePosixPath(*path.parts[min(around, len(path.parts) - 1) :])
 
 
-def _learner(path: PurePosixPath) -> str:
-    """Who a notebook is from: the first folder it lies in, else its name without the chapter's."""
-    parts = [part for part in path.parts if part not in ("/", "..")]
-    if len(parts) > 1:
+def _learner(path: PurePosixPath, place: str = "") -> str:
+    """Who a notebook is from: the first folder it lies in, else its name without the chapter's.
+
+    A folder with a chapter's name is nobody's. Where neither tells, it is the place itself.
+    """
+    known = {chapter.name for chapter in chapters()}
+    parts = [part for part in path.parts[:-1] if part not in ("/", "..", *known)]
+    if parts:
         return parts[0]
-    name = path.stem
+    name = _stem(path.name)
     # A browser's or an LMS's second copy has a number behind its name.
     plain = re.sub(r"(?:-\d+| \(\d+\))$", "", name)
     for chapter in chapters():
         if plain.endswith(chapter.name):
-            return plain[: -len(chapter.name)].rstrip("-_. ") or name
+            return plain[: -len(chapter.name)].rstrip("-_. ") or place or name
     return name
 
 
-def _wanted(path: PurePosixPath) -> bool:
-    hidden = any(
-        (part.startswith(".") and part != "..") or part == "__MACOSX" for part in path.parts
+# A browser may add an ending of its own to a file that it downloads.
+_NOTEBOOK = re.compile(r"\.ipynb(\.txt|\.json)?$", re.IGNORECASE)
+
+
+def _stem(name: str) -> str:
+    return _NOTEBOOK.sub("", name) if _NOTEBOOK.search(name) else PurePosixPath(name).stem
+
+
+def _hidden(path: PurePosixPath) -> bool:
+    """What systems leave beside people's files."""
+    return any(
+        (part.startswith(".") and part != "..") or part in ("__MACOSX", "Thumbs.db", "desktop.ini")
+        for part in path.parts
     )
-    return path.suffix == ".ipynb" and not hidden
+
+
+def _refusing(why: str) -> Callable[[], bytes]:
+    def read() -> bytes:
+        raise Refused(why)
+
+    return read
+
+
+def _no_notebook(path: PurePosixPath) -> Callable[[], bytes]:
+    what = f"a file of the kind {path.suffix[:20]}" if path.suffix else "a file without an ending"
+    return _refusing(f"{path.name[:80]} is {what} and no notebook; hand in the .ipynb")
 
 
 def _from_file(path: Path) -> bytes:
@@ -98,9 +126,9 @@ def _from_file(path: Path) -> bytes:
         return file.read(LARGEST + 1)
 
 
-def _from_zip(archive: Path, name: str) -> bytes:
+def _from_zip(archive: Path, inner: str | None, name: str) -> bytes:
     try:
-        with zipfile.ZipFile(archive) as opened:
+        with _opened(archive, inner) as opened:
             info = opened.getinfo(name)
             if info.flag_bits & 1:
                 raise Refused("the archive is encrypted")
@@ -113,7 +141,7 @@ def _from_zip(archive: Path, name: str) -> bytes:
                 data = file.read(LARGEST + 1)
     except Refused:
         raise
-    except (zipfile.BadZipFile, OSError, KeyError, NotImplementedError, EOFError) as error:
+    except (ValueError, OSError, KeyError, EOFError) as error:
         raise Refused(f"the archive's entry cannot be read: {error}") from error
     except Exception as error:  # zlib and lzma have exceptions of their own
         raise Refused(f"the archive's entry cannot be read: {type(error).__name__}") from error
@@ -122,12 +150,18 @@ def _from_zip(archive: Path, name: str) -> bytes:
     return data
 
 
+Reader = Callable[[], bytes]
+
+
 def find(places: Iterable[Path | str]) -> Iterator[Submission]:
     """All notebooks in some folders, zip archives and files, in order.
 
     A notebook's learner is the first folder inside the place (``anna/05_dot_attention.ipynb``), or
-    its name without the chapter's (``anna_05_dot_attention.ipynb``). One folder around all of them,
-    as in many archives, does not count. A link is not followed.
+    its name without the chapter's (``anna_05_dot_attention.ipynb``), or the place itself where both
+    are the chapter's. One folder around all of them, as in many archives, does not count, nor do
+    folders with a chapter's name. Archives in a folder or an archive are read as well, one level
+    deep. A link is not followed. Somebody who handed in other files alone is found with one of
+    them, which says what it is when it is read.
 
     Raises:
         FileNotFoundError: a place does not exist.
@@ -136,47 +170,139 @@ def find(places: Iterable[Path | str]) -> Iterator[Submission]:
     for place in map(Path, places):
         if not place.exists():
             raise FileNotFoundError(2, "no such file or folder", str(place))
-        found: dict[PurePosixPath, Callable[[], bytes]] = {}
         if place.is_dir():
-            for path in sorted(place.rglob("*.ipynb")):
-                inner = PurePosixPath(path.relative_to(place).as_posix())
-                if _wanted(inner) and (path.is_file() or path.is_symlink()):
-                    found[inner] = _a_link if path.is_symlink() else partial(_from_file, path)
-        elif place.suffix == ".ipynb":
-            found[PurePosixPath(place.name)] = partial(_from_file, place)
+            notebooks, others = _in_folder(place)
+        elif _NOTEBOOK.search(place.name):
+            notebooks, others = {PurePosixPath(place.name): partial(_from_file, place)}, {}
         elif zipfile.is_zipfile(place):
-            for name in _members(place):
-                found[PurePosixPath(name)] = partial(_from_zip, place, name)
+            notebooks, others = _in_zip(place)
         else:
             raise ValueError(f"{place}: neither a folder, nor a zip archive, nor a notebook")
-        if not found:
+        if not notebooks:
             raise ValueError(f"{place}: there is no notebook (.ipynb) in it")
-        around = _around(list(found))
-        for inner, read in found.items():
-            yield Submission(_text(_learner(_inside(inner, around))), _text(str(inner)), read)
+        around = _around(list(notebooks))
+        name = place.resolve().name if place.is_dir() else _stem(place.name)
+        # Beside folders of learners lie an instructor's own files; beside their notebooks, theirs.
+        if all(len(_inside(path, around).parts) > 1 for path in notebooks):
+            others = {p: read for p, read in others.items() if len(_inside(p, around).parts) > 1}
+        found: dict[str, list[Submission]] = {}
+        for files in (notebooks, others):
+            for inner, read in files.items():
+                learner = _text(_learner(_inside(inner, around), name))
+                if files is notebooks or learner not in found:
+                    submission = Submission(learner, _text(str(inner)), read)
+                    found.setdefault(learner, []).append(submission)
+        for handed_in in found.values():
+            yield from handed_in
 
 
 def _text(name: str) -> str:
-    """A name that can be written: one that is not UTF-8 has bytes that are no letters."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+    """A name as everybody writes it: umlauts as one letter, and what is no UTF-8 as its bytes."""
+    written = name.encode("utf-8", "backslashreplace").decode("utf-8")
+    return unicodedata.normalize("NFC", written)
 
 
-def _a_link() -> bytes:
-    raise Refused("the notebook is a link to another file; links are not followed")
+Found = tuple[dict[PurePosixPath, Reader], dict[PurePosixPath, Reader]]
 
 
-def _members(archive: Path) -> list[str]:
-    try:
-        with zipfile.ZipFile(archive) as opened:
-            entries = opened.infolist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
-        raise ValueError(f"{archive}: a damaged zip archive: {error}") from error
+def _in_folder(place: Path) -> Found:
+    """The notebooks in a folder, and its other files."""
+    notebooks: dict[PurePosixPath, Reader] = {}
+    others: dict[PurePosixPath, Reader] = {}
+    for path in sorted(place.rglob("*")):
+        inner = PurePosixPath(path.relative_to(place).as_posix())
+        named = _NOTEBOOK.search(path.name)
+        if _hidden(inner) or (path.is_dir() and not named):
+            continue
+        if named and path.is_symlink():
+            notebooks[inner] = _refusing(
+                "the notebook is a link to another file; links are not followed"
+            )
+        elif named:
+            notebooks[inner] = (
+                partial(_from_file, path)
+                if path.is_file()
+                else _refusing("this has a notebook's name and is no file")
+            )
+        elif path.suffix.lower() == ".zip" and not path.is_symlink() and path.is_file():
+            _add_archive(inner, path, None, notebooks, others)
+        else:
+            others[inner] = _no_notebook(inner)
+    return notebooks, others
+
+
+def _in_zip(archive: Path, inner: str | None = None) -> Found:
+    """The notebooks in an archive, or in an archive inside it, and its other files."""
+    notebooks: dict[PurePosixPath, Reader] = {}
+    others: dict[PurePosixPath, Reader] = {}
+    with _opened(archive, inner) as opened:
+        entries = [e for e in opened.infolist() if not e.is_dir()]
     if len(entries) > MOST_FILES:
         raise ValueError(f"{archive}: {len(entries):,} files; at most {MOST_FILES:,} are read")
-    wanted = [e for e in entries if _wanted(PurePosixPath(e.filename)) and not e.is_dir()]
-    if sum(min(e.file_size, LARGEST) for e in wanted) > MOST_BYTES:
+    size = 0
+    for entry in sorted(entries, key=lambda e: e.filename):
+        path = PurePosixPath(_spelled(entry))
+        if _hidden(path):
+            continue
+        if _NOTEBOOK.search(path.name):
+            notebooks[path] = partial(_from_zip, archive, inner, entry.filename)
+            size += min(entry.file_size, LARGEST)
+        elif path.suffix.lower() == ".zip" and inner is None:
+            _add_archive(path, archive, entry.filename, notebooks, others)
+        else:
+            others[path] = _no_notebook(path)
+    if size > MOST_BYTES:
         raise ValueError(f"{archive}: more than {MOST_BYTES >> 30} GB of notebooks")
-    return sorted({e.filename for e in wanted})
+    return notebooks, others
+
+
+def _add_archive(
+    place: PurePosixPath,
+    archive: Path,
+    inner: str | None,
+    notebooks: dict[PurePosixPath, Reader],
+    others: dict[PurePosixPath, Reader],
+) -> None:
+    """What an archive among the files holds, as if a folder of its name lay in its place."""
+    try:
+        inside, beside = _in_zip(archive, inner)
+    except Refused as why:
+        others[place] = _refusing(f"{place.name[:80]} cannot be read: {why}")
+        return
+    except ValueError:
+        others[place] = _refusing(
+            f"{place.name[:80]} cannot be read: a damaged archive, or one of too many files"
+        )
+        return
+    folder = place.with_suffix("")
+    notebooks |= {folder / path: read for path, read in inside.items()}
+    others |= {folder / path: read for path, read in beside.items()}
+    if not inside:
+        others[place] = _refusing(f"{place.name[:80]} is an archive without a notebook")
+
+
+def _spelled(entry: zipfile.ZipInfo) -> str:
+    """An entry's name. Without the mark for UTF-8 it is read as cp437, and mostly was UTF-8."""
+    if entry.flag_bits & 0x800:
+        return entry.filename
+    try:
+        return entry.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return entry.filename
+
+
+@contextmanager
+def _opened(archive: Path, inner: str | None) -> Iterator[zipfile.ZipFile]:
+    """An archive, or one inside it, which is read into memory within the limits of a notebook."""
+    try:
+        with zipfile.ZipFile(archive) as outer:
+            if inner is None:
+                yield outer
+                return
+        with zipfile.ZipFile(BytesIO(_from_zip(archive, None, inner))) as opened:
+            yield opened
+    except (zipfile.BadZipFile, NotImplementedError) as error:
+        raise ValueError(f"{archive}: a damaged zip archive: {error}") from error
 
 
 def code_cells(data: bytes) -> list[str]:
