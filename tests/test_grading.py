@@ -236,7 +236,7 @@ def test_a_second_run_grades_only_what_changed(tmp_path, exercises):
         told: dict[str, bool] = {}
         grade_class(
             find([place]), these, seed, results, workers=1,
-            after_each=lambda graded, old: told.__setitem__(graded.learner, old),
+            after_each=lambda graded, old: told.__setitem__(graded.learner, old), drop_others=True,
         )  # fmt: skip
         return told
 
@@ -254,6 +254,36 @@ def test_a_second_run_grades_only_what_changed(tmp_path, exercises):
     damaged = results.place(f"learner2_{OWN}.ipynb")
     damaged.write_text("{", encoding="utf-8")
     assert [name for name, old in run(these=other).items() if not old] == ["learner2"]
+
+
+def test_one_learner_is_graded_again_and_all_others_keep_their_grades(tmp_path, capsys, exercises):
+    cells = {"anna": solved(exercises), "bo": [PRELUDE], "cem": solved(exercises)[:2]}
+    for name, sources in cells.items():
+        write(tmp_path / "in" / name / f"{OWN}.ipynb", sources)
+    out = commanded(tmp_path / "in", tmp_path / "out")
+
+    def points():
+        read = json.loads((out / "grades.json").read_text(encoding="utf-8"))["learners"]
+        return {one["learner"]: one["points"] for one in read}
+
+    before = points()
+    assert (before["anna"], before["bo"]) == (7, 0)
+    write(tmp_path / "in" / "bo" / f"{OWN}.ipynb", solved(exercises))
+    write(tmp_path / "in" / "anna" / f"{OWN}.ipynb", [PRELUDE])
+    capsys.readouterr()
+    commanded(tmp_path / "in" / "bo", out)
+    assert "2 of these learners keep earlier grades" in capsys.readouterr().err
+    assert points() == before | {"bo": 7}
+    assert (out / "feedback" / "anna.html").is_file()
+    # Worse work replaces better work.
+    commanded(tmp_path / "in" / "anna", out)
+    assert points() == before | {"bo": 7, "anna": 0}
+    words = ["grade", str(tmp_path / "in" / "bo"), "--out", str(out), "--quiet"]
+    assert main([*words, "--exercises", "pair_products"]) == 2
+    assert "grades of 2 other learners on other exercises" in capsys.readouterr().err
+    assert points() == before | {"bo": 7, "anna": 0}
+    assert main([*words, "--exercises", "pair_products", "--drop-others"]) == 0
+    assert set(points()) == {"bo"}
 
 
 def test_an_interrupted_run_goes_on(tmp_path, exercises):

@@ -163,17 +163,42 @@ class Results:
         part.write_text(json.dumps(graded.as_dict(), ensure_ascii=False) + "\n", encoding="utf-8")
         os.replace(part, target)
 
-    def keep_only(self, paths: Iterable[str]) -> None:
-        """Remove what belongs to notebooks that are no longer handed in, and nothing else."""
-        wanted = {self.place(path) for path in paths}
+    def replaced_by(self, submissions: Iterable[Submission], *, drop_others: bool) -> list[str]:
+        """Remove what these learners handed in before and do not now, and nothing else.
+
+        Args:
+            submissions: all that was graded.
+            drop_others: remove the results of all other learners as well.
+
+        Returns:
+            The other learners whose results are still there.
+        """
+        listed = list(submissions)
+        wanted = {self.place(one.path) for one in listed}
+        learners, others = {one.learner for one in listed}, set()
         for found in self.folder.glob("*"):
-            if found not in wanted and _OURS.search(found.name):
+            if found in wanted or not _OURS.search(found.name):
+                continue
+            learner = self._learner_of(found)
+            if learner is None or learner in learners or drop_others:
                 found.unlink()
+            else:
+                others.add(learner)
+        return sorted(others)
+
+    @staticmethod
+    def _learner_of(file: Path) -> str | None:
+        """Whose result a file holds; None if it cannot be read, as of a write that was cut off."""
+        try:
+            return str(json.loads(file.read_text(encoding="utf-8"))["learner"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     def __iter__(self) -> Iterator[Graded]:
         """All stored results, one after the other."""
         for found in sorted(self.folder.glob("*.json")):
-            yield Graded.from_dict(json.loads(found.read_text(encoding="utf-8")))
+            if self._learner_of(found) is not None:
+                yield Graded.from_dict(json.loads(found.read_text(encoding="utf-8")))
 
 
 def make_grader(assignment: Assignment, seed: str, unsafe: bool) -> Grader:

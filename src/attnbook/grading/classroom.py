@@ -34,8 +34,9 @@ def grade_class(
     scheduler: str = "",
     after_each: Callable[[Graded, bool], None] | None = None,
     started: Callable[[int], None] | None = None,
-) -> None:
-    """Grade all submissions and store their results.
+    drop_others: bool = False,
+) -> list[str]:
+    """Grade all submissions and store their results, in place of those learners' earlier ones.
 
     Args:
         submissions: notebooks.
@@ -47,6 +48,10 @@ def grade_class(
         scheduler: address of a Dask scheduler that spreads the work; empty for this machine.
         after_each: told of each result, and whether it was there already.
         started: told how many submissions there are, once the canary is graded.
+        drop_others: remove the stored results of learners who are not among these.
+
+    Returns:
+        Learners who are not among these and whose earlier results were kept.
 
     Raises:
         NoSandboxError: no sandbox, or one that leaks; nothing was run.
@@ -66,7 +71,7 @@ def grade_class(
         cluster.grade_on(scheduler, listed, assignment, seed, results, unsafe, told, started)
     else:
         _grade_here(listed, assignment, seed, results, workers, unsafe, told, started)
-    results.keep_only(paths)
+    return results.replaced_by(listed, drop_others=drop_others)
 
 
 def _grade_here(

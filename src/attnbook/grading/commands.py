@@ -70,6 +70,11 @@ def add_grade(parser: argparse.ArgumentParser) -> None:
         "--scheduler", metavar="ADDRESS", default="",
         help="spread the work over the Dask cluster with this scheduler, tcp://…",
     )  # fmt: skip
+    how.add_argument(
+        "--drop-others", action="store_true",
+        help="remove the grades of learners who are not among these submissions; without it only "
+        "those who are get new ones, and all others keep theirs",
+    )  # fmt: skip
     how.add_argument("--quiet", action="store_true", help="no progress bar")
     how.add_argument(
         UNSAFE, dest="unsafe", action="store_true",
@@ -86,7 +91,7 @@ def _grade(args: argparse.Namespace) -> None:
     from attnbook.grading.canary import CanaryError
     from attnbook.grading.classroom import grade_class
     from attnbook.grading.grader import Graded
-    from attnbook.grading.reports import number, refuse_foreign, write_reports
+    from attnbook.grading.reports import number, refuse_foreign, refuse_mixture, write_reports
     from attnbook.grading.sandbox import BrokenSandboxError, NoSandboxError
     from attnbook.grading.submissions import find
 
@@ -96,6 +101,8 @@ def _grade(args: argparse.Namespace) -> None:
         assignment = read_assignment(args.assignment, args.chapters, args.exercises)
         listed = list(find(args.submissions))
         refuse_foreign(args.out)
+        if not args.drop_others:
+            refuse_mixture(args.out, assignment, {one.learner for one in listed})
         seed = read_seed(args.out, args.seed_file)
     results = Results(args.out / "results")
     bar: Any = None
@@ -108,10 +115,10 @@ def _grade(args: argparse.Namespace) -> None:
         bar.update()
 
     try:
-        grade_class(
+        kept = grade_class(
             listed, assignment, seed, results,
             workers=args.workers, unsafe=args.unsafe, scheduler=args.scheduler,
-            after_each=told, started=started,
+            after_each=told, started=started, drop_others=args.drop_others,
         )  # fmt: skip
     except NoSandboxError as error:
         raise UserError(
@@ -129,6 +136,12 @@ def _grade(args: argparse.Namespace) -> None:
         f"{len(learners)} learners, {len(listed)} notebooks, {number(assignment.total)} points; "
         f"{notes} could not be graded"
     )
+    if kept:
+        print(
+            f"{len(kept)} of these learners keep earlier grades, because they are not among the "
+            "submissions (--drop-others removes them)",
+            file=sys.stderr,
+        )
     print(f"{args.out / 'grades.csv'}  {args.out / 'report.html'}  {args.out / 'feedback'}")
 
 

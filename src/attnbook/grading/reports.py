@@ -9,7 +9,7 @@ import re
 import shutil
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from html import escape
@@ -27,7 +27,7 @@ from attnbook.exercises.report import inline_code
 from attnbook.grading.assignment import Assignment, Results
 from attnbook.grading.grader import Grade, Graded
 
-__all__ = ["Learner", "gather", "lms_table", "refuse_foreign", "write_reports"]
+__all__ = ["Learner", "gather", "lms_table", "refuse_foreign", "refuse_mixture", "write_reports"]
 
 
 @dataclass
@@ -125,6 +125,26 @@ def refuse_foreign(folder: Path) -> None:
         raise ValueError(
             f"{folder}: there is a folder feedback in it that no grading made, and it would be "
             "replaced; name another folder with --out"
+        )
+
+
+def refuse_mixture(folder: Path, assignment: Assignment, learners: Collection[str]) -> None:
+    """See to it that the grades which other learners keep are for the same exercises.
+
+    Raises:
+        ValueError: they are for others, or for other points.
+    """
+    try:
+        before = json.loads((folder / "grades.json").read_text(encoding="utf-8"))
+        others = {one["learner"] for one in before["learners"]} - set(learners)
+        points = before["points"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if others and points != assignment.points:
+        raise ValueError(
+            f"{folder} has grades of {len(others)} other learners on other exercises, and one "
+            "table cannot hold both; name another folder with --out, or remove them with "
+            "--drop-others"
         )
 
 

@@ -190,7 +190,9 @@ def find(places: Iterable[Path | str]) -> Iterator[Submission]:
             for inner, read in files.items():
                 learner = _text(_learner(_inside(inner, around), name))
                 if files is notebooks or learner not in found:
-                    submission = Submission(learner, _text(str(inner)), read)
+                    # As it would be called in the folder of a class.
+                    path = PurePosixPath(name, inner) if learner == _text(name) else inner
+                    submission = Submission(learner, _text(str(path)), read)
                     found.setdefault(learner, []).append(submission)
         for handed_in in found.values():
             yield from handed_in
