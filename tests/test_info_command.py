@@ -29,6 +29,8 @@ def test_a_trained_model_tells_its_story(capsys, parallel_text):
     assert rows["vocabularies"] == "11 source and 12 target words"
     assert "seed 3" in rows["settings"]
     assert rows["best epoch"].startswith("number ")
+    assert rows["epochs"] == "2; --json shows them"
+    assert rows["parameters"] == f"{info['parameters']:,}"
     assert rows["command"].startswith("attnbook train --data text.de text.en")
 
 

@@ -45,7 +45,10 @@ def test_train_on_files(capsys, folder):
     ]
     translator, card = load("deep/my.safetensors"), read_card("deep/my.safetensors")
     assert translator.name == "my"
-    assert translator.config == RecurrentConfig(embedding_dim=5, hidden_dim=14, cell="gru")
+    assert translator.config == RecurrentConfig(
+        embedding_dim=5, hidden_dim=14, cell="gru", bidirectional=True, dropout=0.4,
+        embedding_std=1.0,
+    )  # fmt: skip
     assert card["settings"]["seed"] == 7
     assert card["data"] == "text.de and text.en"
     assert card["command"].startswith("attnbook train --data text.de text.en")
@@ -58,7 +61,7 @@ def test_train_on_files(capsys, folder):
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_train_on_the_grammar_with_what_suits_it(capsys):
+def test_what_is_usual_is_the_same_for_all_data(capsys):
     code, out, err = attnbook(
         capsys,
         *("train", "--data", "grammar", "--grammar-pairs=40", "--grammar-words", "6", "8"),
@@ -68,11 +71,15 @@ def test_train_on_the_grammar_with_what_suits_it(capsys):
     translator, card = load("grammar-dot.safetensors"), read_card("grammar-dot.safetensors")
     assert isinstance(translator.config, RecurrentConfig)
     assert translator.config.hidden_dim == 14
-    assert translator.config.embedding_dim == 32
+    assert translator.config.embedding_dim == 128
     assert translator.config.bidirectional
     assert card["data"] == "grammar, train, 6 to 8 German words, seed 0, 1 to 2 joined (seed 0)"
-    assert card["settings"]["learning_rate"] == 0.01
+    assert card["settings"]["learning_rate"] == 0.003
     assert card["training_pairs"] < 40
+    code, out, err = attnbook(capsys, "train", *FILES, "--hidden-dim=14", "--epochs=1", "--quiet")
+    assert code == 0, err
+    other = read_card(out.strip())
+    assert other["settings"] == card["settings"] | {"epochs": 1}
 
 
 def test_train_on_multi30k(capsys, data_folder, monkeypatch):

@@ -111,8 +111,9 @@ class Translator(nn.Module):
             target_vocabulary: words the decoder writes.
             name: of the model, for traces and tables.
             score: one of your own, in place of the one that the settings name.
-            source_subwords: as above.
-            target_subwords: as above.
+            source_subwords: cut the source's words into the pieces that its vocabulary holds; None
+                reads whole words.
+            target_subwords: the same for the target, whose pieces are put together again.
 
         Raises:
             ValueError: a score for a decoder that has none.

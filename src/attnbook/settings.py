@@ -152,9 +152,8 @@ class SharedConfig:
     )
     embedding_std: float | None = setting(
         None,
-        "word vectors start as normal random numbers of this standard deviation; if not given, "
-        "they start as all other weights. A recurrent model of less than 100 units learns to "
-        "attend much sooner from 1",
+        "word vectors start as normal random numbers of this standard deviation; where it is not "
+        "set, those of a Transformer have 1/√hidden_dim and others start as all other weights",
         limits=Limits(0, 100, above=True),
     )
 

@@ -83,13 +83,15 @@ def _lines(info: dict[str, Any]) -> list[str]:
             f"{words[0]:,} source and {words[1]:,} target pieces of words, by {merges}"
         )
     for name, value in info["card"].items():
-        rows[name.replace("_", " ")] = (
-            ", ".join(f"{key.replace('_', ' ')} {_plain(one)}" for key, one in value.items())
-            if isinstance(value, dict)
-            else value
-        )
+        rows.setdefault(name.replace("_", " "), _card_entry(value))
     wide = max(map(len, rows))
     return [f"{name:<{wide}}  {_plain(value)}" for name, value in rows.items()]
+
+
+def _card_entry(value: Any) -> Any:
+    if isinstance(value, dict):
+        return ", ".join(f"{key.replace('_', ' ')} {_plain(one)}" for key, one in value.items())
+    return f"{len(value)}; --json shows them" if isinstance(value, list) else value
 
 
 def _plain(value: Any) -> str:
