@@ -6,7 +6,10 @@ import os
 import re
 from pathlib import Path
 
+import pytest
+
 import attnbook
+from attnbook.site.reference import without_docstring
 from conftest import ROOT
 from small_books import SmallBook
 
@@ -61,6 +64,25 @@ def test_quoted_code_leads_to_its_entry_and_shapes_read_as_in_the_source(tmp_pat
     assert "&lt;class" not in text
     assert "Raises" in text
     assert book.warnings == ""
+
+
+def test_a_docstring_can_be_left_out(tmp_path):
+    """With the decorators, wherever the lines are today."""
+    (tmp_path / "code.py").write_text(
+        "import functools\n\n\nclass A:\n    @functools.cache\n    def f(\n        self,\n    ):\n"
+        '        """One.\n\n        Two.\n        """\n        return 1\n\n    def g(self): ...\n'
+    )
+    book = SmallBook(tmp_path)
+    book.build(
+        "# A book\n\n```{literalinclude} code.py\n:pyobject: A.f\n:dedent: 4\n:no-docstring:\n```\n"
+    )
+    assert book.warnings == ""
+    text = re.sub(r"<[^>]+>", "", book.read("html/index.html"))
+    assert "def f(\n    self,\n):\n    return 1\n" in text
+    with pytest.raises(ValueError, match=r"A\.g has no docstring"):
+        without_docstring(tmp_path / "code.py", "A.g")
+    with pytest.raises(ValueError, match=r"there is no A\.h"):
+        without_docstring(tmp_path / "code.py", "A.h")
 
 
 def test_a_name_that_leads_nowhere_is_a_warning(tmp_path):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import datetime
 import re
 import subprocess
 import sys
+import textwrap
 import tomllib
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -18,6 +21,7 @@ from packaging.utils import canonicalize_name
 
 from attnbook.checkpoints import revision
 from attnbook.exercises import judge
+from attnbook.site.reference import quoted_object
 from scripts import load_script
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -424,3 +428,52 @@ def test_the_repository_stays_small() -> None:
     sizes = {p: p.stat().st_size for p in _tracked()}
     assert sum(sizes.values()) < 60_000_000
     assert {str(p.relative_to(ROOT)): s for p, s in sizes.items() if s > 8_000_000} == {}
+
+
+# --- listings -------------------------------------------------------------------------------------
+
+LISTING = re.compile(r"^```\{literalinclude\} (?P<file>\S+\.py)\n(?P<options>(?:^:.*\n)*)", re.M)
+PAGES_WITH_CODE = sorted((ROOT / "book").glob("*.md"))
+
+
+def listings(page: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """The file and the options of each piece of the package that a page quotes."""
+    for found in LISTING.finditer(page.read_text(encoding="utf-8")):
+        options = dict(re.findall(r"^:([\w-]+): ?(.*)$", found["options"], re.M))
+        yield found["file"], options
+
+
+def numbers(spec: str, count: int) -> list[int]:
+    """The lines that ``1-4,6-`` names, from 1."""
+    lines: list[int] = []
+    for part in spec.split(","):
+        first, dash, last = part.partition("-")
+        lines += range(int(first), (int(last) if last else count) + 1 if dash else int(first) + 1)
+    return lines
+
+
+@pytest.mark.parametrize("page", PAGES_WITH_CODE, ids=lambda page: page.stem)
+def test_quoted_code_is_whole(page: Path) -> None:
+    """A listing that leaves lines out is Python all the same, and shows no decorator of ours."""
+    for file, options in listings(page):
+        if "lines" not in options or "pyobject" not in options:
+            continue
+        path = page.parent / file
+        first, node = quoted_object(path, options["pyobject"])
+        whole = path.read_text(encoding="utf-8").splitlines()[first - 1 : node.end_lineno]
+        shown = [whole[number - 1] for number in numbers(options["lines"], len(whole))]
+        text = textwrap.dedent("\n".join(shown))
+        assert "@exchangeable" not in text, (file, options)
+        try:
+            ast.parse(text)
+        except SyntaxError as error:
+            pytest.fail(f"{options['pyobject']}, lines {options['lines']}: {error}")
+
+
+@pytest.mark.parametrize("page", PAGES_WITH_CODE, ids=lambda page: page.stem)
+def test_captions_of_code_name_what_there_is(page: Path) -> None:
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py"))
+    known = set(re.findall(r"\w+", code))
+    for _, options in listings(page):
+        for name in re.findall(r"`([A-Za-z_][\w.]*)`", options.get("caption", "")):
+            assert set(name.split(".")) <= known, (name, options["caption"])

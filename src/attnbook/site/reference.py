@@ -8,6 +8,7 @@ to the entry of what is quoted.
 
 from __future__ import annotations
 
+import ast
 import builtins
 import inspect
 import re
@@ -21,6 +22,7 @@ from typing import Any
 
 import pybtex.database
 from docutils import nodes
+from docutils.parsers.rst import directives
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.directives.code import LiteralInclude
@@ -53,18 +55,59 @@ class entry_link(nodes.General, nodes.Element):
 
 
 class QuotedCode(LiteralInclude):
-    """``literalinclude``, with a link to the entry of the function that it quotes."""
+    """``literalinclude``, with a link to the entry of the function that it quotes.
+
+    With ``:no-docstring:`` it leaves out the docstring of what ``:pyobject:`` names, and its
+    decorators. Numbers of lines, which ``literalinclude`` offers for that, are others as soon as
+    somebody writes a line more.
+    """
+
+    option_spec = LiteralInclude.option_spec | {"no-docstring": directives.flag}
 
     def run(self) -> list[nodes.Node]:
         """Called by docutils."""
-        quoted: list[nodes.Node] = super().run()
         _, path = self.env.relfn2path(self.arguments[0])
         file = Path(path).resolve()
+        if "no-docstring" in self.options:
+            self.options["lines"] = without_docstring(file, self.options["pyobject"])
+        quoted: list[nodes.Node] = super().run()
         if "pyobject" in self.options and file.is_relative_to(_PACKAGE):
             parts = file.relative_to(_PACKAGE.parent).with_suffix("").parts
             module = ".".join(part for part in parts if part != "__init__")
             quoted.append(entry_link("", target=f"{module}.{self.options['pyobject']}"))
         return quoted
+
+
+def quoted_object(file: Path, name: str) -> tuple[int, ast.FunctionDef | ast.ClassDef]:
+    """A function, class or method by its dotted name, and the first line of its listing.
+
+    Raises:
+        ValueError: the file has none of that name.
+    """
+    node: ast.AST = ast.parse(file.read_text(encoding="utf-8"))
+    for part in name.split("."):
+        inside = (
+            n for n in ast.iter_child_nodes(node) if isinstance(n, (ast.FunctionDef, ast.ClassDef))
+        )
+        found = next((one for one in inside if one.name == part), None)
+        if found is None:
+            raise ValueError(f"{file}: there is no {name}")
+        node = found
+    assert isinstance(node, (ast.FunctionDef, ast.ClassDef))
+    return min([node.lineno, *(one.lineno for one in node.decorator_list)]), node
+
+
+def without_docstring(file: Path, name: str) -> str:
+    """The lines of an object's listing, as the option ``lines`` wants them, but for its docstring.
+
+    Raises:
+        ValueError: the file has no such object, or it has no docstring.
+    """
+    first, node = quoted_object(file, name)
+    if ast.get_docstring(node) is None:
+        raise ValueError(f"{file}: {name} has no docstring to leave out")
+    said = node.body[0]
+    return f"{node.lineno - first + 1}-{said.lineno - first},{(said.end_lineno or 0) - first + 2}-"
 
 
 def _documented(domain: PythonDomain, target: str) -> str | None:
