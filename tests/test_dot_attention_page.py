@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 import json
 import math
@@ -216,20 +215,6 @@ def test_what_the_page_says_of_the_opening_sentence_s_weights() -> None:
 
 
 # --- the quoted code --------------------------------------------------------------------------
-
-
-def test_the_quoted_lines_of_the_softmax_are_its_head_and_its_body() -> None:
-    lines = inspect.getsource(attention.masked_softmax).splitlines()
-    chosen = re.search(r":pyobject: masked_softmax\n(?::.*\n)*?:lines: 1-4,(\d+)-", PAGE)
-    assert chosen is not None
-    quoted = "\n".join([*lines[:4], *lines[int(chosen[1]) - 1 :]])
-    function = ast.parse(quoted).body[0]
-    assert isinstance(function, ast.FunctionDef)
-    whole = ast.parse("\n".join(lines)).body[0]
-    assert isinstance(whole, ast.FunctionDef)
-    bodies = function.body, whole.body[1:]
-    said, own = ([ast.unparse(statement) for statement in body] for body in bodies)
-    assert said == own
 
 
 @pytest.mark.parametrize(
