@@ -124,8 +124,8 @@ def main() -> None:
     parser.add_argument(
         "--environment",
         type=Path,
-        default=Path(os.environ.get("COLAB_ENVIRONMENT", ROOT / "_build" / "colab")),
-        help="folder of the environment, made if missing (_build/colab)",
+        default=Path(os.environ.get("COLAB_ENVIRONMENT", ROOT / ".venv-colab")),
+        help="folder of the environment, made if missing (.venv-colab)",
     )
     parser.add_argument("--python", default="python3.13", help="Colab's Python (python3.13)")
     parser.add_argument("labs", nargs="*", help="stems, for instance 02_recurrent; none: all labs")

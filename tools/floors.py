@@ -42,8 +42,8 @@ def main() -> int:
     parser.add_argument(
         "--environment",
         type=Path,
-        default=ROOT / "_build" / "floors",
-        help="folder of the environment, made if missing (_build/floors)",
+        default=ROOT / ".venv-floors",
+        help="folder of the environment, made if missing (.venv-floors)",
     )
     parser.add_argument("--python", default=sys.executable, help="the Python to try (this one)")
     parser.add_argument("arguments", nargs="*", help="for pytest, after --")
