@@ -21,7 +21,7 @@ STATE: dict[str, Any] = {"weights": {"w": torch.arange(3.0)}, "counters": {"step
 
 
 def test_a_state_comes_back_as_it_was_written(tmp_path):
-    file = StateFile(tmp_path / "deep" / "state.pt", IDENTITY)
+    file = StateFile(tmp_path / "deep" / "er" / "state.pt", IDENTITY)
     assert file.read(CPU) is None
     file.write(STATE)
     kept = file.read(CPU)

@@ -53,7 +53,7 @@ MODULES = {
     "decoding": ["decoding", "trace"],
     "self_attention": ["self_attention", "transformer"],
     "training": ["training"],
-    "run_state": ["run_state"],
+    "run_state": ["run_state", "training"],
     "checkpoints": ["checkpoints", "seq2seq"],
     "alignment": ["alignment"],
     "corpora": ["corpora"],
