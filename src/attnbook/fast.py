@@ -649,7 +649,7 @@ def largest(
     return best, where
 
 
-# --- cross-entropy ----------------------------------------------------------------------------
+# --- scores and weights -----------------------------------------------------------------------
 
 
 def scaled_dot_scores(queries: Tensor, keys: Tensor) -> Tensor:
@@ -678,6 +678,9 @@ def softmax_or_zeros(scores: Tensor, mask: Tensor | None) -> Tensor:
     if some_see_nothing:
         raise Unsuitable
     return torch.softmax(scores, dim=-1)
+
+
+# --- cross-entropy ----------------------------------------------------------------------------
 
 
 def output_cross_entropy(
